@@ -1,0 +1,267 @@
+"""Validated configuration: what a scale file may say, and one line for whatever it may not.
+
+A *scale* (``config/scales/NAME.yaml``) holds *studies*; a study holds a base specification and
+*variants* that override parts of it. ``Scale.spec(study, variant)`` is the resolved specification of
+one supernet search, everything that follows from it included. This module imports no torch, so
+Snakemake can validate a configuration in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pdnas.cells import OPERATIONS
+from pdnas.errors import PdnasError
+
+SCALES = Path(__file__).parent.parent / "config" / "scales"
+
+
+def _fraction(value: Any) -> Any:
+    """Let a temperature be written the way the paper does, ``1/5``."""
+    return float(Fraction(value)) if isinstance(value, str) and "/" in value else value
+
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, BeforeValidator(_fraction), Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors: a mistyped key must never silently mean the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(Strict):
+    """Batch-wise augmentation of small images; 0 switches one off (lengths in pixels)."""
+
+    crop: Annotated[int, Field(ge=0, description="zero padding of the random crop")] = 4
+    flip: bool = True
+    cutout: Annotated[int, Field(ge=0, description="side of the square set to the mean")] = 16
+
+
+class DataConfig(Strict):
+    """A data set and its fixed, seeded split."""
+
+    name: Literal["cifar10", "cifar100", "imagenet", "digits"]
+    train: Annotated[Count | None, Field(description="training images; null: all that is left")] = (
+        None
+    )
+    validation: Annotated[int, Field(ge=0, description="images held out of the training set")]
+    test: Annotated[Count | None, Field(description="test images; null: all")] = None
+    split_seed: int = 0
+    augmentation: Augmentation = Augmentation()
+
+
+class MultiBranchConfig(Strict):
+    """The 3-branch ResNet: SupNet-M is width 96, SupNet-MI width 160, both with 4 blocks a stage."""
+
+    name: Literal["multibranch"]
+    width: Count
+    blocks: Count = 4
+
+
+class NasBench201Config(Strict):
+    """NAS-Bench-201's skeleton; 16 channels and 5 cells a stage are the benchmark's own."""
+
+    name: Literal["nasbench201"]
+    channels: Count = 16
+    cells: Count = 5
+    operations: tuple[str, ...] = OPERATIONS
+
+    @model_validator(mode="after")
+    def _known_operations(self) -> Self:
+        unknown = set(self.operations) - set(OPERATIONS)
+        if unknown or len(set(self.operations)) < len(self.operations) or len(self.operations) < 2:
+            raise ValueError(f"operations must be two or more different ones of {OPERATIONS}")
+        return self
+
+
+SupernetConfig = Annotated[MultiBranchConfig | NasBench201Config, Field(discriminator="name")]
+
+
+class TrainingConfig(Strict):
+    """The optimiser pass over weights and gates."""
+
+    epochs: Count
+    batch: Count
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+
+
+class GateConfig(Strict):
+    """How a supernet's switches behave while it trains (method.md sections 3, 4 and 8)."""
+
+    mode: Annotated[
+        Literal["learned", "fixed", "none"],
+        Field(
+            description="learned: variational dropout; fixed: predefined rate; none: plain network"
+        ),
+    ] = "learned"
+    initial: Annotated[Probability, Field(description="initial, or fixed, drop probability")] = 0.1
+    match: Annotated[
+        str | None,
+        Field(description="fixed mode: variant whose expected parameter count sets the rate"),
+    ] = None
+    temperature: Positive = 0.2
+    length_scale2: Annotated[NonNegative, Field(description="l² of the Gaussian prior")]
+    examples: Annotated[
+        Count | None, Field(description="N of the objective; null: the training images")
+    ] = None
+    form: Annotated[
+        Literal["paper", "official"], Field(description="l²/(2N), or the official code's l²/N")
+    ] = "paper"
+    learning_rate: Annotated[
+        Positive | None,
+        Field(description="Adam's step for the logits; null: the weights' optimiser, as the paper"),
+    ] = None
+    warmup_epochs: Annotated[
+        int, Field(ge=0, description="epochs in which the distribution stays as it began")
+    ] = 0
+    noise: Annotated[
+        Literal["image", "batch"], Field(description="one mask an image, or one a batch")
+    ] = "image"
+
+    @model_validator(mode="after")
+    def _match_only_fixed(self) -> Self:
+        if self.match is not None and self.mode != "fixed":
+            raise ValueError("match needs mode: fixed")
+        return self
+
+
+class CandidateConfig(Strict):
+    """How many candidates are drawn, and how they are judged on validation data."""
+
+    count: Count
+    batchnorm: Annotated[
+        Literal["running", "recalibrated"],
+        Field(description="statistics: the supernet's, or each candidate's own"),
+    ] = "running"
+    recalibration_images: Count = 1024
+
+
+class RetrainConfig(Strict):
+    """Training of the chosen sub-network after the search."""
+
+    epochs: Count
+    learning_rate: Positive
+
+
+class Spec(Strict):
+    """Everything that decides the outcome of one supernet search but its seed."""
+
+    data: DataConfig
+    supernet: SupernetConfig
+    training: TrainingConfig
+    gates: GateConfig
+    candidates: CandidateConfig
+    retrain: RetrainConfig | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
+            raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
+        if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
+            raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
+        return self
+
+
+class Study(Strict):
+    """A base specification, variants that override parts of it, and the seeds of all of them."""
+
+    seeds: Annotated[list[int], Field(min_length=1)]
+    base: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+
+
+class Scale(Strict):
+    """One scale file."""
+
+    description: str
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[Count, Field(description="processor threads a job computes with")] = 1
+    memory_mb: Annotated[Count, Field(description="memory a job is granted")] = 4000
+    runtime_minutes: Annotated[Count, Field(description="longest a job may take")] = 60
+    studies: dict[str, Study]
+
+    @model_validator(mode="after")
+    def _variants_resolve(self) -> Self:
+        for study, content in self.studies.items():
+            for variant in content.variants:
+                try:
+                    match = self.spec(study, variant).gates.match
+                except ValidationError as error:
+                    raise ValueError(f"{study}/{variant}: {_first_problem(error)}") from error
+                if match is not None and match not in content.variants:
+                    raise ValueError(
+                        f"{study}/{variant}: gates.match: no variant {match!r} in {study}"
+                    )
+        return self
+
+    def spec(self, study: str, variant: str) -> Spec:
+        """The resolved specification of one variant.
+
+        Raises:
+            PdnasError: there is no such study or variant.
+        """
+        if study not in self.studies:
+            raise PdnasError(f"no study {study!r} at this scale; choose {_names(self.studies)}")
+        content = self.studies[study]
+        if variant not in content.variants:
+            raise PdnasError(
+                f"no variant {variant!r} in study {study!r}; choose {_names(content.variants)}"
+            )
+        return Spec.model_validate(_merge(content.base, content.variants[variant]))
+
+
+def _names(choices: Mapping[str, Any]) -> str:
+    return ", ".join(choices)
+
+
+def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``override`` laid over ``base``, mapping by mapping."""
+    merged = dict(base)
+    for key, value in override.items():
+        below = merged.get(key)
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(below, value) if nested else value
+    return merged
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    got = problem.get("input")
+    shown = f" (got {got!r})" if isinstance(got, (str, int, float)) else ""
+    return f"{place}: {message}{shown}" if place else message
+
+
+def load_scale(name: str) -> Scale:
+    """Read a scale by name (``laptop``) or by path (``my/scale.yaml``).
+
+    Raises:
+        PdnasError: no such scale, unreadable YAML, or a wrong key or value, which is named.
+    """
+    is_path = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_path else SCALES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in SCALES.glob("*.yaml")))
+        raise PdnasError(f"no scale {name!r}; choose one of {known}, or give a path to a YAML file")
+    try:
+        return Scale.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise PdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise PdnasError(f"{path}: {_first_problem(error)}") from error

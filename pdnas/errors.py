@@ -1,0 +1,9 @@
+"""The one exception that people are meant to read."""
+
+
+class PdnasError(Exception):
+    """Something the user can mend: bad input, missing data, no space left.
+
+    The message is a single line that says what is wrong and how to mend it. The command line
+    prints it without a traceback and exits with code 2; see :func:`pdnas.cli.main`.
+    """

@@ -1,0 +1,96 @@
+"""What stands beside every number: configuration, seed, code version, libraries, hardware, time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pdnas
+
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scipy", "snakemake")
+
+
+@cache
+def code_version() -> str:
+    """Package version, commit, and ``+changes`` where the working tree differs from the commit."""
+    source = Path(pdnas.__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        # Only code and configuration decide the numbers; a new result file does not make it dirty.
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", ".", "../config")
+    except OSError:  # git is not installed
+        commit = changed = ""
+    if not commit:
+        return f"{pdnas.__version__} (no git checkout)"
+    return f"{pdnas.__version__} {commit}" + ("+changes" if changed else "")
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """The processor, the cores this process may use, the memory and the GPUs."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (OSError, ValueError):  # not Linux
+        memory = float("nan")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": model,
+        "cores": cores,
+        "memory_gib": round(memory, 1) if memory == memory else None,
+        "gpus": gpus,
+        "threads": torch.get_num_threads(),
+    }
+
+
+class Stopwatch:
+    """Wall and processor seconds since it was made, plus those of ``earlier`` interrupted runs."""
+
+    def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+        earlier = earlier or {}
+        self._wall = time.monotonic() - earlier.get("wall_seconds", 0.0)
+        self._cpu = time.process_time() - earlier.get("cpu_seconds", 0.0)
+
+    def read(self) -> dict[str, float]:
+        return {
+            "wall_seconds": round(time.monotonic() - self._wall, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+        }
+
+
+def provenance(
+    config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
+) -> dict[str, Any]:
+    """The record written beside an artefact."""
+    return {
+        "config": dict(config),
+        "seed": seed,
+        "code": code_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "hardware": hardware(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **stopwatch.read(),
+    }
