@@ -183,6 +183,10 @@ class Study(Strict):
     seeds: Annotated[list[int], Field(min_length=1)]
     base: dict[str, Any]
     variants: dict[str, dict[str, Any]]
+    stands_for: Annotated[
+        str | None,
+        Field(description="the paper's supernet that this study is a scaled-down stand-in for"),
+    ] = None
 
 
 class Scale(Strict):
