@@ -1,0 +1,77 @@
+"""The training objective: the negative ELBO for each training example (method.md section 4).
+
+    loss = NLL + prior_scale · Σ_k keep_k ‖m_k‖² - (1/N) · Σ_k H_k
+
+The second term is the KL divergence to a zero-mean Gaussian prior of length scale l on the kernel
+slices, weighted by the probability of keeping each; it replaces weight decay on gated weights. The
+third is the (negative) entropy of the switches. N counts the training examples of the posterior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+ObjectiveForm = Literal["paper", "official"]
+
+
+class Variational(Protocol):
+    """What the objective needs to know of a supernet."""
+
+    def prior_energy(self) -> Tensor:
+        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar."""
+        ...
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats of all switches together, a scalar."""
+        ...
+
+    def score_surrogate(self, nll: Tensor) -> Tensor:
+        """A zero whose gradient is the score-function part of the NLL's gradient; nll: (images,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The constants of the objective.
+
+    Attributes:
+        length_scale2: l² of the Gaussian prior.
+        examples: N, the number of training examples the posterior counts.
+        form: ``paper`` has l²/(2N), ``official`` (the released code) l²/N.
+    """
+
+    length_scale2: float
+    examples: int
+    form: ObjectiveForm = "paper"
+
+    @property
+    def prior_scale(self) -> float:
+        """The factor of the prior energy."""
+        half = 2.0 if self.form == "paper" else 1.0
+        return self.length_scale2 / (half * self.examples)
+
+    def __call__(self, nll: Tensor, supernet: Variational) -> Terms:
+        """Put the loss together from the NLL of each image, shape (images,)."""
+        return Terms(
+            nll=nll.mean(),
+            prior=self.prior_scale * supernet.prior_energy(),
+            entropy=-supernet.entropy() / self.examples,
+            surrogate=supernet.score_surrogate(nll.detach()),
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of one loss, scalars. ``surrogate`` is zero in value and acts on gradients only."""
+
+    nll: Tensor
+    prior: Tensor
+    entropy: Tensor
+    surrogate: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        return self.nll + self.prior + self.entropy + self.surrogate

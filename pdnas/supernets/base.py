@@ -1,0 +1,185 @@
+"""What every supernet offers: switches to configure, a distribution, and candidates.
+
+A supernet is an ``nn.Module`` built of gated parts. It knows nothing of search, ranking or files.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pdnas.errors import PdnasError
+from pdnas.gates import GatedConv2d, GatedLayer, GatedLinear, GateSettings
+from pdnas.posterior import ChannelPosterior, Choice, Posterior
+
+
+class Supernet(nn.Module, ABC):
+    """An over-parameterised network whose switches choose an architecture.
+
+    ``forward`` takes images of shape (images, channels, height, width) and gives logits of shape
+    (images, classes). While training it draws architectures from its own distribution; inside
+    :meth:`candidate` it is that one architecture; otherwise all switches are on.
+    """
+
+    @abstractmethod
+    def configure_gates(self, settings: GateSettings) -> None:
+        """Set mode, temperature and initial probabilities of all switches."""
+
+    @abstractmethod
+    def choose(self, choice: Choice | None) -> None:
+        """Become the architecture ``choice``, or (None) the supernet again.
+
+        Raises:
+            PdnasError: the choice does not fit this supernet; the switch is named.
+        """
+
+    @abstractmethod
+    def posterior(self) -> Posterior:
+        """The present distribution over architectures, detached."""
+
+    @abstractmethod
+    def candidate_parameters(self, choice: Choice) -> int:
+        """Parameters of one architecture: those of kept slices and of everything ungated."""
+
+    @abstractmethod
+    def kept(self, choice: Choice) -> tuple[float, float]:
+        """Share of gated input channels kept, and of gated operations with anything kept."""
+
+    @abstractmethod
+    def prior_energy(self) -> Tensor:
+        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """Entropy in nats of all switches together, a scalar."""
+
+    @abstractmethod
+    def score_surrogate(self, nll: Tensor) -> Tensor:
+        """A zero whose gradient is the score-function part of the NLL's gradient."""
+
+    @abstractmethod
+    def distribution_parameters(self) -> list[nn.Parameter]:
+        """The logits of the switches."""
+
+    @abstractmethod
+    def gated_weights(self) -> list[nn.Parameter]:
+        """Weights under the Gaussian prior, which ordinary weight decay must leave alone."""
+
+    def parameter_count(self) -> int:
+        """Parameters of the network with every switch on; the switches' own logits do not count."""
+        logits = {id(parameter) for parameter in self.distribution_parameters()}
+        return sum(p.numel() for p in self.parameters() if id(p) not in logits)
+
+    @contextmanager
+    def candidate(self, choice: Choice) -> Iterator[None]:
+        """Be the architecture ``choice`` within a ``with`` block."""
+        self.choose(choice)
+        try:
+            yield
+        finally:
+            self.choose(None)
+
+
+class ChannelSupernet(Supernet):
+    """A supernet whose switches are the channel gates of its layers, named by module path."""
+
+    def gated_layers(self) -> dict[str, GatedLayer]:
+        """Every gated layer by its stable name, in the order of definition."""
+        return {
+            name: module
+            for name, module in self.named_modules()
+            if isinstance(module, (GatedConv2d, GatedLinear))
+        }
+
+    def configure_gates(self, settings: GateSettings) -> None:
+        for layer in self.gated_layers().values():
+            layer.gate.configure(settings)
+
+    def choose(self, choice: Choice | None) -> None:
+        layers = self.gated_layers()
+        if choice is not None:
+            check_masks(choice, {name: layer.gate.channels for name, layer in layers.items()})
+        for name, layer in layers.items():
+            mask = None if choice is None else choice[name].to(layer.weight.device)
+            layer.gate.keep_mask = mask
+
+    def posterior(self) -> ChannelPosterior:
+        layers = self.gated_layers()
+        return ChannelPosterior(
+            {name: torch.sigmoid(layer.gate.logit_p.detach().double().cpu())
+             for name, layer in layers.items()},
+            {name: torch.tensor(layer.gate.group_sizes) for name, layer in layers.items()},
+        )
+
+    def slice_parameters(self) -> dict[str, int]:
+        """Parameters of one input channel's kernel slice, by gate."""
+        return {
+            name: layer.weight.numel() // layer.gate.channels
+            for name, layer in self.gated_layers().items()
+        }
+
+    def candidate_parameters(self, choice: Choice) -> int:
+        dropped = sum(
+            int((~choice[name]).sum()) * size for name, size in self.slice_parameters().items()
+        )
+        return self.parameter_count() - dropped
+
+    def expected_parameters(self, posterior: ChannelPosterior) -> float:
+        """Expected parameters of a candidate drawn from ``posterior``."""
+        dropped = sum(
+            float(posterior.channel_drop(name).sum()) * size
+            for name, size in self.slice_parameters().items()
+        )
+        return self.parameter_count() - dropped
+
+    def matching_drop_probability(self, posterior: ChannelPosterior) -> float:
+        """The one drop probability that gives ``posterior``'s expected parameter count."""
+        layers = self.gated_layers()
+        gated = sum(layer.weight.numel() for layer in layers.values())
+        return (self.parameter_count() - self.expected_parameters(posterior)) / gated
+
+    def kept(self, choice: Choice) -> tuple[float, float]:
+        masks = [choice[name] for name in self.gated_layers()]
+        channels = float(torch.cat(masks).double().mean())
+        return channels, sum(bool(mask.any()) for mask in masks) / len(masks)
+
+    def prior_energy(self) -> Tensor:
+        energies = [
+            (layer.gate.keep_weight() * layer.slice_square_norms()).sum()
+            for layer in self.gated_layers().values()
+        ]
+        return torch.stack(energies).sum()
+
+    def entropy(self) -> Tensor:
+        return torch.stack([layer.gate.entropy() for layer in self.gated_layers().values()]).sum()
+
+    def score_surrogate(self, nll: Tensor) -> Tensor:
+        return nll.new_zeros(())  # the relaxation is differentiable; nothing is left to add
+
+    def distribution_parameters(self) -> list[nn.Parameter]:
+        return [layer.gate.logit_p for layer in self.gated_layers().values()]
+
+    def gated_weights(self) -> list[nn.Parameter]:
+        return [layer.weight for layer in self.gated_layers().values()]
+
+
+def check_masks(choice: Choice, channels: Mapping[str, int]) -> None:
+    """Raise PdnasError unless ``choice`` is one Boolean mask of the right length for every gate."""
+    for name in choice:
+        if name not in channels:
+            raise PdnasError(f"no gate {name!r} in this supernet; use masks of the same supernet")
+    for name, width in channels.items():
+        if name not in choice:
+            raise PdnasError(f"gate {name} has no mask; give one for every gate")
+        mask = choice[name]
+        if mask.dtype != torch.bool:
+            raise PdnasError(f"gate {name}: a mask must be Boolean, not {mask.dtype}")
+        if tuple(mask.shape) != (width,):
+            raise PdnasError(
+                f"gate {name}: the mask has shape {tuple(mask.shape)}, not ({width},); use masks "
+                "of the same supernet"
+            )
