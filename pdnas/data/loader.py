@@ -1,0 +1,206 @@
+"""Batches for training and evaluation, the same ones whenever the same epoch is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pdnas.config import Augmentation, DataConfig
+from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part
+from pdnas.errors import PdnasError
+
+Batch = tuple[Tensor, Tensor]
+"""Images (B, C, H, W) float32, normalised, channels_last; labels (B,) int64."""
+
+
+class Loader(Protocol):
+    """Batches of one part of a data set; ``examples`` is its number of images."""
+
+    examples: int
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of an epoch, a pure function of the loader's seed and ``number``."""
+
+
+class DeviceLoader:
+    """A whole part on the device as uint8, augmented there batch by batch.
+
+    Crop, flip and cutout follow torchvision's ``RandomCrop`` (padding with black) and
+    ``RandomHorizontalFlip``, and DeVries and Taylor's cutout (arXiv:1708.04552): the centre is
+    uniform over the image, so the square may reach over the border; it is filled with the mean.
+    The random numbers of an epoch come from a generator of its own on the CPU, so they are the
+    same on every device and a resumed run sees the data it would have seen.
+
+    Args:
+        augmentation: None switches all of it off.
+        shuffle: a new order every epoch, without the last incomplete batch; else the part's order,
+            and all of it.
+
+    Raises:
+        PdnasError: shuffled, and there are fewer images than one batch.
+    """
+
+    def __init__(
+        self,
+        part: ImageSet,
+        info: DatasetInfo,
+        batch: int,
+        device: torch.device | str,
+        *,
+        augmentation: Augmentation | None,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
+        if shuffle and len(part) < batch:
+            raise PdnasError(
+                f"a training batch of {batch} needs more than the {len(part)} images there are; "
+                "set training.batch lower or data.train higher"
+            )
+        self.examples = len(part)
+        self._batch = batch
+        self._device = torch.device(device)
+        self._augmentation = augmentation or Augmentation(crop=0, flip=False, cutout=0)
+        self._shuffle = shuffle
+        self._seed = seed
+
+        pad = self._augmentation.crop
+        _, channels, self._height, self._width = part.images.shape
+        images = part.images.to(self._device).permute(0, 2, 3, 1)
+        # Pixel by pixel, borders included: a crop or flip is then nothing but a choice of rows.
+        images = functional.pad(images, (0, 0, pad, pad, pad, pad))
+        self._pixels = images.reshape(-1, channels)
+        self._labels = part.labels.to(self._device)
+        mean = torch.tensor(info.mean, device=self._device)
+        std = torch.tensor(info.std, device=self._device)
+        # Repeated to a whole row of pixels, which adds and multiplies much faster than by channel.
+        self._scale = (1 / (255 * std)).repeat(self._width)
+        self._shift = (-mean / std).repeat(self._width)
+
+    def __len__(self) -> int:
+        whole, left = divmod(self.examples, self._batch)
+        return whole + (left > 0 and not self._shuffle)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of epoch ``number`` (0 or more)."""
+        generator = torch.Generator().manual_seed(epoch_seed(self._seed, number))
+        count, cut = self.examples, self._augmentation
+
+        def integers(high: int) -> Tensor:
+            return torch.randint(high, (count,), generator=generator).to(self._device)
+
+        order = torch.arange(count)
+        if self._shuffle:
+            order = torch.randperm(count, generator=generator)
+        order = order.to(self._device)
+        top, left = integers(2 * cut.crop + 1), integers(2 * cut.crop + 1)
+        flipped = (
+            integers(2).bool()
+            if cut.flip
+            else torch.zeros_like(order, dtype=torch.bool)
+        )
+        centre_y, centre_x = integers(self._height), integers(self._width)
+        for start in range(0, len(self) * self._batch, self._batch):
+            now = slice(start, start + self._batch)
+            images = self._normalise(
+                self._crop(order[now], top[now], left[now], flipped[now])
+            )
+            if cut.cutout:
+                self._cut_out(images, centre_y[now], centre_x[now], cut.cutout)
+            images = images.view(len(images), self._height, self._width, -1)
+            yield images.permute(0, 3, 1, 2), self._labels[order[now]]
+
+    def _crop(
+        self, chosen: Tensor, top: Tensor, left: Tensor, flipped: Tensor
+    ) -> Tensor:
+        """Pixels of the windows at ``top`` and ``left`` of the padded images, (B, H, W, C) uint8.
+
+        All arguments have shape (B,); with ``flipped`` a window's columns run backwards.
+        """
+        pad = self._augmentation.crop
+        rows = top[:, None] + torch.arange(self._height, device=self._device)
+        forwards = torch.arange(self._width, device=self._device)
+        columns = left[:, None] + torch.where(
+            flipped[:, None], forwards.flip(0), forwards
+        )
+        lines = chosen[:, None] * (self._height + 2 * pad) + rows
+        pixels = lines[:, :, None] * (self._width + 2 * pad) + columns[:, None, :]
+        taken = self._pixels.index_select(0, pixels.flatten())
+        return taken.view(len(chosen), self._height, self._width, -1)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """(B, H, W, C) uint8 to (B, H, W * C) float32 of mean 0 and deviation 1."""
+        return torch.addcmul(self._shift, images.flatten(2).float(), self._scale)
+
+    def _cut_out(
+        self, images: Tensor, centre_y: Tensor, centre_x: Tensor, side: int
+    ) -> None:
+        """Set a square of each of the normalised ``images`` (B, H, W * C) to the mean, in place."""
+        channels = images.shape[2] // self._width
+        rows = (
+            torch.arange(self._height, device=self._device)
+            - centre_y[:, None]
+            + side // 2
+        )
+        columns = torch.arange(self._width, device=self._device).repeat_interleave(
+            channels
+        )
+        columns = columns - centre_x[:, None] + side // 2
+        outside_rows = ((rows < 0) | (rows >= side)).float()
+        outside_columns = ((columns < 0) | (columns >= side)).float()
+        images *= torch.maximum(outside_rows[:, :, None], outside_columns[:, None, :])
+
+
+def epoch_seed(seed: int, number: int) -> int:
+    """A 64-bit seed for one epoch of one run; NumPy guarantees that it stays the same."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+def build_loader(
+    config: DataConfig,
+    part: str,
+    splits: pd.DataFrame,
+    *,
+    batch: int,
+    device: torch.device | str,
+    train: bool,
+    seed: int,
+    directory: Path | None = None,
+) -> Loader:
+    """The loader of one part (``train``, ``validation`` or ``test``) of any data set.
+
+    Args:
+        splits: from :func:`pdnas.data.images.make_splits`.
+        batch: images in a batch.
+        train: shuffled and augmented as ``config.augmentation`` says; else neither.
+        seed: decides order and augmentation.
+        directory: folder of data that users bring themselves; default ``PDNAS_DATA``.
+
+    Raises:
+        PdnasError: the data are missing or damaged, the splits do not fit, the part is too small.
+    """
+    info = INFO[config.name]
+    if not info.in_memory:
+        from pdnas.data.imagenet import ImageNetLoader
+
+        return ImageNetLoader(
+            part, splits, batch, device, train=train, seed=seed, directory=directory
+        )
+    return DeviceLoader(
+        load_part(config, part, splits, directory),
+        info,
+        batch,
+        device,
+        augmentation=config.augmentation if train else None,
+        shuffle=train,
+        seed=seed,
+    )

