@@ -1,0 +1,281 @@
+"""NAS-Bench-201's network as a supernet whose images each take a cell of their own.
+
+Skeleton (Dong and Yang, ICLR 2020, section 2): a 3x3 stem, three stages of cells separated by
+residual blocks that halve the resolution, BN-ReLU, average pool, classifier; all cells of the
+network are alike. The distribution over cells is the posterior of method.md section 8: independent
+Bernoulli switches on the operations of an edge, conditioned on exactly one being on. That is a
+categorical distribution, and here its logits are the parameters.
+
+While the supernet trains, every image draws its own cell, and only the images that chose an
+operation pass through it: about a fifth of the arithmetic of computing all five operations, and
+BatchNorm then sees the statistics of exactly those images. A hard choice has no gradient, so the
+logits learn by the score function with a leave-one-out baseline (:meth:`score_surrogate`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pdnas.cells import EDGES, CellSpace
+from pdnas.errors import PdnasError
+from pdnas.gates import GateSettings
+from pdnas.posterior import CELL, CellPosterior, Choice
+from pdnas.supernets.base import Supernet
+
+# The skeleton's own convention for BatchNorm is PyTorch's default; nothing to set.
+NODES = 4
+
+
+def conv_op(channels: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """The benchmark's nor_conv: ReLU, convolution without bias, BatchNorm."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+def make_operation(name: str, channels: int) -> nn.Module:
+    """One operation of an edge; ``none`` has no module, since it adds nothing to its node."""
+    match name:
+        case "skip_connect":
+            return nn.Identity()
+        case "nor_conv_1x1":
+            return conv_op(channels, channels, 1)
+        case "nor_conv_3x3":
+            return conv_op(channels, channels, 3)
+        case "avg_pool_3x3":
+            return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    raise PdnasError(f"no operation {name!r} in NAS-Bench-201's cell space")
+
+
+class CellMixture(nn.Module):
+    """A cell that holds every operation on every edge; each image passes through those it chose."""
+
+    def __init__(self, channels: int, operations: tuple[str, ...]) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(
+            nn.ModuleDict(
+                {name: make_operation(name, channels) for name in operations if name != "none"}
+            )
+            for _ in EDGES
+        )
+
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        """``x``: (images, channels, height, width); ``routes``: which images take what, by edge."""
+        # Channels last, an image is one contiguous row: gathering and adding images copies rows.
+        first = x.permute(0, 2, 3, 1).contiguous()
+        nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
+        for source, node in enumerate(nodes):
+            # One gather for all that leaves a node: many small ones would each cost a full-size
+            # gradient buffer in the backward pass.
+            leaving = [
+                (target, self.edges[edge][name], images)
+                for edge, (start, target) in enumerate(EDGES)
+                if start == source
+                for name, images in routes[edge].items()
+            ]
+            if not leaving:
+                continue
+            rows = torch.cat([images for _, _, images in leaving])
+            pieces = node.index_select(0, rows).split([len(images) for _, _, images in leaving])
+            for (target, operation, images), piece in zip(leaving, pieces, strict=True):
+                out = operation(piece.permute(0, 3, 1, 2))
+                nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
+        return nodes[-1].permute(0, 3, 1, 2)
+
+    def forward_one(self, x: Tensor, names: list[str]) -> Tensor:
+        """The cell with operation ``names[e]`` on edge e, for all images alike."""
+        nodes: list[Tensor | None] = [x] + [None] * (NODES - 1)
+        for (source, target), edge, name in zip(EDGES, self.edges, names, strict=True):
+            start = nodes[source]
+            if name != "none" and start is not None:
+                out, sofar = edge[name](start), nodes[target]
+                nodes[target] = out if sofar is None else sofar + out
+        return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
+
+
+Routes = list[dict[str, Tensor]]
+"""For each edge: operation name -> indices of the images that take it."""
+
+
+class Reduction(nn.Module):
+    """The residual block between stages: half the resolution, twice the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_op(channels, 2 * channels, 3, stride=2), conv_op(2 * channels, 2 * channels, 3)
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(channels, 2 * channels, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.body(x)
+
+
+class NasBench201Supernet(Supernet):
+    """NAS-Bench-201's skeleton over all cells of a space.
+
+    Args:
+        channels: C, channels of the first stage (16 in the benchmark).
+        cells: N, cells in each stage (5 in the benchmark).
+        space: the operations to choose from.
+        in_channels: channels of an image.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self, channels: int, cells: int, space: CellSpace, in_channels: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        layers: list[nn.Module] = []
+        for stage in range(3):
+            if stage:
+                layers.append(Reduction(channels))
+                channels *= 2
+            layers += [CellMixture(channels, space.operations) for _ in range(cells)]
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        self.classifier = nn.Linear(channels, classes)
+        self.logits = nn.Parameter(torch.zeros(len(EDGES), len(space.operations)))
+        self._choice: Tensor | None = None
+        self._drawn: Tensor | None = None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def configure_gates(self, settings: GateSettings) -> None:
+        # The switches of an edge start alike, so any initial drop probability means uniform.
+        nn.init.zeros_(self.logits)
+        self.logits.requires_grad_(settings.mode == "learned")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._choice is None:
+            if not self.training:
+                raise PdnasError("a NAS-Bench-201 supernet is evaluated as one cell; choose one")
+            self._drawn = self._draw(len(x))
+            routes = self._routes(self._drawn)
+        else:
+            names = [self.space.operations[int(code)] for code in self._choice]
+        x = self.stem(x)
+        for layer in self.layers:
+            if not isinstance(layer, CellMixture):
+                x = layer(x)
+            elif self._choice is None:
+                x = layer(x, routes)
+            else:
+                x = layer.forward_one(x, names)
+        return self.classifier(self.head(x).mean(dim=(2, 3)))
+
+    def _draw(self, images: int) -> Tensor:
+        """A cell for every image, shape (images, 6)."""
+        probabilities = torch.softmax(self.logits.detach().float(), dim=1)
+        return torch.multinomial(probabilities, images, replacement=True).T
+
+    def _routes(self, cells: Tensor) -> Routes:
+        routes: Routes = []
+        for edge in range(len(EDGES)):
+            route: dict[str, Tensor] = {}
+            for code, name in enumerate(self.space.operations):
+                images = (cells[:, edge] == code).nonzero().squeeze(1)
+                if name != "none" and len(images):
+                    route[name] = images
+            routes.append(route)
+        return routes
+
+    def choose(self, choice: Choice | None) -> None:
+        if choice is None:
+            self._choice = None
+            return
+        if set(choice) != {CELL} or choice[CELL].shape != (len(EDGES),):
+            raise PdnasError(f"switch {CELL!r} needs six operation codes; use this supernet's cells")
+        if not 0 <= int(choice[CELL].min()) <= int(choice[CELL].max()) < len(self.space.operations):
+            raise PdnasError(
+                f"switch {CELL!r}: operation codes must be below {len(self.space.operations)}"
+            )
+        self._choice = choice[CELL]
+
+    def posterior(self) -> CellPosterior:
+        return CellPosterior(torch.softmax(self.logits.detach().double().cpu(), dim=1), self.space)
+
+    def candidate_parameters(self, choice: Choice) -> int:
+        mixtures = [layer for layer in self.layers if isinstance(layer, CellMixture)]
+        every = sum(p.numel() for layer in mixtures for p in layer.parameters())
+        chosen = 0
+        for edge, code in enumerate(choice[CELL].tolist()):
+            name = self.space.operations[code]
+            if name != "none":
+                for layer in mixtures:
+                    chosen += sum(p.numel() for p in layer.edges[edge][name].parameters())
+        return self.parameter_count() - every + chosen
+
+    def kept(self, choice: Choice) -> tuple[float, float]:
+        share = sum(self.space.operations[c] != "none" for c in choice[CELL].tolist()) / len(EDGES)
+        return share, share
+
+    def prior_energy(self) -> Tensor:
+        if self._choice is None:
+            keep = torch.softmax(self.logits, dim=1)
+        else:
+            options = len(self.space.operations)
+            one_hot = nn.functional.one_hot(self._choice.long(), options)
+            keep = one_hot.to(self.logits)
+        energy = self.logits.new_zeros(())
+        for edge in range(len(EDGES)):
+            for code, name in enumerate(self.space.operations):
+                squares = [
+                    p.square().sum() for p in self._convolutions(edge, name)
+                ]
+                if squares:
+                    energy = energy + keep[edge, code] * torch.stack(squares).sum()
+        return energy
+
+    def _convolutions(self, edge: int, name: str) -> list[nn.Parameter]:
+        """Kernels of one operation of one edge, over all cells of the network."""
+        return [
+            module.weight
+            for layer in self.layers
+            if isinstance(layer, CellMixture) and name in layer.edges[edge]
+            for module in layer.edges[edge][name].modules()
+            if isinstance(module, nn.Conv2d)
+        ]
+
+    def entropy(self) -> Tensor:
+        if self._choice is not None:
+            return self.logits.new_zeros(())
+        log_q = torch.log_softmax(self.logits, dim=1)
+        return -(log_q.exp() * log_q).sum()
+
+    def score_surrogate(self, nll: Tensor) -> Tensor:
+        """Zero in value; its gradient estimates ∇ E_q[NLL] with respect to the logits.
+
+        With the NLLs v_i of n images and their cells a_i, the estimate is the mean of
+        (v_i - mean of the other v_j) ∇ log q(a_i), the score function with a leave-one-out
+        baseline: unbiased, and blind to what all images have in common.
+        """
+        if self._choice is not None or not self.logits.requires_grad or self._drawn is None:
+            return nll.new_zeros(())
+        n = len(nll)
+        advantage = (nll - nll.mean()) * (n / (n - 1))
+        log_q = torch.log_softmax(self.logits, dim=1)
+        log_cells = log_q[torch.arange(len(EDGES), device=nll.device), self._drawn].sum(dim=1)
+        surrogate = (advantage * log_cells).mean()
+        return surrogate - surrogate.detach()
+
+    def distribution_parameters(self) -> list[nn.Parameter]:
+        return [self.logits]
+
+    def gated_weights(self) -> list[nn.Parameter]:
+        return [
+            weight
+            for edge in range(len(EDGES))
+            for name in self.space.operations
+            for weight in self._convolutions(edge, name)
+        ]
