@@ -1,0 +1,163 @@
+"""``pdnas nasbench``: NAS-Bench-201's ground truth and exact sample efficiency."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdnas.errors import PdnasError
+
+if TYPE_CHECKING:
+    from pdnas.nasbench.efficiency import Efficiency
+
+app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@app.command()
+def build() -> None:
+    """Build the ground-truth table from its public files and print where it is."""
+    from pdnas.nasbench.table import build
+
+    typer.echo(build())
+
+
+@app.command()
+def query(
+    architecture: Annotated[str, typer.Argument(help="Architecture string or cell id.")],
+    benchmark_index: Annotated[
+        bool, typer.Option(help="The number is the benchmark's index, not a cell id.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Everything known about one cell."""
+    from pdnas.nasbench.table import GroundTruth
+
+    truth = GroundTruth.load()
+    facts = truth.facts(truth.cell_id(architecture, benchmark_index))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        _print_facts(facts)
+
+
+@app.command()
+def efficiency(
+    runs: Annotated[list[Path], typer.Argument(help="Folders with posterior.safetensors.")],
+    target: Annotated[
+        list[float] | None, typer.Option(help="Accuracy in percent to reach; repeatable.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Data set that --target is about.")] = "cifar10",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the record of a single run to this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How many samples a posterior saves against uniform sampling, by exact enumeration.
+
+    Several runs count as seeds of one search: means with 95 % intervals.
+    """
+    from pdnas import artefacts
+    from pdnas.nasbench import efficiency as arithmetic
+    from pdnas.nasbench.table import DATASETS, GroundTruth
+    from pdnas.provenance import Stopwatch, provenance
+
+    stopwatch = Stopwatch()
+    targets: dict[Any, tuple[float, ...]] = dict(arithmetic.TARGETS)
+    if dataset not in DATASETS:
+        raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(DATASETS)}")
+    if target:
+        # From percent to the nearest fraction: 93.1 / 100 itself is a little above 0.931.
+        targets[dataset] = tuple(round(each / 100, 10) for each in target)
+    if out is not None and len(runs) > 1:
+        raise PdnasError("--out writes the record of a single run; name one run")
+    truth = GroundTruth.load()
+    records = [
+        arithmetic.efficiency(arithmetic.load_probabilities(run), truth, targets) for run in runs
+    ]
+    if out is not None:
+        run_record = runs[0] / "run.json"
+        seed = artefacts.read_json(run_record)["seed"] if run_record.is_file() else None
+        config = {"targets": {name: list(values) for name, values in targets.items()}}
+        artefacts.write_json(
+            out, {**records[0].to_json(), "provenance": provenance(config, seed, stopwatch)}
+        )
+    summary = arithmetic.summarise(records)
+    if as_json:
+        named = {str(run): record.to_json() for run, record in zip(runs, records, strict=True)}
+        single = records[0].to_json()
+        typer.echo(json.dumps(single if len(runs) == 1 else {"runs": named, **summary}, indent=2))
+    else:
+        _print_efficiency(records, summary)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pdnas.nasbench.table import DATASETS
+
+    console = Console()
+    console.print(facts["cell"], style="bold", markup=False, highlight=False)
+    console.print(
+        f"cell {facts['id']}, benchmark index {facts['benchmark_index']}, isomorphism class "
+        f"{facts['isomorphism_class']} ({facts['isomorphic_cells']} cells)\n"
+        f"{facts['parameters'] / 1e6:.6f} M parameters, {facts['flops'] / 1e6:.5f} M FLOPs"
+    )
+    table = Table("accuracy, %", "test, 200 epochs", "rank", "validation, 12", "test, 12")
+    for name in DATASETS:
+        values = (facts[f"{column}_{name}"] for column in ("test_200", "validation_12", "test_12"))
+        final, validation, short = (f"{100 * value:.2f}" for value in values)
+        table.add_row(name, final, str(facts[f"rank_{name}"]), validation, short)
+    console.print(table)
+
+
+def _print_efficiency(records: list[Efficiency], summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if len(records) == 1:
+        record = records[0]
+        console.print(
+            f"entropy {record.entropy:.3f} nats = {record.effective_cells:.1f} equally likely "
+            f"cells; mode {record.mode} ({record.mode_probability:.2%})",
+            markup=False,
+            highlight=False,
+        )
+    for name, facts in summary["datasets"].items():
+        table = Table(
+            "target",
+            "mass",
+            "expected samples",
+            "uniform",
+            "fewer by",
+            title=f"{name}: mean accuracy of a sample {_interval(facts['mean_accuracy'], 100)} % "
+            f"(uniform {100 * facts['uniform_mean_accuracy']:.2f} %), "
+            f"mode {_interval(facts['mode_accuracy'], 100)} %",
+            title_justify="left",
+        )
+        for each in facts["targets"]:
+            table.add_row(
+                f"{100 * each['target']:.2f} %",
+                _interval(each["mass"]),
+                _interval(each["expected_samples"]),
+                _number(each["uniform_expected_samples"]),
+                _interval(each["speedup"]),
+            )
+        console.print(table)
+
+
+def _number(value: float | None, scale: float = 1) -> str:
+    return "-" if value is None else f"{scale * value:.4g}"
+
+
+def _interval(interval: dict[str, Any], scale: float = 1) -> str:
+    text = _number(interval["estimate"], scale)
+    if interval["low"] is None:
+        return text
+    return f"{text} [{_number(interval['low'], scale)}, {_number(interval['high'], scale)}]"

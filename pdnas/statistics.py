@@ -1,0 +1,93 @@
+"""Intervals over seeds: what every table and figure of the suite puts behind a ±."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its two-sided confidence interval.
+
+    ``low`` and ``high`` are NaN where no interval exists: one seed, or an infinite value among
+    the seeds.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    count: int
+    level: float = 0.95
+
+    def to_json(self) -> dict[str, Any]:
+        """``estimate``, ``low``, ``high`` (null where not finite), ``count`` and ``level``."""
+        return {
+            "estimate": finite_or_none(self.estimate),
+            "low": finite_or_none(self.low),
+            "high": finite_or_none(self.high),
+            "count": self.count,
+            "level": self.level,
+        }
+
+
+def finite_or_none(value: float) -> float | None:
+    """JSON knows neither infinity nor NaN: both become null."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _student_t(values: NDArray[np.float64], level: float) -> tuple[float, float, float]:
+    from scipy.special import stdtrit  # Student t quantile; far lighter to import than scipy.stats
+
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError("an interval needs a one-dimensional sample of at least one value")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    mean = float(values.mean())
+    if values.size == 1 or not np.isfinite(values).all():
+        return mean, float("nan"), float("nan")
+    standard_error = float(values.std(ddof=1)) / np.sqrt(values.size)
+    half_width = float(stdtrit(values.size - 1, 0.5 + level / 2)) * standard_error
+    return mean, mean - half_width, mean + half_width
+
+
+def confidence_interval(values: Sequence[float] | ArrayLike, level: float = 0.95) -> Interval:
+    """Mean over seeds with Student's t interval, mean ± t_{(1+level)/2, n-1} · s / √n.
+
+    Args:
+        values: one number a seed, shape (n,), n ≥ 1; taken as independent and about normal.
+        level: two-sided coverage.
+
+    Raises:
+        ValueError: no values, or a level outside (0, 1).
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    return Interval(*_student_t(sample, level), count=sample.size, level=level)
+
+
+def geometric_interval(values: Sequence[float] | ArrayLike, level: float = 0.95) -> Interval:
+    """Geometric mean over seeds, with Student's t interval of the logarithms taken back by exp.
+
+    For ratios and other positive quantities whose seeds differ by factors: speed-ups, expected
+    numbers of samples. The interval is never below zero, and that of 1/x is the reciprocal of
+    that of x. A zero or infinite seed (a target that a posterior cannot reach) makes the estimate
+    0 or inf and leaves no interval.
+
+    Args:
+        values: one non-negative number a seed, shape (n,), n ≥ 1; may hold 0 or inf.
+        level: two-sided coverage.
+
+    Raises:
+        ValueError: no values, a negative or NaN value, or a level outside (0, 1).
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if not (sample >= 0).all():
+        raise ValueError("a geometric mean needs values that are positive (or 0, or inf)")
+    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = -inf is meant; see above
+        mean, low, high = _student_t(np.log(sample), level)
+    estimate, low, high = np.exp([mean, low, high]).tolist()
+    return Interval(estimate, low, high, count=sample.size, level=level)
