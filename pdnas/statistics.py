@@ -41,7 +41,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def _student_t(values: NDArray[np.float64], level: float) -> tuple[float, float, float]:
-    from scipy.special import stdtrit  # Student t quantile; far lighter to import than scipy.stats
+    from scipy.special import stdtrit  # lighter to import than scipy.stats
 
     if values.ndim != 1 or values.size == 0:
         raise ValueError("an interval needs a one-dimensional sample of at least one value")
