@@ -1,0 +1,107 @@
+"""``pdnas table``, ``pdnas figure``, ``pdnas show``: from the files of runs to what people read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
+Runs = Annotated[
+    Path | None, typer.Option(help="Folder with the scale's runs; runs/SCALE by default.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def table(
+    name: Annotated[
+        str, typer.Argument(help="1 to 9 as in the paper, or efficiency, or ablations.")
+    ],
+    scale: Scale = "laptop",
+    runs: Runs = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for NAME.csv, NAME.md and NAME.tex.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a table: the paper's numbers and ours in columns of their own.
+
+    Examples:
+
+        pdnas table 3 --scale laptop
+
+        pdnas table efficiency --scale gpu --runs runs/gpu --out report/tables
+    """
+    from pdnas.report import formats, tables
+    from pdnas.report.collect import collect
+
+    made = tables.table(name, collect(scale, runs or _default_runs(scale)))
+    if out is not None:
+        formats.write(made, out)
+    typer.echo(
+        json.dumps(formats.to_json(made), indent=2, ensure_ascii=False) if as_json else formats.to_markdown(made)
+    )
+
+
+def figure(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="figure1, mismatch, trajectories, kept-share, posterior-cells, efficiency or "
+            "best-of-n."
+        ),
+    ],
+    scale: Scale = "laptop",
+    runs: Runs = None,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.pdf, NAME.png and NAME.csv.")] = Path(),
+) -> None:
+    """Draw a figure, and write the data in it.
+
+    Example:
+
+        pdnas figure efficiency --scale laptop --out report/figures
+    """
+    from pdnas.report import figures
+    from pdnas.report.collect import collect
+
+    for path in figures.draw(name, collect(scale, runs or _default_runs(scale)), out):
+        typer.echo(path)
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="Folder of a run: it holds run.json.")],
+    as_json: Json = False,
+) -> None:
+    """Sum up one run.
+
+    Example:
+
+        pdnas show runs/laptop/multibranch/guided/seed0
+    """
+    from pdnas.report.collect import RunFiles
+    from pdnas.report.summary import lines, summarise
+
+    summary = summarise(RunFiles.read(run))
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _print_pairs(lines(summary))
+
+
+def _default_runs(scale: str) -> Path:
+    return Path("runs") / Path(scale).stem
+
+
+def _print_pairs(pairs: list[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid: Any = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in pairs:
+        grid.add_row(Text(label), Text(text))
+    Console().print(grid)

@@ -1,0 +1,363 @@
+"""Everything that was measured at a scale: the runs that exist, and one tidy table over them.
+
+Nothing here computes a result. Runs that are missing are absent, never guessed; a run that was made
+with another configuration than the scale's is an error, because mixing the two would be silent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pdnas.artefacts import read_json, read_table
+from pdnas.config import MultiBranchConfig, NasBench201Config, Scale, Spec, load_scale
+from pdnas.errors import PdnasError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GUIDED, RANDOM, FULL, UNIFORM = "guided", "random", "full", "uniform"
+"""Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
+the plain network, and (cells) every architecture alike."""
+
+_RESULT = re.compile(r"result-(?P<source>[^-]+)-(?P<mode>[^-]+)\.json")
+_RANKING = re.compile(r"ranking-(?P<source>[^-]+)\.json")
+
+COLUMNS = (
+    "study",
+    "stands_for",
+    "variant",
+    "seed",
+    "source",
+    "mode",
+    "data",
+    "supernet",
+    "supernet_parameters",
+    "gates_mode",
+    "length_scale2",
+    "temperature",
+    "candidates",
+    "validation_error",
+    "test_error",
+    "parameters",
+    "supernet_validation_error",
+    "search_seconds",
+    "sample_seconds",
+    "rank_seconds",
+    "retrain_seconds",
+    "hardware",
+    "code",
+)
+"""The columns of :attr:`Collection.measurements`; errors are in percent, times in seconds."""
+
+
+def describe_supernet(spec: Spec) -> str:
+    """A supernet in words: ``3-branch ResNet, width 8, 2 blocks a stage``."""
+    supernet = spec.supernet
+    if isinstance(supernet, MultiBranchConfig):
+        return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} blocks a stage"
+    if isinstance(supernet, NasBench201Config):
+        operations = len(supernet.operations)
+        cells = "cell" if supernet.cells == 1 else "cells"
+        return (
+            f"NAS-Bench-201, {supernet.channels} channels, {supernet.cells} {cells} a stage, "
+            f"{operations} operations"
+        )
+    settings = supernet.model_dump()
+    name = settings.pop("name")
+    return ", ".join([name, *(f"{key} {value}" for key, value in settings.items())])
+
+
+def describe_hardware(hardware: Mapping[str, Any]) -> str:
+    """The machine in words: the GPUs where there are any, else the processor."""
+    gpus = list(hardware.get("gpus") or [])
+    threads = hardware.get("threads")
+    if gpus:
+        return " + ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
+    return f"{hardware.get('cpu')}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The records and tables of one run, read on demand; loaders return None for a missing file.
+
+    :class:`pdnas.run.Run` is for working with a run's network and data, which takes torch.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    spec: Spec
+
+    @classmethod
+    def read(cls, path: Path) -> RunFiles:
+        """Open a run's folder.
+
+        Raises:
+            PdnasError: the folder holds no run, or one of another version of pdnas.
+        """
+        if not (path / "run.json").is_file():
+            raise PdnasError(f"{path} is no run (it has no run.json); run `pdnas search` first")
+        record = read_json(path / "run.json")
+        try:
+            return cls(path, record, Spec.model_validate(record.get("spec")))
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "spec"
+            raise PdnasError(
+                f"{path / 'run.json'}: {place} does not fit this version of pdnas; "
+                "search again, or use the version named in its provenance"
+            ) from error
+
+    @property
+    def study(self) -> str:
+        return str(self.record["study"])
+
+    @property
+    def variant(self) -> str:
+        return str(self.record["variant"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return dict(self.record.get("provenance") or {})
+
+    @cached_property
+    def results(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Records of the chosen candidates by (source, mode)."""
+        return {
+            (match["source"], match["mode"]): read_json(path)
+            for path, match in self._matching(_RESULT)
+        }
+
+    @cached_property
+    def ranking_records(self) -> dict[str, dict[str, Any]]:
+        """Records of the rankings by source."""
+        return {match["source"]: read_json(path) for path, match in self._matching(_RANKING)}
+
+    def _matching(self, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
+        for path in sorted(self.path.glob("*.json")):
+            if match := pattern.fullmatch(path.name):
+                yield path, match
+
+    def chosen(self, source: str) -> dict[str, Any] | None:
+        """The ranking's row of the best candidate drawn from ``source``."""
+        ranking = self.ranking(source)
+        if ranking is None or source not in self.ranking_records:
+            return None
+        best = self.ranking_records[source]["best"]
+        return dict(ranking[ranking["candidate"] == best].iloc[0])
+
+    def ranking(self, source: str) -> pd.DataFrame | None:
+        """A row a candidate drawn from ``source``."""
+        return self._table(f"ranking-{source}.parquet")
+
+    def trajectory(self) -> pd.DataFrame | None:
+        """A row an epoch, gate, group and option."""
+        return self._table("trajectory.parquet")
+
+    def history(self) -> pd.DataFrame | None:
+        """A row an epoch."""
+        return self._table("history.parquet")
+
+    def efficiency(self) -> dict[str, Any] | None:
+        """Exact sample efficiency against the ground truth."""
+        path = self.path / "efficiency.json"
+        return read_json(path) if path.is_file() else None
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        path = self.path / name
+        return read_table(path) if path.is_file() else None
+
+    def sample_seconds(self, source: str) -> float | None:
+        """Wall seconds of drawing the candidates, where their file records it."""
+        path = self.path / f"candidates-{source}.safetensors"
+        return _seconds(_header(path)) if path.is_file() else None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """This run's rows of :attr:`Collection.measurements`, one a (source, mode)."""
+        common = {
+            "study": self.study,
+            "variant": self.variant,
+            "seed": self.seed,
+            "data": self.spec.data.name,
+            "supernet": describe_supernet(self.spec),
+            "supernet_parameters": self.record.get("supernet_parameters"),
+            "gates_mode": self.spec.gates.mode,
+            "length_scale2": self.spec.gates.length_scale2,
+            "temperature": self.spec.gates.temperature,
+            "search_seconds": _seconds(self.record),
+            "hardware": describe_hardware(self.provenance.get("hardware", {})),
+            "code": self.provenance.get("code"),
+        }
+        keys: list[tuple[str | None, str | None]] = list(self.results)
+        judged = {source for source, _ in keys}
+        keys += [(source, None) for source in self.ranking_records if source not in judged]
+        for source, mode in keys or [(None, None)]:
+            row: dict[str, Any] = {**common, "source": source, "mode": mode}
+            if source in self.ranking_records:
+                ranking = self.ranking_records[source]
+                whole = ranking.get("supernet_validation_accuracy")
+                table = self.ranking(source)
+                row["candidates"] = None if table is None else len(table)
+                row["supernet_validation_error"] = None if whole is None else 100 * (1 - whole)
+                row["sample_seconds"] = self.sample_seconds(source)
+                row["rank_seconds"] = _seconds(ranking)
+            if source is not None and mode is not None:
+                result = self.results[source, mode]
+                # A plain network is not chosen among candidates, so it may have no such accuracy.
+                validation = result.get("validation_accuracy")
+                row["validation_error"] = None if validation is None else 100 * (1 - validation)
+                row["test_error"] = 100 * (1 - result["test_accuracy"])
+                row["parameters"] = result["parameters"]
+                row["retrain_seconds"] = _seconds(result)
+            yield row
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The record in a safetensors header, read without torch: a report needs no tensor."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(json.loads((file.metadata() or {})["pdnas"]))
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise PdnasError(
+            f"{path} is not a readable pdnas safetensors file; delete it and make it again"
+        ) from error
+
+
+def _seconds(record: Mapping[str, Any]) -> float | None:
+    wall = (record.get("provenance") or {}).get("wall_seconds")
+    return None if wall is None else float(wall)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level: ``{"gates": {"mode": "fixed"}}`` to ``{"gates.mode": ...}``."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """A run's sample efficiency by the true accuracies on one data set, as in efficiency.json."""
+
+    run: RunFiles
+    truth: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A scale and the runs of it that exist."""
+
+    name: str
+    scale: Scale
+    runs: tuple[RunFiles, ...]
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """A row a (study, variant, seed, source, mode); source and mode are null where unmade."""
+        import pandas as pd
+
+        rows = [
+            {**row, "stands_for": self.scale.studies[run.study].stands_for}
+            for run in self.runs
+            for row in run.rows()
+        ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def find(self, study: str, variant: str) -> list[RunFiles]:
+        """The runs of one variant, in the order of the scale's seeds."""
+        return [run for run in self.runs if (run.study, run.variant) == (study, variant)]
+
+    def stand_ins(self, supernet: str) -> list[str]:
+        """The studies that stand for one of the paper's supernets."""
+        return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
+
+    def efficiencies(self) -> dict[tuple[str, str], list[Efficiency]]:
+        """Sample efficiencies of the learned posteriors over cells, by (study, variant)."""
+        found: dict[tuple[str, str], list[Efficiency]] = {}
+        for run in self.runs:
+            record = run.efficiency() if run.spec.gates.mode == "learned" else None
+            if record is not None:
+                # A data set that the benchmark lacks (digits) is held against its first one.
+                names = record["datasets"]
+                truth = run.spec.data.name if run.spec.data.name in names else next(iter(names))
+                efficiency = Efficiency(run, truth, names[truth])
+                found.setdefault((run.study, run.variant), []).append(efficiency)
+        return found
+
+    def ablations(self, study: str) -> dict[str, tuple[str, Any]]:
+        """Variants whose resolved specification differs from ``guided`` in one field, with
+        (field, value).
+
+        A variant whose gates are fixed or absent is another method, not an ablation.
+        """
+        if GUIDED not in self.scale.studies[study].variants:
+            return {}
+        guided = self._settings(study, GUIDED)
+        found = {}
+        for variant in self.scale.studies[study].variants:
+            own = self._settings(study, variant)
+            fields = [key for key in {**guided, **own} if guided.get(key) != own.get(key)]
+            if len(fields) == 1 and fields != ["gates.mode"]:
+                found[variant] = (fields[0], own.get(fields[0]))
+        return found
+
+    def sweep(self, study: str, field: str) -> dict[str, Any]:
+        """``guided`` and the ablations of one field, with the field's value."""
+        if GUIDED not in self.scale.studies[study].variants:
+            return {}
+        ablations = self.ablations(study).items()
+        return {
+            GUIDED: self._settings(study, GUIDED).get(field),
+            **{variant: value for variant, (name, value) in ablations if name == field},
+        }
+
+    def _settings(self, study: str, variant: str) -> dict[str, Any]:
+        return flatten(self.scale.spec(study, variant).model_dump())
+
+
+def collect(scale: str, folder: Path) -> Collection:
+    """Gather the runs of ``scale`` (a name or a YAML path) that exist under ``folder``.
+
+    Raises:
+        PdnasError: no such scale; a damaged run; a run made with another configuration.
+    """
+    content = load_scale(scale)
+    runs = []
+    for study, description in content.studies.items():
+        for variant in description.variants:
+            spec = content.spec(study, variant)
+            for seed in description.seeds:
+                path = folder / study / variant / f"seed{seed}"
+                if (path / "run.json").is_file():
+                    run = RunFiles.read(path)
+                    _require_same(run, spec)
+                    runs.append(run)
+    return Collection(Path(scale).stem, content, tuple(runs))
+
+
+def _require_same(run: RunFiles, spec: Spec) -> None:
+    """The folder's name is a promise about the configuration; hold the run to it."""
+    recorded, expected = flatten(run.spec.model_dump()), flatten(spec.model_dump())
+    for field in {**expected, **recorded}:
+        if recorded.get(field) != expected.get(field):
+            raise PdnasError(
+                f"{run.path} was made with {field} = {recorded.get(field)}, but the scale says "
+                f"{expected.get(field)}; search again, or name the scale file it was made with"
+            )

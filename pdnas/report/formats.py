@@ -1,0 +1,245 @@
+"""A small table of text and estimates, and the same table as CSV, Markdown and LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pdnas.artefacts import atomic_path
+from pdnas.statistics import Interval, finite_or_none
+
+NOT_RUN = "not run"
+"""What a cell says that nobody has measured."""
+
+PAPER, OURS = "paper", "ours"
+"""Column groups: a reported and a measured number never stand in one column."""
+
+
+Cell = str | float | int | Interval | None
+"""None is a number that nobody reports (a dash); an interval is an estimate over seeds."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """``key`` heads the CSV column, ``heading`` (under ``group``) the printed one.
+
+    ``decimals`` are those of the printed number; None prints as many as it needs.
+    """
+
+    key: str
+    heading: str
+    group: str = ""
+    decimals: int | None = 2
+    estimate: bool = False
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; ``notes`` say how the numbers were measured."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"table {self.name}: a row does not have {len(self.columns)} cells")
+
+
+def _rounded(value: float, decimals: int | None) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return (f"{value:.10g}" if decimals is None else f"{value:.{decimals}f}").replace("inf", "∞")
+
+
+def text(cell: Cell, column: Column) -> str:
+    """A cell as people read it: an interval as ``mean ± half-width``, or its bounds if lopsided."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, str):
+        return cell
+    if not isinstance(cell, Interval):
+        return _rounded(cell, column.decimals)
+    estimate, low, high = (
+        _rounded(value, column.decimals) for value in (cell.estimate, cell.low, cell.high)
+    )
+    if math.isnan(cell.low):
+        return estimate
+    above, below = cell.high - cell.estimate, cell.estimate - cell.low
+    if math.isclose(above, below, rel_tol=1e-6, abs_tol=1e-12):
+        return f"{estimate} ± {_rounded(above, column.decimals)}"
+    return f"{estimate} [{low}, {high}]"
+
+
+def to_csv(table: Table) -> str:
+    """Unrounded numbers; an estimate takes three columns, the value and its interval's bounds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header: list[str] = []
+    for column in table.columns:
+        header.append(column.key)
+        if column.estimate:
+            header += [f"{column.key}_low95", f"{column.key}_high95"]
+    writer.writerow(header)
+    for row in table.rows:
+        cells: list[str] = []
+        for cell, column in zip(row, table.columns, strict=True):
+            if isinstance(cell, Interval):
+                cells += [_exact(value) for value in (cell.estimate, cell.low, cell.high)]
+            else:
+                cells += [_exact(cell), *[""] * (2 * column.estimate)]
+        writer.writerow(cells)
+    return out.getvalue()
+
+
+def _exact(value: str | float | int | None) -> str:
+    if value is None or value != value:  # a single seed's bounds are NaN
+        return ""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table under its title, the notes as a list."""
+    headings = [
+        f"{column.group}: {column.heading}" if column.group else column.heading
+        for column in table.columns
+    ]
+    lines = [
+        _markdown_row(headings),
+        _markdown_row([":---" if column.is_text else "---:" for column in table.columns]),
+        *(
+            _markdown_row([text(*pair) for pair in zip(row, table.columns, strict=True)])
+            for row in table.rows
+        ),
+    ]
+    notes = [f"- {note}" for note in table.notes]
+    return "\n".join([f"**{table.title}**", "", *lines, "", *notes]).rstrip() + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "±": r"$\pm$",
+    "²": r"$^2$",
+    "τ": r"$\tau$",
+    "≥": r"$\ge$",
+    "×": r"$\times$",
+    "∞": r"$\infty$",
+    "→": r"$\to$",
+    "–": "--",
+    "…": r"\dots{}",
+}
+
+
+def escape_latex(plain: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(_LATEX.get(character, character) for character in plain)
+
+
+def to_latex(table: Table) -> str:
+    """A ``table`` environment for the booktabs package, the groups as a spanning first header."""
+    alignment = "".join("l" if column.is_text else "r" for column in table.columns)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(table.title)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        *_latex_groups(table.columns),
+        _latex_row([column.heading for column in table.columns]),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        lines.append(_latex_row([text(*pair) for pair in zip(row, table.columns, strict=True)]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        lines += [
+            r"\par\smallskip",
+            r"\begin{minipage}{\linewidth}\footnotesize",
+            *(escape_latex(note) + r"\par" for note in table.notes),
+            r"\end{minipage}",
+        ]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
+
+
+def _latex_groups(columns: Sequence[Column]) -> list[str]:
+    spans: list[tuple[str, int]] = []
+    for column in columns:
+        if spans and spans[-1][0] == column.group:
+            spans[-1] = (column.group, spans[-1][1] + 1)
+        else:
+            spans.append((column.group, 1))
+    cells, rules, start = [], [], 1
+    for group, width in spans:
+        if group:
+            cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
+            rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        else:
+            cells += [""] * width
+        start += width
+    return [" & ".join(cells).strip() + r" \\", "".join(rules)] if rules else []
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """The table as a record a row, by column keys; an interval as its own record."""
+    return {
+        "name": table.name,
+        "title": table.title,
+        "notes": list(table.notes),
+        "rows": [
+            {
+                column.key: _jsonable(cell)
+                for cell, column in zip(row, table.columns, strict=True)
+            }
+            for row in table.rows
+        ],
+    }
+
+
+def _jsonable(cell: Cell) -> Any:
+    if isinstance(cell, Interval):
+        return cell.to_json()
+    return finite_or_none(cell) if isinstance(cell, float) else cell
+
+
+WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+
+
+def write(table: Table, folder: Path) -> list[Path]:
+    """Write ``table`` in every format as ``folder/NAME.EXTENSION``; returns the paths."""
+    paths = []
+    for extension, writer in WRITERS.items():
+        path = folder / f"{table.name}.{extension}"
+        with atomic_path(path) as temporary:
+            temporary.write_text(writer(table), encoding="utf-8")
+        paths.append(path)
+    return paths

@@ -1,0 +1,109 @@
+"""Gathering runs: the tidy table, what is absent, what does not belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pdnas.artefacts import read_json, write_json
+from pdnas.errors import PdnasError
+from pdnas.report.collect import RunFiles, collect, describe_hardware, flatten
+
+from .conftest import GUIDED_TEST, Tree
+
+
+def test_a_row_for_every_measurement(tree: Tree) -> None:
+    rows = collect(tree.scale_name, tree.folder).measurements
+    keys = ["study", "variant", "seed", "source", "mode"]
+    assert not rows.duplicated(keys).any()
+    branches = rows[rows["study"] == "branches"]
+    assert branches.groupby(["variant", "source", "mode"]).size().to_dict() == {
+        ("guided", "posterior", "none"): 3,
+        ("random", "random", "none"): 3,
+        ("random", "random", "finetune"): 3,
+        ("full", "full", "none"): 3,
+        ("weak-prior", "posterior", "none"): 1,
+    }
+    row = rows[(rows["variant"] == "guided") & (rows["study"] == "branches")].iloc[1]
+    assert row["test_error"] == pytest.approx(100 * (1 - GUIDED_TEST[1]))
+    assert row["validation_error"] == pytest.approx(60)
+    assert row["supernet_validation_error"] == pytest.approx(50)
+    assert (row["search_seconds"], row["sample_seconds"], row["rank_seconds"]) == (120, 6, 30)
+    assert (row["retrain_seconds"], row["parameters"], row["candidates"]) == (12, 60_000, 60)
+    assert (row["length_scale2"], row["temperature"], row["gates_mode"]) == (500, 0.2, "learned")
+    assert (row["stands_for"], row["hardware"]) == ("M", "Abacus 9000, 1 thread")
+
+
+def test_ranked_but_not_tested_candidates_have_a_row(tree: Tree) -> None:
+    rows = collect(tree.scale_name, tree.folder).measurements
+    cells = rows[rows["study"] == "cells"]
+    assert list(cells["source"]) == ["posterior"] * 3
+    assert cells["mode"].isna().all()
+    assert cells["test_error"].isna().all()
+    assert (cells["rank_seconds"] == 30).all()
+
+
+def test_no_runs_is_an_empty_table(empty_tree: Tree) -> None:
+    collection = collect(empty_tree.scale_name, empty_tree.folder)
+    assert collection.runs == ()
+    assert len(collection.measurements) == 0
+
+
+def test_ablations_differ_from_guided_in_one_setting(empty_tree: Tree) -> None:
+    collection = collect(empty_tree.scale_name, empty_tree.folder)
+    assert collection.ablations("branches") == {
+        "weak-prior": ("gates.length_scale2", 50),
+        "warm": ("gates.temperature", pytest.approx(2 / 3)),
+        "official": ("gates.form", "official"),
+    }
+    assert collection.ablations("cells") == {}, "fixed gates are a method, not an ablation"
+    assert collection.sweep("branches", "gates.length_scale2") == {"guided": 500, "weak-prior": 50}
+    assert collection.sweep("branches", "gates.initial") == {"guided": 0.1}
+
+
+def test_a_run_of_another_configuration_is_refused(tree: Tree) -> None:
+    path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
+    record = read_json(path)
+    record["spec"]["gates"]["length_scale2"] = 7
+    write_json(path, record)
+    with pytest.raises(PdnasError, match=r"seed1 was made with gates\.length_scale2 = 7.0"):
+        collect(tree.scale_name, tree.folder)
+
+
+def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:
+    path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
+    record = read_json(path)
+    del record["spec"]["gates"]["form"]
+    write_json(path, record)
+    assert len(collect(tree.scale_name, tree.folder).find("branches", "guided")) == 3
+
+
+def test_a_setting_that_this_version_lacks_is_named(tree: Tree) -> None:
+    path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
+    record = read_json(path)
+    record["spec"]["gates"]["colour"] = "blue"
+    write_json(path, record)
+    with pytest.raises(PdnasError, match=r"gates\.colour"):
+        collect(tree.scale_name, tree.folder)
+
+
+def test_a_folder_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(PdnasError, match="no run"):
+        RunFiles.read(tmp_path)
+
+
+def test_a_damaged_candidates_file_is_one_clear_line(tree: Tree) -> None:
+    run = collect(tree.scale_name, tree.folder).find("branches", "guided")[0]
+    (run.path / "candidates-posterior.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(PdnasError, match=r"candidates-posterior\.safetensors"):
+        run.sample_seconds("posterior")
+
+
+def test_hardware_in_words() -> None:
+    assert describe_hardware({"gpus": ["A", "B", "A"]}) == "2 x A + 1 x B"
+    assert describe_hardware({"gpus": [], "cpu": "C", "threads": 2}) == "C, 2 threads"
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": [3]}) == {"a.b": 1, "a.c.d": 2, "e": [3]}

@@ -1,0 +1,151 @@
+"""Figures are drawn, look like something, and say in a CSV what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from pdnas.errors import PdnasError
+from pdnas.nasbench.efficiency import Efficiency
+from pdnas.report import figures
+from pdnas.report.collect import collect
+
+from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
+
+
+def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
+    """Draw a figure, check its files, and return its data."""
+    paths = figures.draw(name, collect(tree.scale_name, tree.folder), folder)
+    assert [path.name for path in paths] == [f"{name}.pdf", f"{name}.png", f"{name}.csv"]
+    assert paths[0].read_bytes().startswith(b"%PDF")
+    with Image.open(paths[1]) as image:
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+        pixels = np.asarray(image.convert("L"))
+    assert len(np.unique(pixels)) > 10
+    return pd.read_csv(paths[2])
+
+
+def test_figure1(tree: Tree, tmp_path: Path) -> None:
+    data = draw("figure1", tree, tmp_path)
+    assert data.groupby(["seed", "variant"])["candidates"].sum().eq(60).all()
+    edges = [
+        tuple(group["bin_low_pct"]) for _, group in data.groupby(["seed", "variant"], sort=False)
+    ]
+    assert len(edges) == 6
+    assert len(set(edges)) == 1, "all panels share their bins"
+    guided = data[(data["seed"] == 1) & (data["variant"] == "guided")]
+    bins = [*guided["bin_low_pct"], guided["bin_high_pct"].iloc[-1]]
+    counts, _ = np.histogram(100 * guided_accuracies(1), bins)
+    assert list(guided["candidates"]) == list(counts)
+    assert (data["whole_supernet_pct"] == 50).all()
+
+
+def test_mismatch(tree: Tree, tmp_path: Path) -> None:
+    data = draw("mismatch", tree, tmp_path).set_index(["variant", "mode"])
+    assert set(data.index) == {
+        ("guided", "none"),
+        ("random", "none"),
+        ("random", "finetune"),
+        ("full", "none"),
+    }
+    row = data.loc[("random", "finetune")]
+    errors = 100 * (1 - np.array(FINETUNED_TEST))
+    low, high = stats.t.interval(0.95, 2, errors.mean(), stats.sem(errors))
+    assert row["test_error_pct"] == pytest.approx(errors.mean())
+    assert (row["low95_pct"], row["high95_pct"]) == pytest.approx((low, high))
+
+
+def test_trajectories(tree: Tree, tmp_path: Path) -> None:
+    data = draw("trajectories", tree, tmp_path)
+    assert set(data["length_scale2"]) == {500}
+    assert (data.loc[data["epoch"] == 0, "drop_probability_pct"] == 10).all()
+    last = data[data["epoch"] == 2].set_index(["gate", "group"])["drop_probability_pct"]
+    for gate, values in zip(GATES, LAST_DROP, strict=True):
+        for group, value in enumerate(values):
+            assert last[gate, group] == pytest.approx(100 * (value + 0.02))  # mean of three seeds
+    assert list(dict.fromkeys(data["gate"])) == list(GATES)
+
+
+def test_kept_share(tree: Tree, tmp_path: Path) -> None:
+    data = draw("kept-share", tree, tmp_path)
+    share = data.set_index(["gate", "seed"])["kept_share_pct"]
+    # The first gate has groups of 4 and 8 channels, dropped at 0.2 and 0.6 (seed 0).
+    assert share[GATES[0], 0] == pytest.approx(100 * (4 * 0.8 + 8 * 0.4) / 12)
+    assert share[GATES[1], 2] == pytest.approx(100 * (1 - 0.14))
+    assert len(share) == 9
+
+
+def test_posterior_cells(tree: Tree, tmp_path: Path) -> None:
+    data = draw("posterior-cells", tree, tmp_path)
+    assert len(data) == 30
+    assert data.groupby("edge")["probability_pct"].sum().to_numpy() == pytest.approx(100)
+    row = data[(data["edge"] == "edge 1>2") & (data["operation"] == "nor_conv_3x3")].iloc[0]
+    values = [100 * np.exp(1.5 + 0.3 * s) / (np.exp(1.5 + 0.3 * s) + 4) for s in range(3)]
+    assert row["probability_pct"] == pytest.approx(np.mean(values))
+    assert row["half_width95_pct"] == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(values))
+
+
+def test_efficiency(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -> None:
+    data = draw("efficiency", tree, tmp_path).set_index("target_pct")
+    targets = [each.datasets["cifar10"].targets for each in efficiencies]
+    for index, target in enumerate(targets[0]):
+        row = data.loc[100 * target.target]
+        assert row["uniform"] == pytest.approx(target.uniform_expected_samples)
+        samples = [seed[index].expected_samples for seed in targets]
+        assert row["learned"] == pytest.approx(stats.gmean(samples))
+        assert row["low95"] < row["learned"] < row["high95"]
+
+
+def test_best_of_n(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -> None:
+    data = draw("best-of-n", tree, tmp_path)
+    first = data[data["n"] == 1].iloc[0]
+    datasets = [each.datasets["cifar10"] for each in efficiencies]
+    assert first["learned_pct"] == pytest.approx(
+        100 * np.mean([each.mean_accuracy for each in datasets])
+    )
+    assert first["uniform_pct"] == pytest.approx(100 * datasets[0].uniform_mean_accuracy)
+    assert (data["learned_pct"] <= data["optimum_pct"] + 1e-9).all()
+    assert data["learned_pct"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("name", list(figures.FIGURES))
+def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -> None:
+    data = draw(name, empty_tree, tmp_path)
+    assert data.to_dict("list") == {"status": ["not run"]}
+
+
+def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
+    for run in tree.folder.glob("*/*/seed[12]/run.json"):
+        run.unlink()
+    for name in figures.FIGURES:
+        assert "status" not in draw(name, tree, tmp_path), name
+
+
+def test_the_same_data_give_the_same_bytes(tree: Tree, tmp_path: Path) -> None:
+    draw("mismatch", tree, tmp_path / "a")
+    draw("mismatch", tree, tmp_path / "b")
+    for suffix in ("pdf", "png", "csv"):
+        name = f"mismatch.{suffix}"
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_users_settings_neither_change_figures_nor_are_changed(
+    tree: Tree, tmp_path: Path
+) -> None:
+    draw("mismatch", tree, tmp_path / "a")
+    with mpl.rc_context({"axes.facecolor": "red", "lines.linewidth": 9}):
+        draw("mismatch", tree, tmp_path / "b")
+        assert mpl.rcParams["lines.linewidth"] == 9
+    first, second = (tmp_path / folder / "mismatch.png" for folder in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_unknown_figure_is_one_clear_line(empty_tree: Tree, tmp_path: Path) -> None:
+    with pytest.raises(PdnasError, match="no figure 'figure7'; choose one of figure1"):
+        draw("figure7", empty_tree, tmp_path)

@@ -1,0 +1,97 @@
+"""``pdnas table``, ``figure`` and ``show``, and the captions of the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pdnas.commands import report
+from pdnas.errors import PdnasError
+from pdnas.report.figures import FIGURES
+from pdnas.report.tables import TABLES
+
+from .conftest import Tree
+
+app = typer.Typer()
+app.command("table")(report.table)
+app.command("figure")(report.figure)
+app.command("show")(report.show)
+
+CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
+
+
+def invoke(*arguments: str | Path) -> str:
+    wide = {"COLUMNS": "200"}  # so that no line of the terminal is folded
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=wide)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def test_table_writes_three_formats_and_prints_markdown(tree: Tree, tmp_path: Path) -> None:
+    options = ["--scale", tree.scale_name, "--runs", tree.folder]
+    printed = invoke("table", "3", *options, "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "table3.csv",
+        "table3.md",
+        "table3.tex",
+    ]
+    assert printed.strip() == (tmp_path / "out" / "table3.md").read_text().strip()
+
+
+def test_table_as_json(tree: Tree) -> None:
+    options = ["--scale", tree.scale_name, "--runs", tree.folder, "--json"]
+    for name in TABLES:
+        record = json.loads(invoke("table", name, *options))
+        assert record["name"] == name
+        assert record["rows"]
+    rows = json.loads(invoke("table", "3", *options))["rows"]
+    (row,) = (row for row in rows if (row["supernet"], row["method"]) == ("M", "PGNAS"))
+    assert row["ours_test_error_pct"]["estimate"] == pytest.approx(37)
+    assert row["ours_test_error_pct"]["count"] == 3
+
+
+def test_figure_prints_what_it_wrote(tree: Tree, tmp_path: Path) -> None:
+    options = ["--scale", tree.scale_name, "--runs", tree.folder, "--out", tmp_path]
+    written = invoke("figure", "kept-share", *options).split()
+    assert [Path(path).suffix for path in written] == [".pdf", ".png", ".csv"]
+    assert all(Path(path).is_file() for path in written)
+
+
+def test_show(tree: Tree) -> None:
+    printed = invoke("show", tree.folder / "branches" / "guided" / "seed0")
+    for part in ("l² = 500", "3-branch ResNet", "60 candidates", "test error 40.00 %", "3 gates"):
+        assert part in printed
+    printed = invoke("show", tree.folder / "cells" / "guided" / "seed0")
+    for part in ("edge 0>1", "nor_conv_3x3", "samples to 93.5 % cifar10"):
+        assert part in printed
+    assert "plain network" in invoke("show", tree.folder / "branches" / "full" / "seed0")
+
+
+def test_show_as_json(tree: Tree) -> None:
+    record = json.loads(invoke("show", tree.folder / "branches" / "guided" / "seed0", "--json"))
+    drop = record["drop_probability"]
+    assert (drop["minimum"], drop["maximum"], drop["gates"]) == pytest.approx((0.1, 0.6, 3))
+    # Groups of 4, 8, 4 and 4 channels.
+    assert drop["mean"] == pytest.approx((4 * 0.2 + 8 * 0.6 + 4 * 0.1 + 4 * 0.4) / 20)
+    assert record["training"]["epoch"] == 2
+    assert record["rankings"]["posterior"]["candidates"] == 60
+    assert record["results"][0]["test_accuracy"] == 0.6
+
+
+def test_a_wrong_name_or_folder_is_a_clear_error(tree: Tree, tmp_path: Path) -> None:
+    options = ["--scale", tree.scale_name, "--runs", tree.folder]
+    with pytest.raises(PdnasError, match="no table 'nonsense'"):
+        invoke("table", "nonsense", *options)
+    with pytest.raises(PdnasError, match="no run"):
+        invoke("show", tmp_path)
+
+
+def test_every_table_and_figure_has_a_caption() -> None:
+    assert {path.stem for path in (CAPTIONS / "tables").glob("*.rst")} == set(TABLES)
+    assert {path.stem for path in (CAPTIONS / "figures").glob("*.rst")} == set(FIGURES)
+    assert (CAPTIONS / "workflow.rst").is_file()

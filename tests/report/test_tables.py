@@ -1,0 +1,390 @@
+"""What stands in the tables, against numbers computed here by other means."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import pdnas.paper
+from pdnas.cells import CellSpace
+from pdnas.errors import PdnasError
+from pdnas.nasbench.table import GroundTruth
+from pdnas.posterior import CellPosterior
+from pdnas.report import formats, tables
+from pdnas.report.collect import collect
+from pdnas.report.formats import NOT_RUN, Cell, Column, Table, text
+from pdnas.statistics import Interval
+
+from .conftest import FINETUNED_TEST, GUIDED_TEST, RANDOM_TEST, Tree, guided_accuracies
+
+
+def make(name: str, tree: Tree) -> Table:
+    return tables.table(name, collect(tree.scale_name, tree.folder))
+
+
+def records(table: Table) -> list[dict[str, Cell]]:
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, row, strict=True)) for row in table.rows]
+
+
+def row_of(table: Table, **wanted: Any) -> dict[str, Cell]:
+    found = [record for record in records(table) if all(record[k] == v for k, v in wanted.items())]
+    assert len(found) == 1, (wanted, found)
+    return found[0]
+
+
+def assert_interval(cell: Cell, values: Any) -> None:
+    """The cell is the mean of ``values`` with its t-interval by scipy's own functions."""
+    assert isinstance(cell, Interval)
+    values = np.asarray(values, dtype=float)
+    mean, half = values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    assert (cell.estimate, cell.low, cell.high) == pytest.approx((mean, mean - half, mean + half))
+    assert cell.count == len(values)
+
+
+# --- the paper's numbers ---
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "columns"),
+    [
+        (1, "table1_cifar10", {"test_error_pct", "gpu_days", "params_m"}),
+        (2, "table2_cifar100", {"test_error_pct", "gpu_days", "params_m"}),
+        (3, "table3_guided_vs_random", {"test_error_pct", "params_m"}),
+        (4, "table4_weight_prior", {"test_error_pct", "params_m"}),
+        (5, "table5_temperature", {"test_error_pct"}),
+        (6, "table6_num_candidates", {"test_error_pct", "extra_gpu_days"}),
+        (8, "table8_imagenet", {"top1_error_pct", "top5_error_pct", "gpu_days", "params_m"}),
+        (9, "table9_imagenet_resnet50", {"top1_error_pct", "params_m"}),
+    ],
+)
+def test_reported_numbers_are_the_csv_files_own(
+    number: int, file: str, columns: set[str], tree: Tree
+) -> None:
+    table = make(str(number), tree)
+    source = pd.read_csv(Path(pdnas.paper.__path__[0]) / f"{file}.csv")
+    for name in columns:
+        ours = sorted(
+            cell for record in records(table) if isinstance(cell := record[f"paper_{name}"], float)
+        )
+        assert ours == sorted(source[name].dropna())
+
+
+def test_table7_reports_percent(tree: Tree) -> None:
+    table = make("7", tree)
+    reported = {(r["supernet"], r["level"]): r["paper_dropped_pct"] for r in records(table)}
+    assert len(reported) == 8
+    assert reported["MI*", "channel"] == pytest.approx(44)
+    assert reported["M", "operation"] == pytest.approx(10)
+    assert reported["EI", "operation"] == pytest.approx(21)
+
+
+def test_reported_and_measured_never_share_a_column(tree: Tree) -> None:
+    for name in tables.TABLES:
+        for column in make(name, tree).columns:
+            if column.key.startswith("paper_"):
+                assert column.group == formats.PAPER
+            if column.key.startswith("ours_"):
+                assert column.group == formats.OURS
+
+
+# --- measured numbers ---
+
+
+def test_table3(tree: Tree) -> None:
+    table = make("3", tree)
+    for method, accuracies in (
+        ("PGNAS", GUIDED_TEST),
+        ("random w/o FT", RANDOM_TEST),
+        ("random w/ FT", FINETUNED_TEST),
+    ):
+        row = row_of(table, supernet="M", method=method)
+        assert_interval(row["ours_test_error_pct"], 100 * (1 - np.array(accuracies)))
+        assert row["ours_study"] == "branches"
+        assert row["ours_seeds"] == 3
+    guided = row_of(table, supernet="M", method="PGNAS")
+    assert_interval(guided["ours_params_m"], [0.06] * 3)
+    assert_interval(guided["ours_minutes"], [(120 + 6 + 30 + 12) / 60] * 3)
+    tuned = row_of(table, supernet="M", method="random w/ FT")
+    assert_interval(tuned["ours_minutes"], [(120 + 6 + 30 + 72) / 60] * 3)
+    full = row_of(table, supernet="M", method="full model")
+    assert_interval(full["ours_params_m"], [0.09] * 3)
+    other = row_of(table, supernet="EI", method="PGNAS")
+    assert {other[f"ours_{key}"] for key in ("test_error_pct", "params_m", "seeds")} == {NOT_RUN}
+    assert other["paper_test_error_pct"] == 2.56
+    assert not any(record["method"] == "PGNAS w/ FT" for record in records(table))
+    notes = " ".join(table.notes)
+    for part in ("width 4", "0.090 M", "1000 training", "Abacus 9000", "0123456789ab", "SupNet-M"):
+        assert part in notes
+
+
+def test_table3_shows_guided_fine_tuning_where_it_was_run(tree: Tree) -> None:
+    path = tree.folder / "branches" / "guided" / "seed0"
+    tree.result(path, "posterior", "finetune", 0.7)
+    row = row_of(make("3", tree), method="PGNAS w/ FT")
+    assert row["paper_test_error_pct"] is None
+    cell = row["ours_test_error_pct"]
+    assert isinstance(cell, Interval)
+    assert cell.estimate == pytest.approx(30)
+    assert math.isnan(cell.low)
+    assert row["ours_seeds"] == 1
+
+
+def test_table1_names_our_searches_by_supernet_and_candidates(tree: Tree) -> None:
+    table = make("1", tree)
+    row = row_of(table, method="PGNAS-M (60 candidates)")
+    assert_interval(row["ours_test_error_pct"], 100 * (1 - np.array(GUIDED_TEST)))
+    assert row["paper_test_error_pct"] is None
+    paper = row_of(table, method="PGNAS-MI* (10000 candidates)")
+    assert paper["ours_test_error_pct"] == NOT_RUN
+
+
+def test_table2_takes_cifar100_only(tree: Tree) -> None:
+    table = make("2", tree)
+    assert {record["ours_test_error_pct"] for record in records(table)} == {NOT_RUN}
+
+
+def test_table4_has_the_variants_in_l2_alone(tree: Tree) -> None:
+    table = make("4", tree)
+    assert [record["length_scale2"] for record in records(table)] == [50, 150, 250, 500]
+    assert_interval(
+        row_of(table, length_scale2=500)["ours_test_error_pct"], 100 * (1 - np.array(GUIDED_TEST))
+    )
+    weak = row_of(table, length_scale2=50)
+    assert weak["ours_seeds"] == 1
+    assert text(weak["ours_test_error_pct"], table.columns[4]) == "35.00"
+    assert row_of(table, length_scale2=150)["ours_test_error_pct"] == NOT_RUN
+
+
+def test_table5_pairs_temperatures_as_the_paper_writes_them(tree: Tree) -> None:
+    tree.result(tree.search("branches", "warm", 0), "posterior", "none", 0.55)
+    table = make("5", tree)
+    warm = row_of(table, supernet="M", temperature="2/3", finetuned="no")
+    assert warm["paper_test_error_pct"] == 2.49
+    assert isinstance(warm["ours_test_error_pct"], Interval)
+    assert warm["ours_test_error_pct"].estimate == pytest.approx(45)
+    cold = row_of(table, supernet="M", temperature="1/5", finetuned="no")
+    assert_interval(cold["ours_test_error_pct"], 100 * (1 - np.array(GUIDED_TEST)))
+    assert row_of(table, supernet="EI", finetuned="yes")["ours_test_error_pct"] == NOT_RUN
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_expected_best_against_every_subset(count: int) -> None:
+    values = [0.1, 0.5, 0.5, 0.2, 0.9, 0.7, 0.3]
+    subsets = list(itertools.combinations(values, count))
+    expected = sum(max(subset) for subset in subsets) / len(subsets)
+    assert tables.expected_best(values, count) == pytest.approx(expected, rel=1e-12)
+
+
+def test_expected_best_of_many() -> None:
+    values = np.arange(20_000) / 20_000
+    # The maximum of k of the numbers 0 … n-1 has mean k (n + 1) / (k + 1) - 1.
+    for count in (1, 50, 10_000, 19_999, 20_000):
+        mean = count * 20_001 / (count + 1) - 1
+        assert tables.expected_best(values, count) == pytest.approx(mean / 20_000, rel=1e-9)
+    with pytest.raises(ValueError, match="cannot draw 3 of 2"):
+        tables.expected_best([1.0, 2.0], 3)
+
+
+def test_table6(tree: Tree) -> None:
+    table = make("6", tree)
+    assert [r["candidates"] for r in records(table)] == [
+        1, 10, 50, 60, 500, 1500, 5000, 10000, 20000,
+    ]  # fmt: skip
+    accuracies = [guided_accuracies(seed) for seed in range(3)]
+    single = row_of(table, candidates=1)
+    key = "ours_expected_validation_error_pct"
+    assert_interval(single[key], [100 * (1 - values.mean()) for values in accuracies])
+    assert single["ours_test_error_pct"] == NOT_RUN
+    every = row_of(table, candidates=60)
+    assert_interval(every[key], [100 * (1 - values.max()) for values in accuracies])
+    assert_interval(every["ours_test_error_pct"], 100 * (1 - np.array(GUIDED_TEST)))
+    fifty = row_of(table, candidates=50)
+    assert fifty["paper_test_error_pct"] == 2.17
+    assert_interval(fifty["ours_minutes"], [50 * 30 / 60 / 60] * 3)
+    means = [record[key] for record in records(table)[:4]]
+    assert all(
+        a.estimate > b.estimate
+        for a, b in itertools.pairwise(means)
+        if isinstance(a, Interval) and isinstance(b, Interval)
+    )
+    assert row_of(table, candidates=500)[key] == NOT_RUN
+
+
+def test_table7_is_about_the_chosen_candidate(tree: Tree) -> None:
+    table = make("7", tree)
+    channel = row_of(table, supernet="M", level="channel")
+    assert_interval(channel["ours_dropped_pct"], [30, 25, 20])
+    assert_interval(row_of(table, supernet="M", level="operation")["ours_dropped_pct"], [10] * 3)
+    assert row_of(table, supernet="E", level="channel")["ours_dropped_pct"] == NOT_RUN
+
+
+def test_tables_8_and_9_are_not_run(tree: Tree) -> None:
+    for number in ("8", "9"):
+        for record in records(make(number, tree)):
+            assert {v for k, v in record.items() if k.startswith("ours_")} == {NOT_RUN}
+
+
+def test_ablations_need_no_code_of_their_own(tree: Tree) -> None:
+    table = make("ablations", tree)
+    settings = [(r["setting"], r["value"], r["variant"]) for r in records(table)]
+    assert settings == [
+        ("gates.length_scale2", "500", "guided"),
+        ("gates.length_scale2", "50", "weak-prior"),
+        ("gates.temperature", "0.2", "guided"),
+        ("gates.temperature", "0.666667", "warm"),
+        ("gates.form", "paper", "guided"),
+        ("gates.form", "official", "official"),
+    ]
+    assert row_of(table, variant="warm")["ours_test_error_pct"] == NOT_RUN
+    assert_interval(
+        row_of(table, setting="gates.form", value="paper")["ours_validation_error_pct"], [60] * 3
+    )
+
+
+def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> None:
+    table = make("efficiency", tree)
+    accuracy = truth.accuracy()
+    q = [posterior.cell_probabilities() for posterior in cell_posteriors]
+    for target in (0.93, 0.935, 0.94):
+        row = row_of(table, quantity=f"expected samples to {100 * target:.1f} %")
+        good = accuracy >= target
+        assert row["uniform"] == pytest.approx(len(good) / good.sum())
+        learned, ratio = row["learned"], row["ratio"]
+        assert isinstance(learned, Interval)
+        assert isinstance(ratio, Interval)
+        samples = np.array([1 / each[good].sum() for each in q])
+        assert learned.estimate == pytest.approx(stats.gmean(samples))
+        logs = np.log(len(good) / good.sum() / samples)
+        bounds = stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs))
+        assert (ratio.low, ratio.high) == pytest.approx(tuple(np.exp(bounds)))
+    assert_interval(
+        row_of(table, quantity="true accuracy of a sample, mean [%]")["learned"],
+        [100 * each @ accuracy for each in q],
+    )
+    space = CellSpace()
+    chosen = [  # the twentieth candidate was ranked best
+        space.ids(posterior.sample(20, seed).choices["cell"].numpy()[-1])
+        for seed, posterior in enumerate(cell_posteriors)
+    ]
+    row = row_of(table, quantity="true accuracy of the chosen cell [%]")
+    assert_interval(row["learned"], 100 * accuracy[chosen])
+    assert row["uniform"] == NOT_RUN
+
+
+def test_nothing_run(empty_tree: Tree) -> None:
+    for name in tables.TABLES:
+        table = make(name, empty_tree)
+        assert table.rows
+        assert "Nothing of this table was run at this scale." in table.notes
+        measured = {
+            cell
+            for row in table.rows
+            for cell, column in zip(row, table.columns, strict=True)
+            if column.group == formats.OURS and not column.is_text
+        }
+        assert measured == {NOT_RUN}
+
+
+def test_an_unknown_table_is_one_clear_line(empty_tree: Tree) -> None:
+    with pytest.raises(PdnasError, match=r"no table '10'; choose one of table1"):
+        make("10", empty_tree)
+
+
+# --- formats ---
+
+
+def split_markdown(markdown: str) -> list[list[str]]:
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def split_latex(latex: str) -> list[list[str]]:
+    body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)&", line.removesuffix(r"\\"))]
+        for line in body.strip().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("name", list(tables.TABLES))
+def test_csv_markdown_and_latex_agree(name: str, tree: Tree, tmp_path: Path) -> None:
+    table = make(name, tree)
+    paths = {path.suffix: path.read_text() for path in formats.write(table, tmp_path / "tables")}
+    numbers = list(csv.DictReader(io.StringIO(paths[".csv"])))
+    header, _, *markdown = split_markdown(paths[".md"])
+    latex = split_latex(paths[".tex"])
+    assert len(numbers) == len(markdown) == len(latex) == len(table.rows)
+    assert len(header) == len(table.columns)
+    for exact, printed, typeset in zip(numbers, markdown, latex, strict=True):
+        assert [formats.escape_latex(cell) for cell in printed] == typeset
+        for column, shown in zip(table.columns, printed, strict=True):
+            value = exact[column.key]
+            low = exact.get(f"{column.key}_low95", "")
+            if column.decimals is None or not re.fullmatch(r"-?[\d.]+", value):
+                assert shown == (value or "–")
+            elif low:
+                high = float(exact[f"{column.key}_high95"])
+                assert f"{float(value):.{column.decimals}f}" in shown
+                half = f"{(high - float(low)) / 2:.{column.decimals}f}"
+                assert f"± {half}" in shown or f"[{float(low):.{column.decimals}f}, " in shown
+            elif shown != value:
+                assert shown == f"{float(value):.{column.decimals}f}"
+
+
+def test_latex_has_groups_and_rules(tree: Tree) -> None:
+    latex = formats.to_latex(make("3", tree))
+    groups = r"&  & \multicolumn{2}{c}{paper} & \multicolumn{5}{c}{ours} \\"
+    assert groups in latex
+    assert r"\cmidrule(lr){3-4}\cmidrule(lr){5-9}" in latex
+    assert r"\begin{tabular}{llrrlrrrr}" in latex
+    for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"95 \% t-interval"):
+        assert command in latex
+    assert all(latex.count(rf"\begin{{{name}}}") == 1 == latex.count(rf"\end{{{name}}}")
+               for name in ("table", "tabular", "minipage"))  # fmt: skip
+
+
+def test_latex_escapes() -> None:
+    assert formats.escape_latex(r"a_b & 5% #1 {x} ~ ^ \ $") == (
+        r"a\_b \& 5\% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
+    )
+    assert formats.escape_latex("1 ± 2 – l² τ ∞") == r"1 $\pm$ 2 -- l$^2$ $\tau$ $\infty$"
+    assert formats.escape_latex("|none~0|") == r"$|$none\textasciitilde{}0$|$"
+
+
+def test_every_character_of_the_tables_is_plain_in_latex(tree: Tree) -> None:
+    for name in tables.TABLES:
+        assert formats.to_latex(make(name, tree)).isascii(), name
+
+
+def test_cells_in_words() -> None:
+    column = Column("x", "x", decimals=2)
+    nan, inf = float("nan"), float("inf")
+    assert text(None, column) == "–"
+    assert text(3, column) == "3"
+    assert text(1.234, column) == "1.23"
+    assert text(inf, column) == "∞"
+    assert text(22400.0, Column("x", "x", decimals=None)) == "22400"
+    assert text(Interval(2.0, 1.5, 2.5, 3), column) == "2.00 ± 0.50"
+    assert text(Interval(2.0, 1.0, 4.0, 3), column) == "2.00 [1.00, 4.00]"
+    assert text(Interval(2.0, nan, nan, 1), column) == "2.00"
+
+
+def test_markdown_keeps_bars_in_cells() -> None:
+    table = Table("t", "T", (Column("a", "a", is_text=True),), (("|x~0|",),))
+    assert r"| \|x~0\| |" in formats.to_markdown(table)
+
+
+def test_a_row_of_the_wrong_length_is_an_error() -> None:
+    with pytest.raises(ValueError, match="does not have 1 cells"):
+        Table("t", "T", (Column("a", "a"),), ((1, 2),))
