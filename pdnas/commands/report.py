@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pdnas.errors import PdnasError
+
+if TYPE_CHECKING:
+    from pdnas.report.collect import Collection
 
 Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
 Runs = Annotated[
@@ -35,14 +40,14 @@ def table(
         pdnas table efficiency --scale gpu --runs runs/gpu --out report/tables
     """
     from pdnas.report import formats, tables
-    from pdnas.report.collect import collect
 
-    made = tables.table(name, collect(scale, runs or _default_runs(scale)))
+    made = tables.table(name, _collect(scale, runs))
     if out is not None:
         formats.write(made, out)
-    typer.echo(
-        json.dumps(formats.to_json(made), indent=2, ensure_ascii=False) if as_json else formats.to_markdown(made)
-    )
+    if as_json:
+        typer.echo(json.dumps(formats.to_json(made), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(formats.to_markdown(made))
 
 
 def figure(
@@ -64,9 +69,8 @@ def figure(
         pdnas figure efficiency --scale laptop --out report/figures
     """
     from pdnas.report import figures
-    from pdnas.report.collect import collect
 
-    for path in figures.draw(name, collect(scale, runs or _default_runs(scale)), out):
+    for path in figures.draw(name, _collect(scale, runs), out):
         typer.echo(path)
 
 
@@ -90,8 +94,13 @@ def show(
         _print_pairs(lines(summary))
 
 
-def _default_runs(scale: str) -> Path:
-    return Path("runs") / Path(scale).stem
+def _collect(scale: str, runs: Path | None) -> Collection:
+    from pdnas.report.collect import collect
+
+    # Without runs a table still shows the paper's numbers, but a folder that was named must exist.
+    if runs is not None and not runs.is_dir():
+        raise PdnasError(f"{runs} is no folder; name the one that holds the scale's studies")
+    return collect(scale, runs or Path("runs") / Path(scale).stem)
 
 
 def _print_pairs(pairs: list[tuple[str, str]]) -> None:

@@ -348,6 +348,7 @@ def trajectories(collection: Collection) -> Drawing | None:
             style.title(axis, f"l² = {length_scale2:g}")
             axis.set_xlabel("epoch")
             axis.set_xlim(0, means.index.get_level_values("epoch").max())
+            axis.xaxis.get_major_locator().set_params(integer=True)
             records.append(
                 means.rename("drop_probability_pct")
                 .reset_index()

@@ -216,10 +216,7 @@ def to_json(table: Table) -> dict[str, Any]:
         "title": table.title,
         "notes": list(table.notes),
         "rows": [
-            {
-                column.key: _jsonable(cell)
-                for cell, column in zip(row, table.columns, strict=True)
-            }
+            {column.key: _jsonable(cell) for cell, column in zip(row, table.columns, strict=True)}
             for row in table.rows
         ],
     }

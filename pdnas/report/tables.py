@@ -613,7 +613,7 @@ def efficiency(collection: Collection) -> Table:
             ratios = [mass / uniform_mass for mass in masses] if uniform_mass else []
             quantities.append(
                 (
-                    f"expected samples to {100 * same[0]['target']:.1f} %",
+                    f"expected samples to {100 * same[0]['target']:.1f} % on {truth}",
                     reciprocal(uniform_mass),
                     geometric_interval([reciprocal(mass) for mass in masses]),
                     geometric_interval(ratios) if ratios else None,

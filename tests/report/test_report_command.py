@@ -87,8 +87,17 @@ def test_a_wrong_name_or_folder_is_a_clear_error(tree: Tree, tmp_path: Path) -> 
     options = ["--scale", tree.scale_name, "--runs", tree.folder]
     with pytest.raises(PdnasError, match="no table 'nonsense'"):
         invoke("table", "nonsense", *options)
+    with pytest.raises(PdnasError, match="is no folder"):
+        invoke("table", "3", "--scale", tree.scale_name, "--runs", tmp_path / "elsewhere")
     with pytest.raises(PdnasError, match="no run"):
         invoke("show", tmp_path)
+
+
+def test_the_papers_numbers_need_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = invoke("table", "9")
+    assert "22.73" in printed
+    assert "not run" in printed
 
 
 def test_every_table_and_figure_has_a_caption() -> None:

@@ -257,7 +257,7 @@ def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPo
     accuracy = truth.accuracy()
     q = [posterior.cell_probabilities() for posterior in cell_posteriors]
     for target in (0.93, 0.935, 0.94):
-        row = row_of(table, quantity=f"expected samples to {100 * target:.1f} %")
+        row = row_of(table, quantity=f"expected samples to {100 * target:.1f} % on cifar10")
         good = accuracy >= target
         assert row["uniform"] == pytest.approx(len(good) / good.sum())
         learned, ratio = row["learned"], row["ratio"]
