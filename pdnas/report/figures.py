@@ -571,7 +571,7 @@ def efficiency(collection: Collection) -> Drawing | None:
                 axis.annotate(
                     f"{above / below:.1f}x",
                     # Right of the line and nearer its upper end, where neither curve passes.
-                    (percent, below * (above / below) ** 0.7),
+                    (percent, below * (above / below) ** 0.8),
                     (3, 0),
                     textcoords="offset points",
                     va="center",
