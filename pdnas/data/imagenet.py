@@ -29,9 +29,7 @@ _SIZE = INFO["imagenet"].size
 _AUGMENTED = v2.Compose(
     [v2.RandomResizedCrop(_SIZE, antialias=True), v2.RandomHorizontalFlip(), v2.PILToTensor()]
 )
-_CENTRED = v2.Compose(
-    [v2.Resize(256, antialias=True), v2.CenterCrop(_SIZE), v2.PILToTensor()]
-)
+_CENTRED = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(_SIZE), v2.PILToTensor()])
 
 
 def folder(file: str, directory: Path | None = None) -> ImageFolder:
@@ -46,6 +44,12 @@ def folder(file: str, directory: Path | None = None) -> ImageFolder:
     except OSError as error:  # no such folder, or a class without images
         reason = str(error).splitlines()[0]
         raise PdnasError(f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}") from error
+
+
+def _cores() -> int:
+    """Cores this process may use, which on a shared machine are fewer than there are."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
@@ -119,7 +123,7 @@ class ImageNetLoader:
         self._device = torch.device(device)
         self._train = train
         self._seed = seed
-        self._workers = min(os.cpu_count() or 1, 16) if workers is None else workers
+        self._workers = min(_cores(), 16) if workers is None else workers
         info = INFO["imagenet"]
         self._mean = torch.tensor(info.mean, device=self._device)[:, None, None]
         self._std = torch.tensor(info.std, device=self._device)[:, None, None]

@@ -13,10 +13,6 @@ import pytest
 from pdnas.data import sources
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "data: needs a real data set in the user's cache")
-
-
 @pytest.fixture(autouse=True)
 def cache(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,126 @@
+"""ImageNet's folders with a few JPEG files of every colour mode and many sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from pdnas.config import DataConfig
+from pdnas.data.imagenet import ImageNetLoader
+from pdnas.data.images import INFO, load_part, make_splits
+from pdnas.data.loader import build_loader
+from pdnas.errors import PdnasError
+
+CONFIG = DataConfig(name="imagenet", validation=4)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> Path:
+    """Two classes; 12 training and 6 test images."""
+    root = tmp_path_factory.mktemp("imagenet")
+    random = np.random.default_rng(0)
+    modes = ["RGB", "L", "CMYK"]
+    for folder, count in (("train", 6), ("val", 3)):
+        for name in ("n01440764", "n01443537"):
+            (root / folder / name).mkdir(parents=True)
+            for number in range(count):
+                height, width = random.integers(40, 90, 2) * (1 + 4 * (number == 0))
+                pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+                image = Image.fromarray(pixels).convert(modes[number % 3])
+                image.save(root / folder / name / f"{name}_{number}.JPEG")
+    return root
+
+
+def loader(directory: Path, part: str, *, train: bool, workers=0, seed=0) -> ImageNetLoader:
+    splits = make_splits(CONFIG, directory)
+    return ImageNetLoader(
+        part, splits, 3, "cpu", train=train, seed=seed, directory=directory, workers=workers
+    )
+
+
+def test_splits_are_stratified(directory):
+    splits = make_splits(CONFIG, directory)
+    assert splits["part"].value_counts().to_dict() == {"train": 8, "validation": 4, "test": 6}
+    held_out = splits.loc[splits["part"] == "validation", "index"]
+    assert (held_out < 6).sum() == 2  # of the first class
+
+
+def test_evaluation_is_torchvisions_central_crop(directory):
+    judging = loader(directory, "test", train=False)
+    assert (len(judging), judging.examples) == (2, 6)
+    batches = list(judging.epoch(0))
+    images = torch.cat([images for images, _ in batches])
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in batches)
+    assert torch.cat([labels for _, labels in batches]).tolist() == [0, 0, 0, 1, 1, 1]
+    info = INFO["imagenet"]
+    standard = v2.Compose(
+        [
+            v2.Resize(256),
+            v2.CenterCrop(224),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(info.mean), list(info.std)),
+        ]
+    )
+    files = sorted((directory / "val").rglob("*.JPEG"))
+    expected = torch.stack([standard(Image.open(path).convert("RGB")) for path in files])
+    torch.testing.assert_close(images, expected)
+
+
+def test_epochs_repeat_whatever_the_workers(directory):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    alone = loader(directory, "train", train=True)
+    assert len(alone) == 2  # of 8 images; the last two are dropped
+    first = list(alone.epoch(3))
+    helped = list(loader(directory, "train", train=True, workers=2).epoch(3))
+    for (images, labels), (again, labels_again) in zip(first, helped, strict=True):
+        assert images.shape == (3, 3, 224, 224)
+        assert torch.equal(images, again)
+        assert torch.equal(labels, labels_again)
+    assert not torch.equal(next(alone.epoch(4))[0], first[0][0])
+    other = loader(directory, "train", train=True, seed=1)
+    assert not torch.equal(next(other.epoch(3))[0], first[0][0])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_build_loader_reads_the_environment(directory, monkeypatch):
+    monkeypatch.setenv("PDNAS_DATA", str(directory))
+    splits = make_splits(CONFIG)
+    judging = build_loader(CONFIG, "validation", splits, batch=3, device="cpu", train=False, seed=0)
+    assert isinstance(judging, ImageNetLoader)
+    assert (len(judging), judging.examples) == (2, 4)
+    with pytest.raises(PdnasError, match="not a data set that is held in memory"):
+        load_part(CONFIG, "train", splits)
+
+
+def test_missing_folders(tmp_path):
+    with pytest.raises(PdnasError, match="PDNAS_DATA"):
+        make_splits(CONFIG)
+    with pytest.raises(PdnasError, match=r"train/CLASS/\*\.JPEG"):
+        make_splits(CONFIG, tmp_path)
+
+
+def test_batch_larger_than_the_part(directory):
+    splits = make_splits(CONFIG, directory)
+    with pytest.raises(PdnasError, match=r"training\.batch"):
+        ImageNetLoader("train", splits, 9, "cpu", train=True, seed=0, directory=directory)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_image_is_named_in_one_line(tmp_path, workers):
+    for folder in ("train", "val"):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for number in range(5):
+            path = tmp_path / folder / "a" / f"{number}.JPEG"
+            Image.new("RGB", (300, 300)).save(path)
+    damaged = tmp_path / "val" / "a" / "3.JPEG"
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    with pytest.raises(PdnasError) as error:
+        list(loader(tmp_path, "test", train=False, workers=workers).epoch(0))
+    assert str(error.value) == f"{damaged} is no readable image; replace it"

@@ -1,0 +1,268 @@
+"""Data sets in memory and the seeded, stratified, nested splits of all data sets."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdnas.config import DataConfig
+from pdnas.data import cifar10
+from pdnas.data.images import (
+    INFO,
+    ImageSet,
+    _shuffled,
+    _stratified,
+    load_dataset,
+    load_part,
+    make_splits,
+    part_indices,
+)
+from pdnas.errors import PdnasError
+
+DIGITS = DataConfig(name="digits", train=500, validation=200, test=100)
+
+
+def rows(splits: pd.DataFrame, part: str) -> pd.DataFrame:
+    return splits[splits["part"] == part].reset_index(drop=True)
+
+
+class TestDigits:
+    def test_pixels_are_scikit_learns(self):
+        from sklearn.datasets import load_digits
+
+        files = load_dataset("digits")
+        assert (len(files["train"]), len(files["test"])) == (1438, 359)
+        whole = torch.cat([files["train"].images, files["test"].images])
+        assert whole.dtype == torch.uint8
+        assert whole.shape == (1797, 1, 8, 8)
+        original = load_digits().images.reshape(-1, 64)
+        ours = np.rint(whole.flatten(1).numpy() * (16 / 255))
+        assert sorted(map(tuple, ours)) == sorted(map(tuple, original))
+
+    def test_every_class_keeps_its_share(self):
+        files = load_dataset("digits")
+        counts = {file: images.labels.bincount() for file, images in files.items()}
+        whole = counts["train"] + counts["test"]
+        assert ((counts["test"] - whole * 359 / 1797).abs() < 1).all()
+
+    def test_published_statistics_are_those_of_the_training_images(self):
+        mean, std = cifar10.channel_statistics(load_dataset("digits")["train"].images)
+        assert INFO["digits"].mean == pytest.approx(mean.tolist(), abs=5e-5)
+        assert INFO["digits"].std == pytest.approx(std.tolist(), abs=5e-5)
+
+
+def test_info_fits_the_data_sets():
+    assert [len(INFO[name].classes) for name in ("cifar10", "cifar100", "digits", "imagenet")] == [
+        10,
+        100,
+        10,
+        1000,
+    ]
+    assert list(INFO["cifar100"].classes) == sorted(INFO["cifar100"].classes)
+    for name, info in INFO.items():
+        assert info.name == name
+        assert len(info.mean) == len(info.std) == info.channels
+        assert len(set(info.classes)) == len(info.classes)
+
+
+def test_subset_is_a_copy_in_the_order_asked_for():
+    whole = ImageSet(torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1), torch.arange(4))
+    part = whole.subset(torch.tensor([3, 1]))
+    assert len(part) == 2
+    assert part.labels.tolist() == part.images.flatten().tolist() == [3, 1]
+    part.images.zero_()
+    assert whole.images.flatten().tolist() == [0, 1, 2, 3]
+
+
+class TestCifar100:
+    @pytest.fixture
+    def directory(self, tmp_path, monkeypatch) -> Path:
+        """A tiny data set in torchvision's format; its list of checksums is changed to fit."""
+        folder = tmp_path / "data" / "cifar-100-python"
+        folder.mkdir(parents=True)
+        random = np.random.default_rng(0)
+        contents = {"meta": {"fine_label_names": list(INFO["cifar100"].classes)}}
+        for file, count in (("train", 6), ("test", 3)):
+            contents[file] = {
+                "data": random.integers(0, 256, (count, 3072), dtype=np.uint8),
+                "fine_labels": list(range(count)),
+            }
+        sums = {}
+        for file, content in contents.items():
+            (folder / file).write_bytes(pickle.dumps(content))
+            sums[file] = hashlib.md5((folder / file).read_bytes()).hexdigest()
+        official = torchvision.datasets.CIFAR100
+        monkeypatch.setattr(official, "train_list", [["train", sums["train"]]])
+        monkeypatch.setattr(official, "test_list", [["test", sums["test"]]])
+        monkeypatch.setattr(official, "meta", official.meta | {"md5": sums["meta"]})
+        return folder.parent
+
+    def test_loads_from_argument_and_environment(self, directory, monkeypatch):
+        files = load_dataset("cifar100", directory)
+        raw = pickle.loads((directory / "cifar-100-python" / "test").read_bytes())
+        np.testing.assert_array_equal(files["test"].images, raw["data"].reshape(-1, 3, 32, 32))
+        assert files["test"].labels.tolist() == [0, 1, 2]
+        assert files["train"].images.is_contiguous()
+        monkeypatch.setenv("PDNAS_DATA", str(directory))
+        assert torch.equal(load_dataset("cifar100")["train"].images, files["train"].images)
+
+    def test_changed_file_is_refused_before_it_is_unpickled(self, directory):
+        (directory / "cifar-100-python" / "train").write_bytes(b"cposix\nsystem\n.")
+        with pytest.raises(PdnasError, match="no complete CIFAR-100"):
+            load_dataset("cifar100", directory)
+
+    def test_missing_says_which_files_go_where(self, tmp_path):
+        for directory in (None, tmp_path / "no", tmp_path):
+            with pytest.raises(PdnasError, match="cifar-100-python") as error:
+                load_dataset("cifar100", directory)
+            assert "train, test and meta" in str(error.value)
+
+
+class TestSplits:
+    def test_counts_sources_and_order(self):
+        splits = make_splits(DIGITS)
+        assert list(splits.columns) == ["source", "index", "part"]
+        assert splits["index"].dtype == np.int64
+        counts = splits.groupby(["part", "source"]).size().to_dict()
+        assert counts == {
+            ("train", "train"): 500,
+            ("validation", "train"): 200,
+            ("test", "test"): 100,
+        }
+        assert splits["part"].unique().tolist() == ["train", "validation", "test"]
+        assert all(
+            rows(splits, part)["index"].is_monotonic_increasing for part in counts_of(splits)
+        )
+
+    def test_disjoint(self):
+        assert not make_splits(DIGITS).duplicated(["source", "index"]).any()
+
+    def test_pinned(self):
+        """A library's new version must not silently change a published split."""
+        splits = make_splits(DIGITS)
+        assert {part: rows(splits, part)["index"][:6].tolist() for part in counts_of(splits)} == {
+            "train": [1, 8, 15, 18, 19, 25],
+            "validation": [2, 3, 11, 13, 20, 21],
+            "test": [4, 5, 7, 10, 11, 12],
+        }
+
+    def test_null_takes_the_rest(self):
+        splits = make_splits(DataConfig(name="digits", validation=438))
+        assert counts_of(splits) == {"train": 1000, "validation": 438, "test": 359}
+
+    def test_nothing_held_out(self):
+        splits = make_splits(DataConfig(name="digits", validation=0))
+        assert counts_of(splits) == {"train": 1438, "test": 359}
+
+    @pytest.mark.parametrize("train", [10, 499, 1238, None])
+    def test_other_parts_do_not_change_with_train(self, train):
+        other = make_splits(DIGITS.model_copy(update={"train": train}))
+        for part in ("validation", "test"):
+            pd.testing.assert_frame_equal(rows(other, part), rows(make_splits(DIGITS), part))
+
+    def test_seed_changes_every_part(self):
+        other = make_splits(DIGITS.model_copy(update={"split_seed": 1}))
+        for part in ("train", "validation", "test"):
+            assert not rows(other, part).equals(rows(make_splits(DIGITS), part))
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"train": 1239}, r"data.train asks for 1239 images, but digits has 1238 left"),
+            ({"validation": 1439}, "data.validation"),
+            ({"test": 360}, "data.test"),
+            ({"split_seed": -1}, "split_seed"),
+        ],
+    )
+    def test_impossible_wishes(self, change, words):
+        with pytest.raises(PdnasError, match=words):
+            make_splits(DIGITS.model_copy(update=change))
+
+    def test_load_part(self):
+        splits = make_splits(DIGITS)
+        files = load_dataset("digits")
+        for part in ("train", "validation", "test"):
+            loaded = load_part(DIGITS, part, splits)
+            indices = torch.from_numpy(rows(splits, part)["index"].to_numpy(copy=True))
+            expected = files["test" if part == "test" else "train"].subset(indices)
+            assert torch.equal(loaded.images, expected.images)
+            assert torch.equal(loaded.labels, expected.labels)
+
+
+def counts_of(splits: pd.DataFrame) -> dict[str, int]:
+    return splits["part"].value_counts(sort=False).to_dict()
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), max_size=60),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_stratified(labels, share, seed):
+    classes = np.array(labels, dtype=np.int64)
+    count = int(share * len(classes))
+    chosen, rest = _stratified(classes, _shuffled(len(classes), seed, 0), count)
+    assert len(chosen) == count
+    assert sorted([*chosen, *rest]) == list(range(len(classes)))
+    for label in set(labels):
+        fair = count * labels.count(label) / len(labels)
+        assert abs((classes[chosen] == label).sum() - fair) < 1
+
+
+def test_shuffled_is_uniform_enough():
+    first = np.array([_shuffled(10, seed, 0)[0] for seed in range(2000)])
+    counts = np.bincount(first, minlength=10)
+    assert abs(counts - 200).max() < 70  # five standard deviations
+
+
+class TestSplitsThatDoNotFit:
+    SIZES = {"train": 4, "test": 2}  # noqa: RUF012
+    FITTING = pd.DataFrame(
+        {
+            "source": ["train", "train", "test"],
+            "index": [3, 0, 1],
+            "part": ["train", "validation", "test"],
+        }
+    )
+
+    def test_fitting(self):
+        assert part_indices("x", "train", self.FITTING, self.SIZES).tolist() == [3]
+
+    @pytest.mark.parametrize(
+        ("row", "column", "value", "words"),
+        [
+            (0, "index", 4, "beyond the 4 images of the train file"),
+            (2, "index", 2, "beyond the 2 images of the test file"),
+            (0, "index", -1, "beyond"),
+            (1, "index", 3, "twice"),
+            (0, "source", "test", "wrong file"),
+            (2, "source", "train", "wrong file"),
+            (0, "part", "training", "unknown part"),
+        ],
+    )
+    def test_misfits(self, row, column, value, words):
+        spoilt = self.FITTING.copy()
+        spoilt.loc[row, column] = value
+        with pytest.raises(PdnasError, match=words):
+            part_indices("x", "train", spoilt, self.SIZES)
+
+    def test_missing_column(self):
+        with pytest.raises(PdnasError, match="column"):
+            part_indices("x", "train", self.FITTING.drop(columns="source"), self.SIZES)
+
+    def test_empty_part(self):
+        with pytest.raises(PdnasError, match=r"set data\.validation"):
+            part_indices("x", "validation", self.FITTING.drop(index=1), self.SIZES)
+
+    def test_unknown_part(self):
+        with pytest.raises(PdnasError, match="choose one of train"):
+            part_indices("x", "eval", self.FITTING, self.SIZES)
