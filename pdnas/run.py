@@ -1,0 +1,100 @@
+"""A run: the folder of one supernet search and all that follows from it (docs/files.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import ValidationError
+
+from pdnas import posterior
+from pdnas.artefacts import read_json, read_table, read_tensors
+from pdnas.config import Spec
+from pdnas.data.images import INFO, DatasetInfo
+from pdnas.data.loader import Loader, build_loader
+from pdnas.errors import PdnasError
+from pdnas.supernets import Supernet, build
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search, read from its folder."""
+
+    folder: Path
+    scale: str
+    study: str
+    variant: str
+    seed: int
+    spec: Spec
+    record: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """Read ``run.json``.
+
+        Raises:
+            PdnasError: there is no finished search in this folder.
+        """
+        path = folder / "run.json"
+        if not path.is_file():
+            raise PdnasError(f"no finished search in {folder}; run `pdnas search` with --out there")
+        record = read_json(path)
+        try:
+            return cls(
+                folder,
+                record["scale"],
+                record["study"],
+                record["variant"],
+                record["seed"],
+                Spec.model_validate(record["spec"]),
+                record,
+            )
+        except (KeyError, ValidationError) as error:
+            raise PdnasError(f"{path} is no run record of this version; search again") from error
+
+    @property
+    def dataset(self) -> DatasetInfo:
+        return INFO[self.spec.data.name]
+
+    def posterior(self) -> posterior.Posterior:
+        return posterior.load(self.folder / "posterior.safetensors")
+
+    def supernet(self, device: torch.device) -> Supernet:
+        """The trained supernet, in evaluation mode.
+
+        Raises:
+            PdnasError: the weights are missing, damaged, or another supernet's.
+        """
+        path = self.folder / "weights.safetensors"
+        weights, _ = read_tensors(path)
+        network = make_supernet(self.spec, device)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise PdnasError(f"{path} holds another supernet's weights; search again") from error
+        return network.eval()
+
+    def loader(self, part: str, device: torch.device, *, train: bool = False) -> Loader:
+        """Batches of ``train``, ``validation`` or ``test``."""
+        splits: pd.DataFrame = read_table(self.folder / "splits.parquet")
+        return build_loader(
+            self.spec.data,
+            part,
+            splits,
+            batch=self.spec.training.batch if train else EVALUATION_BATCH,
+            device=device,
+            train=train,
+            seed=self.seed,
+        )
+
+
+def make_supernet(spec: Spec, device: torch.device) -> Supernet:
+    """A freshly initialised supernet of a specification, channels last."""
+    info = INFO[spec.data.name]
+    network = build(spec.supernet, info.channels, len(info.classes))
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

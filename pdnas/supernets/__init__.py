@@ -1,0 +1,35 @@
+"""The registry of supernets: one module and one line here make a new one usable everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pdnas.cells import CellSpace
+from pdnas.config import MultiBranchConfig, NasBench201Config, SupernetConfig
+from pdnas.supernets.base import ChannelSupernet, Supernet
+from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet
+
+__all__ = ["NAMED", "ChannelSupernet", "Supernet", "build"]
+
+_BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
+    "multibranch": lambda c, inputs, classes: MultiBranchSupernet(
+        c.width, c.blocks, inputs, classes
+    ),
+    "nasbench201": lambda c, inputs, classes: NasBench201Supernet(
+        c.channels, c.cells, CellSpace(c.operations), inputs, classes
+    ),
+}
+
+NAMED: Mapping[str, SupernetConfig] = {
+    "supernet-m": MultiBranchConfig(name="multibranch", width=96),
+    "supernet-mi": MultiBranchConfig(name="multibranch", width=160),
+    "nasbench201": NasBench201Config(name="nasbench201"),
+}
+"""The supernets of the paper at full size, and the benchmark's own network."""
+
+
+def build(config: SupernetConfig, in_channels: int, classes: int) -> Supernet:
+    """A freshly initialised supernet for images of ``in_channels`` channels."""
+    return _BUILDERS[config.name](config, in_channels, classes)

@@ -1,0 +1,271 @@
+"""The training loop shared by supernet search, fine-tuning and training from scratch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.utils.tensorboard import SummaryWriter
+
+from pdnas.config import GateConfig, TrainingConfig
+from pdnas.data.loader import Loader
+from pdnas.elbo import Objective
+from pdnas.errors import PdnasError
+from pdnas.progress import Progress
+from pdnas.provenance import Stopwatch
+from pdnas.supernets import Supernet
+from pdnas.train.checkpoint import Checkpoints
+
+History = list[dict[str, float]]
+"""One record for each epoch; the keys are those of history.parquet in docs/files.md."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training run leaves besides the trained network.
+
+    Attributes:
+        history: one record an epoch.
+        trajectory: probabilities of the switches, in the order of ``Posterior.marginals()``, at the
+            start and after each epoch; shape (epochs + 1, marginals).
+        stopwatch: time spent, interrupted calls included.
+    """
+
+    history: History
+    trajectory: Tensor
+    stopwatch: Stopwatch
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        PdnasError: ``cuda`` was asked for and there is no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise PdnasError("no CUDA device is available; set device: auto or cpu in the scale file")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def autocast(device: torch.device, training: TrainingConfig) -> Iterator[None]:
+    """Mixed precision where the configuration asks for it."""
+    enabled = training.precision == "bfloat16"
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+        yield
+
+
+def fit(
+    supernet: Supernet,
+    loader: Loader,
+    training: TrainingConfig,
+    gates: GateConfig,
+    objective: Objective,
+    checkpoints: Checkpoints,
+    *,
+    device: torch.device,
+    description: str,
+    tensorboard: Path | None = None,
+) -> Fitted:
+    """Train ``supernet`` in place, from the last checkpoint on where there is one.
+
+    Weights and switches are trained together in one pass (paper, section 3.3). The order of the
+    data is a function of the epoch alone and the random state is part of a checkpoint, so a run
+    that was killed ends with the same bits as one that was not (on a CPU).
+
+    Args:
+        supernet: on ``device``; a chosen candidate is trained as that candidate.
+        tensorboard: folder for TensorBoard's logs.
+
+    Raises:
+        PdnasError: the loss is no longer finite, or a checkpoint cannot be read or written.
+    """
+    optimizers, schedule = _optimizers(supernet, training, gates, len(loader))
+    history: History = []
+    trajectory = [_probabilities(supernet)]
+    stopwatch = Stopwatch()
+    state = checkpoints.latest()
+    if state is not None:
+        supernet.load_state_dict(state["supernet"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        history = state["history"]
+        trajectory = list(state["trajectory"])
+        stopwatch = Stopwatch(state["stopwatch"])
+    network: nn.Module = torch.compile(supernet) if training.compile else supernet  # type: ignore[assignment]
+    logits = supernet.distribution_parameters()
+    learned = [parameter for parameter in logits if parameter.requires_grad]
+
+    with (
+        Progress(description, training.epochs, len(history)) as progress,
+        _board(tensorboard, len(history)) as board,
+    ):
+        for epoch in range(len(history) + 1, training.epochs + 1):
+            for parameter in learned:  # weights first learn under the broad initial distribution
+                parameter.requires_grad_(epoch > gates.warmup_epochs)
+            rate = schedule.get_last_lr()[0]
+            supernet.train()
+            record = _train_epoch(
+                network, supernet, loader.epoch(epoch), training, objective, optimizers, schedule
+            )
+            if not math.isfinite(record["loss"]):
+                raise PdnasError(
+                    f"the loss became {record['loss']} in epoch {epoch}; lower "
+                    "training.learning_rate or gates.length_scale2 (the last good checkpoint is in "
+                    f"{checkpoints.folder})"
+                )
+            history.append({"epoch": epoch, "learning_rate": rate, **record})
+            trajectory.append(_probabilities(supernet))
+            checkpoints.save(
+                epoch,
+                {
+                    "supernet": supernet.state_dict(),
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                    "schedule": schedule.state_dict(),
+                    "rng": torch.get_rng_state(),
+                    "cuda_rng": torch.cuda.get_rng_state(device)
+                    if device.type == "cuda"
+                    else None,
+                    "history": history,
+                    "trajectory": torch.stack(trajectory),
+                    "stopwatch": stopwatch.read(),
+                },
+            )
+            if board is not None:
+                for key, value in history[-1].items():
+                    board.add_scalar(f"train/{key}", value, epoch)
+                board.add_histogram("switches/probability", trajectory[-1], epoch)
+            progress.advance(
+                note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
+                f"{record['images_per_second']:.0f} images/s"
+            )
+    for parameter in learned:
+        parameter.requires_grad_(True)
+    supernet.eval()
+    return Fitted(history, torch.stack(trajectory), stopwatch)
+
+
+def _probabilities(supernet: Supernet) -> Tensor:
+    return torch.from_numpy(supernet.posterior().marginals()["probability"].to_numpy(copy=True))
+
+
+@contextmanager
+def _board(folder: Path | None, done: int) -> Iterator[SummaryWriter | None]:
+    """A TensorBoard writer that forgets what a killed run logged after its last checkpoint."""
+    if folder is None:
+        yield None
+        return
+    with SummaryWriter(str(folder), purge_step=done + 1) as board:
+        yield board
+
+
+def _train_epoch(
+    network: nn.Module,
+    supernet: Supernet,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    training: TrainingConfig,
+    objective: Objective,
+    optimizers: list[torch.optim.Optimizer],
+    schedule: LRScheduler,
+) -> dict[str, float]:
+    """One pass over the data; sums stay on the device, so a GPU never waits for the host."""
+    started = time.monotonic()
+    images = 0
+    sums: Tensor | None = None
+    for x, y in batches:
+        with autocast(x.device, training):
+            output = network(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        terms = objective(nll, supernet)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        terms.loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            correct = (output.argmax(dim=1) == y).float().mean()
+            batch = torch.stack([terms.loss, terms.nll, terms.prior, terms.entropy, correct])
+            weighted = batch.double() * len(y)
+            sums = weighted if sums is None else sums + weighted
+        images += len(y)
+    assert sums is not None  # a loader has at least one batch
+    loss, nll_mean, prior, entropy, accuracy = (sums / images).tolist()
+    seconds = time.monotonic() - started
+    return {
+        "loss": loss,
+        "nll": nll_mean,
+        "prior_term": prior,
+        "entropy_term": entropy,
+        "train_accuracy": accuracy,
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+    }
+
+
+def _optimizers(
+    supernet: Supernet, training: TrainingConfig, gates: GateConfig, batches: int
+) -> tuple[list[torch.optim.Optimizer], LRScheduler]:
+    """SGD with Nesterov momentum for the weights; for the switches the same, or their own Adam.
+
+    Weight decay acts on ungated weights only: gated ones have their Gaussian prior instead.
+    """
+    logits = [p for p in supernet.distribution_parameters() if p.requires_grad]
+    special = {id(p) for p in (*supernet.distribution_parameters(), *supernet.gated_weights())}
+    ungated = [p for p in supernet.parameters() if id(p) not in special]
+    own_step = gates.learning_rate is not None
+    groups: list[dict[str, Any]] = [
+        {"params": ungated, "weight_decay": training.weight_decay},
+        {"params": supernet.gated_weights()},
+    ]
+    if logits and not own_step:
+        groups.append({"params": logits})
+    weights = torch.optim.SGD(
+        groups,
+        lr=training.learning_rate,
+        momentum=training.momentum,
+        nesterov=training.momentum > 0,
+    )
+    optimizers: list[torch.optim.Optimizer] = [weights]
+    if logits and own_step:
+        optimizers.append(torch.optim.Adam(logits, lr=gates.learning_rate))
+    schedule: LRScheduler
+    if training.schedule == "cosine":
+        schedule = CosineAnnealingLR(weights, T_max=training.epochs * batches)
+    else:
+        schedule = LambdaLR(weights, lambda step: 1.0)
+    return optimizers, schedule
+
+
+@torch.no_grad()
+def evaluate(
+    supernet: Supernet, loader: Loader, training: TrainingConfig
+) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of the network as it stands, in evaluation mode."""
+    supernet.eval()
+    correct = loss = None
+    for x, y in loader.epoch(0):
+        with autocast(x.device, training):
+            output = supernet(x)
+        right = (output.argmax(dim=1) == y).sum()
+        nll = cross_entropy(output.float(), y, reduction="sum").double()
+        correct = right if correct is None else correct + right
+        loss = nll if loss is None else loss + nll
+    assert correct is not None
+    assert loss is not None
+    return correct.item() / loader.examples, loss.item() / loader.examples

@@ -1,0 +1,131 @@
+"""Supernet search: train weights and switches together, and keep what they became."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from pdnas import posterior
+from pdnas.artefacts import write_json, write_table, write_tensors
+from pdnas.config import GateConfig, Spec
+from pdnas.data.images import make_splits
+from pdnas.data.loader import build_loader
+from pdnas.elbo import Objective
+from pdnas.errors import PdnasError
+from pdnas.gates import GateSettings
+from pdnas.posterior import ChannelPosterior
+from pdnas.provenance import provenance
+from pdnas.run import make_supernet
+from pdnas.supernets import ChannelSupernet, Supernet
+from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.fit import Fitted, fit
+
+
+def search(
+    spec: Spec,
+    *,
+    scale: str,
+    study: str,
+    variant: str,
+    seed: int,
+    out: Path,
+    device: torch.device,
+    match: Path | None = None,
+) -> dict[str, Any]:
+    """Train a supernet and write its run folder; resumes where an earlier call was killed.
+
+    Args:
+        scale, study, variant: names that the record carries.
+        out: the run's folder.
+        match: run folder of the search whose expected parameter count decides the fixed drop
+            probability (``gates.match`` of the specification).
+
+    Returns:
+        the record written to ``run.json``.
+
+    Raises:
+        PdnasError: bad input, missing data, or no room for the results.
+    """
+    if (spec.gates.match is None) != (match is None):
+        raise PdnasError(
+            f"gates.match is {spec.gates.match!r}; "
+            + ("give that variant's run with --match" if match is None else "leave out --match")
+        )
+    torch.manual_seed(seed)
+    supernet = make_supernet(spec, device)
+    drop = _configure(supernet, spec, match)
+    splits = make_splits(spec.data)
+    loader = build_loader(
+        spec.data,
+        "train",
+        splits,
+        batch=spec.training.batch,
+        device=device,
+        train=True,
+        seed=seed,
+    )
+    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "drop": drop}
+    checkpoints = Checkpoints(out / "checkpoint", fingerprint(identity))
+    fitted = fit(
+        supernet,
+        loader,
+        spec.training,
+        spec.gates,
+        make_objective(spec.gates, loader.examples),
+        checkpoints,
+        device=device,
+        description=f"search {study}/{variant} seed {seed}",
+        tensorboard=out / "tensorboard",
+    )
+    write_table(out / "splits.parquet", splits)
+    write_table(out / "history.parquet", pd.DataFrame(fitted.history))
+    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted))
+    record = {
+        "scale": scale,
+        "study": study,
+        "variant": variant,
+        "seed": seed,
+        "spec": spec.model_dump(mode="json"),
+        "supernet_parameters": supernet.parameter_count(),
+        "fixed_drop_probability": drop,
+        "provenance": provenance(identity, seed, fitted.stopwatch),
+    }
+    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"])
+    supernet.posterior().save(out / "posterior.safetensors", record["provenance"])
+    write_json(out / "run.json", record)
+    checkpoints.remove()
+    return record
+
+
+def make_objective(gates: GateConfig, images: int) -> Objective:
+    """The objective of a specification trained on ``images`` images."""
+    return Objective(gates.length_scale2, gates.examples or images, gates.form)
+
+
+def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | None:
+    """Set the gates; returns the drop probability where it is a fixed one."""
+    gates = spec.gates
+    drop = gates.initial
+    if match is not None:
+        like = posterior.load(match / "posterior.safetensors")
+        if not isinstance(like, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
+            raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
+        drop = supernet.matching_drop_probability(like)
+    supernet.configure_gates(
+        GateSettings(gates.mode, drop, gates.temperature, gates.noise == "image")
+    )
+    return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
+
+
+def _trajectory(supernet: Supernet, fitted: Fitted) -> pd.DataFrame:
+    """The rows of trajectory.parquet."""
+    marginals = supernet.posterior().marginals()
+    epochs = [
+        marginals.assign(epoch=epoch, probability=probabilities.numpy())
+        for epoch, probabilities in enumerate(fitted.trajectory)
+    ]
+    columns = ["epoch", "gate", "group", "option", "probability", "size"]
+    return pd.concat(epochs, ignore_index=True)[columns]
