@@ -1,0 +1,62 @@
+# `make all` reproduces everything at the default scale; `make all SCALE=smoke` at another one.
+# Every target first brings .venv in line with requirements.lock.
+
+.DEFAULT_GOAL := all
+.PHONY: all test lint lock
+
+PYTHON ?= python3
+SCALE ?=
+
+# The environment is made by the system's Python; everything else sees .venv first.
+system_path := $(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+is_supported := import sys; sys.exit(sys.version_info < (3, 11))
+installed := .venv/.installed
+
+all: $(installed)
+	.venv/bin/snakemake --cores all all $(if $(SCALE),--config scale=$(SCALE))
+
+test: $(installed)
+	.venv/bin/pytest -q
+
+lint: $(installed)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+# Writes the lock anew, keeping the versions that still fit.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+# .installing marks an install under way. An install that was cut short leaves it behind, and the
+# next one starts from nothing. It turns into the stamp at the end, with the time of the beginning,
+# so a lock that changes during an install is noticed.
+$(installed): requirements.lock pyproject.toml
+	@set -eu; export PATH="$(system_path)"; \
+	if [ -e .venv/.installing ] || ! .venv/bin/python -c '$(is_supported)' 2>/dev/null; then \
+		if ! "$(PYTHON)" -c '$(is_supported)' 2>/dev/null; then \
+			echo "pdnas needs Python 3.11 or newer, and '$(PYTHON)' is older or absent." \
+				"Name another one: make PYTHON=python3.12" >&2; \
+			exit 1; \
+		fi; \
+		base="$$("$(PYTHON)" -c 'import sys; print(sys._base_executable)')"; \
+		rm -rf .venv; \
+		if command -v uv >/dev/null; then \
+			uv venv --python "$$base" .venv; \
+		else \
+			"$$base" -m venv .venv; \
+		fi; \
+	fi; \
+	rm -f $@; \
+	touch .venv/.installing; \
+	if command -v uv >/dev/null; then \
+		uv pip install --python .venv/bin/python --no-deps -r requirements.lock; \
+		uv pip install --python .venv/bin/python --no-deps -e .; \
+	else \
+		.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip; \
+		.venv/bin/python -m pip install --no-deps -r requirements.lock; \
+		.venv/bin/python -m pip install --no-deps -e .; \
+	fi; \
+	mv .venv/.installing $@
