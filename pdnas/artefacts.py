@@ -62,7 +62,9 @@ def write_failure(path: Path, error: BaseException) -> PdnasError:
 
 def _damaged(path: Path, what: str, error: Exception) -> PdnasError:
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return PdnasError(f"{path} is not a readable {what} ({first_line}); delete it and make it again")
+    return PdnasError(
+        f"{path} is not a readable {what} ({first_line}); delete it and make it again"
+    )
 
 
 def _require(path: Path) -> None:

@@ -160,9 +160,7 @@ class ChannelPosterior(Posterior):
         channel_drop = torch.cat([self.channel_drop(name) for name in self.drop])
         generator = torch.Generator().manual_seed(seed)
         # One row a candidate, so that a longer draw begins with the shorter one's candidates.
-        uniform = torch.rand(
-            count, len(channel_drop), dtype=torch.float64, generator=generator
-        )
+        uniform = torch.rand(count, len(channel_drop), dtype=torch.float64, generator=generator)
         widths = [int(self.group_sizes[name].sum()) for name in self.drop]
         masks = torch.split(uniform >= channel_drop, widths, dim=1)
         return Candidates(dict(zip(self.drop, masks, strict=True)))
@@ -191,9 +189,11 @@ class ChannelPosterior(Posterior):
         return Candidates({name: (self.channel_drop(name) <= 0.5)[None] for name in self.drop})
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {f"{name}.{part}": value
-                for name in self.drop
-                for part, value in (("drop", self.drop[name]), ("sizes", self.group_sizes[name]))}
+        return {
+            f"{name}.{part}": value
+            for name in self.drop
+            for part, value in (("drop", self.drop[name]), ("sizes", self.group_sizes[name]))
+        }
 
     def _metadata(self) -> dict[str, Any]:
         return {"kind": "channels", "gates": list(self.drop)}

@@ -80,9 +80,7 @@ class Stopwatch:
         }
 
 
-def provenance(
-    config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
-) -> dict[str, Any]:
+def provenance(config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch) -> dict[str, Any]:
     """The record written beside an artefact."""
     return {
         "config": dict(config),

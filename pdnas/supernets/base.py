@@ -110,8 +110,10 @@ class ChannelSupernet(Supernet):
     def posterior(self) -> ChannelPosterior:
         layers = self.gated_layers()
         return ChannelPosterior(
-            {name: torch.sigmoid(layer.gate.logit_p.detach().double().cpu())
-             for name, layer in layers.items()},
+            {
+                name: torch.sigmoid(layer.gate.logit_p.detach().double().cpu())
+                for name, layer in layers.items()
+            },
             {name: torch.tensor(layer.gate.group_sizes) for name, layer in layers.items()},
         )
 

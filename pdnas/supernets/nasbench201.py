@@ -195,7 +195,9 @@ class NasBench201Supernet(Supernet):
             self._choice = None
             return
         if set(choice) != {CELL} or choice[CELL].shape != (len(EDGES),):
-            raise PdnasError(f"switch {CELL!r} needs six operation codes; use this supernet's cells")
+            raise PdnasError(
+                f"switch {CELL!r} needs six operation codes; use this supernet's cells"
+            )
         if not 0 <= int(choice[CELL].min()) <= int(choice[CELL].max()) < len(self.space.operations):
             raise PdnasError(
                 f"switch {CELL!r}: operation codes must be below {len(self.space.operations)}"
@@ -230,9 +232,7 @@ class NasBench201Supernet(Supernet):
         energy = self.logits.new_zeros(())
         for edge in range(len(EDGES)):
             for code, name in enumerate(self.space.operations):
-                squares = [
-                    p.square().sum() for p in self._convolutions(edge, name)
-                ]
+                squares = [p.square().sum() for p in self._convolutions(edge, name)]
                 if squares:
                     energy = energy + keep[edge, code] * torch.stack(squares).sum()
         return energy

@@ -138,9 +138,7 @@ def fit(
                     "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                     "schedule": schedule.state_dict(),
                     "rng": torch.get_rng_state(),
-                    "cuda_rng": torch.cuda.get_rng_state(device)
-                    if device.type == "cuda"
-                    else None,
+                    "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
                     "history": history,
                     "trajectory": torch.stack(trajectory),
                     "stopwatch": stopwatch.read(),
@@ -253,9 +251,7 @@ def _optimizers(
 
 
 @torch.no_grad()
-def evaluate(
-    supernet: Supernet, loader: Loader, training: TrainingConfig
-) -> tuple[float, float]:
+def evaluate(supernet: Supernet, loader: Loader, training: TrainingConfig) -> tuple[float, float]:
     """Accuracy and mean cross-entropy of the network as it stands, in evaluation mode."""
     supernet.eval()
     correct = loss = None

@@ -1,0 +1,45 @@
+"""The command line: a thin layer over the library, which imports torch only when it computes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pdnas.commands import data, nasbench, pipeline, report
+from pdnas.errors import PdnasError
+
+app = typer.Typer(
+    help="Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    pipeline.search,
+    pipeline.sample,
+    pipeline.rank,
+    pipeline.retrain,
+    pipeline.describe,
+    report.table,
+    report.figure,
+    report.show,
+):
+    app.command()(command)
+app.add_typer(data.app, name="data")
+app.add_typer(nasbench.app, name="nasbench")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends with one line and exit code 2."""
+    try:
+        app()
+    except PdnasError as error:
+        print(f"pdnas: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("pdnas: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""``pdnas search``, ``sample``, ``rank`` and ``retrain``: the stages of the pipeline, and ``describe``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdnas.errors import PdnasError
+
+if TYPE_CHECKING:
+    import torch
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=1, help="Processor threads; results depend on them.")]
+
+
+class Source(StrEnum):
+    posterior = "posterior"
+    random = "random"
+    uniform = "uniform"
+
+
+class Ranked(StrEnum):
+    posterior = "posterior"
+    random = "random"
+    uniform = "uniform"
+    full = "full"
+
+
+class Mode(StrEnum):
+    none = "none"
+    finetune = "finetune"
+    scratch = "scratch"
+
+
+def search(
+    study: Annotated[str, typer.Argument(help="A study of the scale.")],
+    variant: Annotated[str, typer.Argument(help="One of its variants.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data order and noise.")] = 0,
+    scale: Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")] = (
+        "laptop"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; runs/SCALE/STUDY/VARIANT/seedSEED by default.")
+    ] = None,
+    match: Annotated[
+        Path | None,
+        typer.Option(help="Run whose parameter count decides the drop rate (gates.match)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a supernet and learn its posterior; a killed search goes on where it was.
+
+    Example: pdnas search multibranch guided --scale smoke --seed 1
+    """
+    from pdnas.config import load_scale
+    from pdnas.train.fit import choose_device
+    from pdnas.train.search import search as run_search
+
+    settings = load_scale(scale)
+    spec = settings.spec(study, variant)
+    name = Path(scale).stem
+    folder = out or Path("runs") / name / study / variant / f"seed{seed}"
+    _threads(settings.threads)
+    record = run_search(
+        spec,
+        scale=name,
+        study=study,
+        variant=variant,
+        seed=seed,
+        out=folder,
+        device=choose_device(settings.device),
+        match=match,
+    )
+    _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
+
+
+def sample(
+    run: RunFolder,
+    source: Annotated[Source, typer.Option(help="What to draw from.")] = Source.posterior,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Candidates; the run's specification by default.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the draw; the run's by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw candidates from a run's posterior, at a fixed drop rate, or uniformly."""
+    from pdnas.run import Run
+    from pdnas.sample import sample as draw
+
+    found = Run.load(run)
+    number = found.spec.candidates.count if count is None else count
+    draw(found, source.value, number, found.seed if seed is None else seed)
+    path = run / f"candidates-{source.value}.safetensors"
+    record = {"source": source.value, "count": number, "file": str(path)}
+    _print(record, as_json, f"drew {number} candidates from {source.value}: {path}")
+
+
+def rank(
+    run: RunFolder,
+    source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
+    device: Device = "auto",
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Judge a run's candidates on validation data with inherited weights."""
+    from pdnas.rank import rank_run
+    from pdnas.run import Run
+
+    _threads(threads)
+    record = rank_run(Run.load(run), source.value, _device(device))
+    _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
+
+
+def retrain(
+    run: RunFolder,
+    source: Annotated[
+        Ranked, typer.Option(help="Whose best candidate; full: the whole supernet.")
+    ] = Ranked.posterior,
+    mode: Annotated[
+        Mode, typer.Option(help="Inherited weights, fine-tuned, or from scratch.")
+    ] = Mode.none,
+    device: Device = "auto",
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Finish the best candidate and evaluate it once on the test data."""
+    from pdnas.run import Run
+    from pdnas.train.retrain import retrain as finish
+
+    _threads(threads)
+    record = finish(Run.load(run), source.value, mode.value, _device(device))
+    error = 1 - record["test_accuracy"]
+    _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="supernet-m, supernet-mi or nasbench201.")],
+    width: Annotated[int | None, typer.Option(min=1, help="Another width (channels).")] = None,
+    cell: Annotated[
+        str | None, typer.Option(help="nasbench201: the network of this one cell.")
+    ] = None,
+    classes: Annotated[int, typer.Option(min=2)] = 10,
+    size: Annotated[int, typer.Option(min=4, help="Side of an image in pixels.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Parameters, multiply-adds and gates of a supernet.
+
+    Example: pdnas describe nasbench201 --cell
+    '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|'
+    """
+    from pdnas.describe import describe as examine
+
+    record = examine(name, width=width, cell=cell, classes=classes, size=size)
+    if as_json:
+        _print(record, True, "")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"{name}: {record['parameters']:,} parameters, {record['multiply_adds']:,} multiply-adds"
+    )
+    table = Table("gate", "groups", "input channels or options")
+    for gate in record["gates"]:
+        table.add_row(gate["name"], str(gate["groups"]), str(gate["size"]))
+    console.print(table)
+
+
+def _threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def _device(name: str) -> torch.device:
+    from pdnas.train.fit import choose_device
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise PdnasError(f"no device {name!r}; choose auto, cpu or cuda")
+    return choose_device(name)
+
+
+def _print(record: dict[str, Any], as_json: bool, text: str) -> None:
+    typer.echo(json.dumps(record, indent=2) if as_json else text)

@@ -1,0 +1,106 @@
+"""The chosen sub-network's end: its test error, with inherited, fine-tuned or fresh weights."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from pdnas.artefacts import read_json, write_json
+from pdnas.cells import CellSpace
+from pdnas.config import NasBench201Config
+from pdnas.errors import PdnasError
+from pdnas.gates import GateSettings
+from pdnas.posterior import CELL, Candidates, Choice
+from pdnas.provenance import Stopwatch, provenance
+from pdnas.rank import make_judge
+from pdnas.run import Run, make_supernet
+from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.fit import evaluate, fit
+from pdnas.train.search import make_objective
+
+Mode = Literal["none", "finetune", "scratch"]
+
+
+def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str, Any]:
+    """Finish the best candidate of a ranking and evaluate it, once, on the test data.
+
+    ``none`` keeps the inherited weights, judged as the ranking judged them; ``finetune`` trains
+    them further, and ``scratch`` trains fresh ones, both with the candidate's masks in place.
+    Source ``full`` is the whole supernet, everything kept, and has no ranking.
+
+    Returns:
+        the record written to ``result-SOURCE-MODE.json``.
+
+    Raises:
+        PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+    """
+    stopwatch = Stopwatch()
+    supernet = run.supernet(device)
+    choice: Choice
+    if source == "full":
+        number, choice = None, run.posterior().mode()[0]
+    else:
+        number = int(read_json(run.folder / f"ranking-{source}.json")["best"])
+        candidates, _ = Candidates.load(run.folder / f"candidates-{source}.safetensors")
+        choice = candidates[number]
+
+    spec = run.spec
+    if mode != "none":
+        training = spec.training
+        if mode == "finetune":
+            if spec.retrain is None:
+                raise PdnasError("fine-tuning needs a retrain section; add it to the study's base")
+            training = training.model_copy(update=spec.retrain.model_dump())
+        else:
+            torch.manual_seed(run.seed)
+            supernet = make_supernet(spec, device)
+        supernet.configure_gates(GateSettings("none"))
+        loader = run.loader("train", device, train=True)
+        identity = {
+            "spec": spec.model_dump(mode="json"),
+            "seed": run.seed,
+            "mode": mode,
+            "choice": {name: value.tolist() for name, value in choice.items()},
+        }
+        checkpoints = Checkpoints(
+            run.folder / "checkpoint" / f"{source}-{mode}", fingerprint(identity)
+        )
+        torch.manual_seed(run.seed)
+        with supernet.candidate(choice):
+            fitted = fit(
+                supernet,
+                loader,
+                training,
+                spec.gates.model_copy(update={"warmup_epochs": 0}),
+                make_objective(spec.gates, loader.examples),
+                checkpoints,
+                device=device,
+                description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
+            )
+            stopwatch = fitted.stopwatch
+            accuracies = [
+                evaluate(supernet, run.loader(part, device), training)[0]
+                for part in ("validation", "test")
+            ]
+        checkpoints.remove()
+    else:
+        accuracies = [
+            make_judge(run, supernet, part, device)(choice)[0] for part in ("validation", "test")
+        ]
+
+    cell = None
+    if isinstance(spec.supernet, NasBench201Config):
+        cell = CellSpace(spec.supernet.operations).to_string(choice[CELL].numpy())
+    record = {
+        "candidate": number,
+        "mode": mode,
+        "validation_accuracy": accuracies[0],
+        "test_accuracy": accuracies[1],
+        "test_images": run.loader("test", device).examples,
+        "parameters": supernet.candidate_parameters(choice),
+        "cell": cell,
+        "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
+    }
+    write_json(run.folder / f"result-{source}-{mode}.json", record)
+    return record
