@@ -1,0 +1,273 @@
+"""Artefacts and checkpoints are whole or absent, whatever goes wrong."""
+
+import errno
+import os
+import resource
+import stat
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pdnas import artefacts
+from pdnas.artefacts import (
+    atomic_path,
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
+from pdnas.errors import PdnasError
+from pdnas.train.checkpoint import Checkpoints, fingerprint
+
+# name -> (write something small, write something of about a megabyte, read)
+KINDS = {
+    "json": (
+        lambda path: write_json(path, {"a": 1.5, "b": ["x", None]}),
+        lambda path: write_json(path, {"a": "x" * 2**20}),
+        read_json,
+    ),
+    "table": (
+        lambda path: write_table(path, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
+        lambda path: write_table(path, pd.DataFrame({"a": np.random.default_rng(0).random(2**17)})),
+        read_table,
+    ),
+    "tensors": (
+        lambda path: write_tensors(path, {"t": torch.arange(6).reshape(2, 3)}, {"m": [1, "é"]}),
+        lambda path: write_tensors(path, {"t": torch.rand(2**18)}, {}),
+        read_tensors,
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@contextmanager
+def small_disk(size=4096):
+    """No file may grow beyond ``size`` bytes, the nearest thing to a full disk without one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def one_line(raised):
+    text = str(raised.value)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+def test_json_round_trip(tmp_path):
+    record = {"b": [1, 2.5, None], "a": {"x": True}}
+    write_json(tmp_path / "new" / "r.json", record)
+    assert read_json(tmp_path / "new" / "r.json") == record
+    assert (tmp_path / "new" / "r.json").read_text().endswith("}\n")
+
+
+def test_json_refuses_what_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "r.json", {"a": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_round_trip(tmp_path):
+    table = pd.DataFrame({"a": [0.1, np.nan], "b": ["x", "y"], "c": [1, 2]}, index=[5, 9])
+    write_table(tmp_path / "t.parquet", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.parquet"), table.reset_index(drop=True))
+
+
+def test_tensors_round_trip(tmp_path):
+    transposed = torch.rand(3, 4, requires_grad=True).T
+    tensors = {"a": transposed, "b": torch.tensor([True, False]), "c": torch.rand(2).double()}
+    write_tensors(tmp_path / "t", tensors, {"deep": {"list": [1, None, "τ"]}})
+    back, metadata = read_tensors(tmp_path / "t")
+    assert metadata == {"deep": {"list": [1, None, "τ"]}}
+    for name, tensor in tensors.items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor.detach())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("x")])
+def test_a_failure_inside_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "old"
+            raise error
+
+    with pytest.raises(PdnasError if isinstance(error, OSError) else KeyError) as raised:
+        fail()
+    if isinstance(error, OSError):
+        assert "No space left on device" in one_line(raised)
+        assert str(path) in str(raised.value)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_kill_inside_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path):
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_file_appears_only_when_it_is_flushed(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    flushed = []
+
+    def fsync(handle):
+        assert not path.exists()
+        flushed.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(artefacts.os, "fsync", fsync)
+    with atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path  # a rename is atomic only within one file system
+        temporary.write_text("whole")
+    assert flushed == [5]
+    assert path.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_results_have_ordinary_permissions(tmp_path):
+    write_json(tmp_path / "r.json", {})
+    (tmp_path / "plain").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.json", "plain")]
+    assert modes[0] == modes[1]
+
+
+@every_kind
+def test_a_failing_flush_leaves_the_old_file(tmp_path, monkeypatch, kind):
+    small, big, _ = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    before = path.read_bytes()
+
+    def fsync(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(artefacts.os, "fsync", fsync)
+    with pytest.raises(PdnasError, match="No space left") as raised:
+        big(path)
+    assert str(path) in one_line(raised)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@every_kind
+def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+    small, big, read = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    before = path.read_bytes()
+    with small_disk(), pytest.raises(PdnasError, match="cannot write") as raised:
+        big(path)
+    one_line(raised)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file"]
+    big(path)  # with space again
+    read(path)
+
+
+@every_kind
+def test_a_folder_that_cannot_be_made(tmp_path, kind):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(PdnasError, match="cannot write") as raised:
+        KINDS[kind][0](tmp_path / "file" / "below" / "x")
+    one_line(raised)
+
+
+@every_kind
+def test_a_missing_file(tmp_path, kind):
+    with pytest.raises(PdnasError, match="does not exist") as raised:
+        KINDS[kind][2](tmp_path / "missing")
+    assert str(tmp_path / "missing") in one_line(raised)
+
+
+@every_kind
+@pytest.mark.parametrize("damage", ["empty", "half", "last byte", "noise"])
+def test_a_damaged_file(tmp_path, kind, damage):
+    small, _, read = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "empty": b"",
+            "half": whole[: len(whole) // 2],
+            "last byte": whole.rstrip(b"\n")[:-1],
+            "noise": bytes(range(255, 0, -1)) * 4,
+        }[damage]
+    )
+    with pytest.raises(PdnasError, match="not a readable") as raised:
+        read(path)
+    assert str(path) in one_line(raised)
+
+
+def test_json_that_is_no_object(tmp_path):
+    (tmp_path / "r.json").write_text("[1]")
+    with pytest.raises(PdnasError, match="no JSON object"):
+        read_json(tmp_path / "r.json")
+
+
+def test_tensors_of_another_program(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"t": torch.zeros(2)}, tmp_path / "t")
+    with pytest.raises(PdnasError, match="not a readable pdnas"):
+        read_tensors(tmp_path / "t")
+
+
+def test_checkpoints_keep_the_last_two(tmp_path):
+    points = Checkpoints(tmp_path / "c", fingerprint({"seed": 1}))
+    assert points.latest() is None
+    for epoch in (1, 2, 10):
+        points.save(epoch, {"weights": {"w": torch.full((3,), float(epoch))}})
+    assert [p.name for p in sorted(points.folder.iterdir())] == ["epoch-00002.pt", "epoch-00010.pt"]
+    state = points.latest()
+    assert state["epoch"] == 10
+    assert state["weights"]["w"].tolist() == [10, 10, 10]
+    points.remove()
+    assert points.latest() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"noise" * 100, None])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, content):
+    points = Checkpoints(tmp_path, "run")
+    for epoch in (1, 2):
+        points.save(epoch, {"w": torch.rand(1000)})
+    first, last = sorted(points.folder.iterdir())
+    last.write_bytes(last.read_bytes()[:2000] if content is None else content)
+    with pytest.warns(UserWarning, match="epoch-00002.pt is damaged"):
+        assert points.latest()["epoch"] == 1
+    first.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(PdnasError, match="no checkpoint") as raised,
+    ):
+        points.latest()
+    one_line(raised)
+
+
+def test_a_checkpoint_of_another_run(tmp_path):
+    one, two = Checkpoints(tmp_path, "one"), Checkpoints(tmp_path, "two")
+    one.save(1, {})
+    assert two.latest() is None
+    one.folder.rename(two.folder)
+    with pytest.raises(PdnasError, match="belongs to another run"):
+        two.latest()
+
+
+def test_fingerprints_tell_descriptions_apart():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

@@ -1,0 +1,182 @@
+"""Scale files: what they may say, and one line for what they may not."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from pdnas.config import SCALES, load_scale
+from pdnas.errors import PdnasError
+
+SCALE = {
+    "description": "a test",
+    "studies": {
+        "s": {
+            "seeds": [0],
+            "base": {
+                "data": {"name": "digits", "validation": 100},
+                "supernet": {"name": "multibranch", "width": 4},
+                "training": {"epochs": 4, "batch": 32, "learning_rate": 0.1},
+                "gates": {"length_scale2": 50, "learning_rate": 0.02},
+                "candidates": {"count": 10},
+            },
+            "variants": {
+                "guided": {},
+                "random": {"gates": {"mode": "fixed", "match": "guided"}},
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def writer(**changes):
+        """A scale file with values set at places such as ``base.gates.mode``."""
+        scale = copy.deepcopy(SCALE)
+        for place, value in changes.items():
+            *folders, last = place.split(".")
+            target = scale["studies"]["s"]
+            for folder in folders:
+                target = scale if folder == "top" else target[folder]
+            target[last] = value
+        path = tmp_path / "scale.yaml"
+        path.write_text(yaml.safe_dump(scale))
+        return str(path)
+
+    return writer
+
+
+def problem(path):
+    with pytest.raises(PdnasError) as raised:
+        load_scale(path)
+    assert "\n" not in str(raised.value)
+    assert path in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("path", sorted(SCALES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_scale_of_the_repository_loads(path):
+    scale = load_scale(path.stem)
+    assert scale.studies
+    for study, content in scale.studies.items():
+        assert content.variants
+        for variant in content.variants:
+            assert scale.spec(study, variant).gates.length_scale2 >= 0
+
+
+def test_there_are_scales():
+    assert list(SCALES.glob("*.yaml"))
+
+
+def test_variants_override_parts_of_the_base(write):
+    scale = load_scale(write())
+    guided, random = scale.spec("s", "guided"), scale.spec("s", "random")
+    assert guided.gates.mode == "learned"
+    assert random.gates.mode == "fixed"
+    assert random.gates.length_scale2 == guided.gates.length_scale2 == 50
+    assert random.training == guided.training
+
+
+@pytest.mark.parametrize(("written", "value"), [("1/5", 0.2), ("2/3", 2 / 3), (1, 1.0), (0.2, 0.2)])
+def test_temperatures_may_be_fractions(write, written, value):
+    scale = load_scale(write(**{"base.gates.temperature": written}))
+    assert scale.spec("s", "guided").gates.temperature == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("base.gates.temprature", 0.2, r"gates\.temprature: .*not permitted"),
+        ("base.gates.temperature", 0, r"gates\.temperature: .*greater than 0.*got 0"),
+        ("base.gates.temperature", "-1/5", r"gates\.temperature: .*greater than 0"),
+        ("base.gates.temperature", "a/b", r"gates\.temperature: .*got 'a/b'"),
+        ("base.gates.initial", 1.0, r"gates\.initial: .*less than 1"),
+        ("base.gates.initial", 0.0, r"gates\.initial: .*greater than 0"),
+        ("base.gates.mode", "learnt", r"gates\.mode: .*'learned'.*got 'learnt'"),
+        ("base.gates.form", "code", r"gates\.form"),
+        ("base.gates.length_scale2", -1, r"gates\.length_scale2"),
+        ("base.gates.warmup_epochs", 4, r"warmup_epochs must be smaller"),
+        ("base.training.epochs", 0, r"training\.epochs"),
+        ("base.training.batch", "many", r"training\.batch: .*integer.*got 'many'"),
+        ("base.training.momentum", 1.0, r"training\.momentum"),
+        ("base.data.name", "mnist", r"data\.name"),
+        ("base.supernet.name", "resnet", r"supernet: .*resnet"),
+        ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),
+        ("base.candidates.count", 0, r"candidates\.count"),
+        ("base.extra", {}, r"extra: .*not permitted"),
+        ("variants.guided.trainning", {}, r"s/guided: trainning"),
+        (
+            "variants.random.gates",
+            {"mode": "fixed", "match": "guide"},
+            r"s/random: gates\.match: no variant 'guide'",
+        ),
+        ("variants.random.gates", {"match": "guided"}, r"s/random: .*match needs mode: fixed"),
+        ("seeds", [], r"studies\.s\.seeds"),
+        ("seed", [0], r"studies\.s\.seed: .*not permitted"),
+    ],
+)
+def test_a_wrong_entry_is_named(write, place, value, named):
+    assert re.search(named, problem(write(**{place: value})))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("top.thread", 2, "thread: .*not permitted"),
+        ("top.threads", 0, "threads: .*got 0"),
+        ("top.device", "tpu", "device: .*got 'tpu'"),
+        ("top.studies", [], "studies"),
+    ],
+)
+def test_a_wrong_entry_at_the_top_is_named(write, place, value, named):
+    assert re.search(named, problem(write(**{place: value})))
+
+
+@pytest.mark.parametrize("missing", ["data", "supernet", "training", "gates", "candidates"])
+def test_a_missing_part_is_named(write, missing):
+    base = {key: value for key, value in SCALE["studies"]["s"]["base"].items() if key != missing}
+    assert re.search(f"s/guided: {missing}: Field required", problem(write(base=base)))
+
+
+@pytest.mark.parametrize("operations", [["none"], ["none", "none"], ["none", "conv_7x7"]], ids=str)
+def test_wrong_operations_are_named(write, operations):
+    supernet = {"name": "nasbench201", "operations": operations}
+    assert "operations must be two or more" in problem(write(**{"base.supernet": supernet}))
+
+
+def test_a_cell_supernet_has_no_plain_network(write):
+    path = write(
+        **{"base.supernet": {"name": "nasbench201"}, "variants.random.gates": {"mode": "none"}}
+    )
+    assert "s/random: supernet nasbench201 has no plain network" in problem(path)
+
+
+def test_a_frozen_warmup_is_no_problem_for_a_fixed_distribution(write):
+    scale = load_scale(write(**{"variants.random.gates": {"mode": "fixed", "warmup_epochs": 9}}))
+    assert scale.spec("s", "random").gates.warmup_epochs == 9
+
+
+@pytest.mark.parametrize("text", ["a: [1,\nb: 2", "\tx: 1", "- just\n- a list", "", "studies: 3"])
+def test_what_is_no_scale_at_all(tmp_path, text):
+    path = tmp_path / "scale.yaml"
+    path.write_text(text)
+    problem(str(path))
+
+
+def test_an_unknown_scale_names_the_known_ones():
+    with pytest.raises(PdnasError, match=r"no scale 'desktop'.*laptop"):
+        load_scale("desktop")
+
+
+def test_a_missing_file_is_no_scale(tmp_path):
+    assert "no scale" in problem(str(tmp_path / "none.yaml"))
+
+
+def test_unknown_studies_and_variants_name_the_known_ones(write):
+    scale = load_scale(write())
+    with pytest.raises(PdnasError, match=r"no study 't'.*choose s"):
+        scale.spec("t", "guided")
+    with pytest.raises(PdnasError, match=r"no variant 'x' in study 's'.*guided, random"):
+        scale.spec("s", "x")

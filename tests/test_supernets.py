@@ -1,0 +1,375 @@
+"""Supernets against the published sizes, brute force and enumeration."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pdnas.cells import CellSpace
+from pdnas.config import MultiBranchConfig, NasBench201Config
+from pdnas.errors import PdnasError
+from pdnas.gates import GatedConv2d, GateSettings
+from pdnas.nasbench.cost import parameters
+from pdnas.posterior import CELL, ChannelPosterior
+from pdnas.supernets import NAMED, build
+from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet
+
+
+def shake_out(net, seed=0):
+    """BatchNorm statistics and scales that are not those of a fresh network."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value in (module.running_var, module.weight.data):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            for value in (module.running_mean, module.bias.data):
+                value.copy_(torch.randn(value.shape, generator=generator))
+    return net
+
+
+@pytest.fixture
+def branches():
+    torch.manual_seed(0)
+    net = MultiBranchSupernet(width=6, blocks=2, in_channels=3, classes=10)
+    net.configure_gates(GateSettings())
+    with torch.no_grad():
+        for logit in net.distribution_parameters():
+            logit.normal_()
+    return shake_out(net)
+
+
+def cells_net(cells=1, space=None, seed=0):
+    torch.manual_seed(seed)
+    net = NasBench201Supernet(4, cells, space or CellSpace(), in_channels=3, classes=10)
+    with torch.no_grad():
+        net.logits.normal_()
+    return shake_out(net, seed).double()
+
+
+def cell(*codes):
+    return {CELL: torch.tensor(codes, dtype=torch.int8)}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("supernet-m", 26_192_922), ("supernet-mi", 72_695_194)]
+)
+def test_the_paper_s_supernets_have_the_reported_sizes(name, size):
+    with torch.device("meta"):
+        net = build(NAMED[name], 3, 10)
+    assert net.parameter_count() == size
+    # Nothing counted twice, and every convolution but the stem is gated.
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert [m for m in convolutions if not isinstance(m, GatedConv2d)] == [net.stem]
+    assert len(net.gated_layers()) == len(convolutions) - 1 == 12 * 4 + 3 * 2
+
+
+def test_the_benchmark_s_network_has_the_published_size():
+    with torch.device("meta"):
+        net = build(NAMED["nasbench201"], 3, 10)
+    assert net.candidate_parameters(cell(3, 3, 3, 3, 3, 3)) == 1_531_546
+    assert net.candidate_parameters(cell(0, 0, 0, 0, 0, 0)) == 73_306
+
+
+def test_cell_parameters_agree_with_the_closed_form():
+    with torch.device("meta"):
+        nets = [
+            (net, shape)
+            for shape in ((16, 5, 10), (8, 1, 10), (6, 2, 7))
+            if (net := NasBench201Supernet(*shape[:2], CellSpace(), 3, shape[2]))
+        ]
+    chosen = CellSpace().cells[np.random.default_rng(0).integers(0, 15_625, 8)]
+    for net, shape in nets:
+        ours = [net.candidate_parameters({CELL: torch.from_numpy(codes)}) for codes in chosen]
+        assert ours == parameters(chosen, *shape).tolist()
+
+
+def test_build_follows_the_configuration():
+    net = build(MultiBranchConfig(name="multibranch", width=4, blocks=1), 1, 7)
+    assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+    operations = ("none", "nor_conv_3x3")
+    net = build(
+        NasBench201Config(name="nasbench201", channels=2, cells=1, operations=operations), 1, 7
+    )
+    assert net.space.operations == operations
+    with net.candidate(cell(1, 1, 1, 1, 1, 1)):
+        assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+
+
+def test_all_kept_is_the_supernet(branches):
+    branches.eval()
+    x = torch.randn(2, 3, 16, 16)
+    everything = {
+        name: torch.ones(layer.gate.channels, dtype=torch.bool)
+        for name, layer in branches.gated_layers().items()
+    }
+    whole = branches(x)
+    with branches.candidate(everything):
+        assert torch.equal(branches(x), whole)
+    assert branches.candidate_parameters(everything) == branches.parameter_count()
+    assert branches.kept(everything) == (1, 1)
+
+
+def test_a_candidate_is_the_network_without_the_dropped_slices(branches):
+    branches.eval()
+    choice = branches.posterior().sample(1, seed=2)[0]
+    x = torch.randn(2, 3, 16, 16)
+    whole = branches(x)
+    zeroed = copy.deepcopy(branches)
+    removed = 0
+    with torch.no_grad():
+        for name, layer in zeroed.gated_layers().items():
+            for channel, keep in enumerate(choice[name]):
+                if not keep:
+                    removed += layer.weight[:, channel].numel()
+                    layer.weight[:, channel] = 0
+    with branches.candidate(choice):
+        out = branches(x)
+    torch.testing.assert_close(out, zeroed(x))
+    assert not torch.allclose(out, whole)
+    assert torch.equal(branches(x), whole)  # the supernet again
+    logits = len(branches.gated_layers())
+    everything = sum(p.numel() for p in branches.parameters()) - logits
+    assert branches.candidate_parameters(choice) == everything - removed
+
+
+def test_kept_counts_channels_and_operations(branches):
+    layers = branches.gated_layers()
+    choice = {n: torch.ones(layer.gate.channels).bool() for n, layer in layers.items()}
+    gone = list(layers)[3]
+    choice[gone] = torch.zeros_like(choice[gone])
+    channels, operations = branches.kept(choice)
+    total = sum(layer.gate.channels for layer in layers.values())
+    assert channels == pytest.approx(1 - layers[gone].gate.channels / total)
+    assert operations == pytest.approx(1 - 1 / len(layers))
+
+
+def test_expected_parameters_are_the_mean_over_candidates(branches):
+    q = branches.posterior()
+    drawn = q.sample(400, seed=0)
+    sizes = np.array([branches.candidate_parameters(drawn[i]) for i in range(len(drawn))])
+    error = sizes.std() / np.sqrt(len(sizes))
+    assert abs(branches.expected_parameters(q) - sizes.mean()) < 4 * error
+
+
+def test_matching_rate_gives_equal_expected_parameters(branches):
+    q = branches.posterior()
+    rate = branches.matching_drop_probability(q)
+    assert 0 < rate < 1
+    matched = ChannelPosterior.constant(q, rate)
+    assert branches.expected_parameters(matched) == pytest.approx(branches.expected_parameters(q))
+    tenth = ChannelPosterior.constant(q, 0.1)
+    assert branches.matching_drop_probability(tenth) == pytest.approx(0.1)
+
+
+def test_posterior_holds_the_present_probabilities(branches):
+    q = branches.posterior()
+    for name, layer in branches.gated_layers().items():
+        expected = torch.sigmoid(layer.gate.logit_p.double())
+        torch.testing.assert_close(q.drop[name], expected, check_dtype=False)
+        assert q.channel_drop(name).shape == (layer.in_channels,)
+
+
+def test_a_candidate_is_left_after_an_error(branches):
+    choice = branches.posterior().sample(1, seed=0)[0]
+    with pytest.raises(RuntimeError), branches.candidate(choice):
+        raise RuntimeError
+    assert all(layer.gate.keep_mask is None for layer in branches.gated_layers().values())
+
+
+@pytest.mark.parametrize("wrong", ["missing", "unknown", "kind", "length", "stack"])
+def test_bad_masks_name_the_gate(branches, wrong):
+    choice = branches.posterior().sample(1, seed=0)[0]
+    name = list(choice)[4]
+    if wrong == "missing":
+        del choice[name]
+    elif wrong == "unknown":
+        name = "stages.9.conv"
+        choice[name] = torch.ones(2).bool()
+    elif wrong == "kind":
+        choice[name] = choice[name].float()
+    elif wrong == "length":
+        choice[name] = choice[name][:-1]
+    else:
+        choice[name] = choice[name][None]
+    with pytest.raises(PdnasError) as raised:
+        branches.choose(choice)
+    assert name in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert all(layer.gate.keep_mask is None for layer in branches.gated_layers().values())
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {CELL: torch.zeros(5, dtype=torch.int8)},
+        {CELL: torch.zeros(1, 6, dtype=torch.int8)},
+        cell(0, 1, 2, 3, 4, 5),
+        cell(0, 1, 2, 3, 4, -1),
+        cell(0, 0, 0, 0, 0, 0) | {"conv": torch.ones(2).bool()},
+    ],
+)
+def test_bad_cells_name_the_switch(choice):
+    with pytest.raises(PdnasError, match="switch 'cell'"):
+        cells_net().choose(choice)
+
+
+def test_a_cell_mixture_is_never_evaluated_whole():
+    with pytest.raises(PdnasError, match="choose one"):
+        cells_net().eval()(torch.zeros(1, 3, 8, 8).double())
+
+
+def test_gradients_reach_gates_only_when_learned(branches):
+    branches.train()
+    branches(torch.randn(4, 3, 8, 8)).square().sum().backward()
+    assert all(float(logit.grad.abs().sum()) > 0 for logit in branches.distribution_parameters())
+    branches.configure_gates(GateSettings(mode="fixed"))
+    assert not any(logit.requires_grad for logit in branches.distribution_parameters())
+
+
+@pytest.mark.parametrize("make", [lambda: MultiBranchSupernet(4, 1, 3, 10), cells_net])
+def test_gated_weights_are_all_weights_of_the_energy(make):
+    net = make()
+    net.configure_gates(GateSettings())
+    net.prior_energy().backward()
+    touched = {id(p) for p in net.parameters() if p.grad is not None}
+    logits = {id(p) for p in net.distribution_parameters()}
+    assert touched - logits == {id(p) for p in net.gated_weights()}
+    assert len(net.gated_weights()) == len(touched - logits)  # none twice
+
+
+@pytest.mark.parametrize(
+    "codes", [(3, 1, 2, 4, 3, 1), (0, 0, 0, 0, 0, 0), (1, 0, 3, 0, 0, 2), (3, 3, 3, 3, 3, 3)]
+)
+def test_dispatch_equals_one_cell_when_all_images_draw_it(monkeypatch, codes):
+    net = cells_net(cells=2).train()
+    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+
+    def outcome():
+        net.zero_grad()
+        out = net(x)
+        out.square().sum().backward()
+        grads = {n: p.grad for n, p in net.named_parameters() if n != "logits"}
+        return out, {n: g for n, g in grads.items() if g is not None}
+
+    monkeypatch.setattr(net, "_draw", lambda n: torch.tensor(codes).expand(n, 6))
+    dispatched, gradients = outcome()
+    with net.candidate(cell(*codes)):
+        alone, expected = outcome()
+    torch.testing.assert_close(dispatched, alone)
+    nonzero = {n for n, g in expected.items() if bool(g.any())}
+    assert nonzero == {n for n, g in gradients.items() if bool(g.any())}
+    for name in nonzero:
+        torch.testing.assert_close(gradients[name], expected[name])
+
+
+def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
+    net = cells_net(cells=2).train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    # Cells whose inner nodes all receive something.
+    rows = CellSpace().cells
+    rows = rows[(rows[:, 0] > 0) & ((rows[:, 1] > 0) | (rows[:, 2] > 0))]
+    drawn = torch.from_numpy(rows[np.random.default_rng(0).integers(0, len(rows), 24)]).long()
+    assert (drawn == 0).any()
+    monkeypatch.setattr(net, "_draw", lambda images: drawn)
+    x = torch.randn(24, 3, 8, 8, dtype=torch.float64)
+    mixed = net(x)
+    for image in range(len(x)):
+        with net.candidate({CELL: drawn[image]}):
+            torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
+
+
+def test_draws_follow_the_logits():
+    torch.manual_seed(1)
+    net = cells_net()
+    drawn = net._draw(20_000)
+    assert drawn.shape == (20_000, 6)
+    frequencies = nn.functional.one_hot(drawn, 5).double().mean(dim=0)
+    np.testing.assert_allclose(frequencies, net.posterior().probabilities, atol=0.015)
+    # Edges are independent of each other.
+    pair = torch.bincount(drawn[:, 0] * 5 + drawn[:, 5], minlength=25).reshape(5, 5) / 20_000
+    np.testing.assert_allclose(pair, torch.outer(frequencies[0], frequencies[5]), atol=0.015)
+
+
+def test_score_surrogate_is_unbiased():
+    """The mean over all pairs of cells, weighted by probability, is the exact gradient."""
+    space = CellSpace(("skip_connect", "nor_conv_1x1"))
+    net = cells_net(space=space)
+    cells = torch.from_numpy(space.cells).long()
+    value = torch.randn(64, dtype=torch.float64) + 3  # an NLL for every cell
+    log_q = torch.log_softmax(net.logits, dim=1)
+    q = log_q[torch.arange(6), cells].sum(dim=1).exp()
+    (exact,) = torch.autograd.grad((q * value).sum(), net.logits)
+    weights = q.detach()
+    total = torch.zeros((), dtype=torch.float64)
+    for first in range(64):
+        for second in range(first, 64):
+            weight = weights[first] * weights[second] * (1 if first == second else 2)
+            net._drawn = cells[[first, second]]
+            surrogate = net.score_surrogate(value[[first, second]])
+            total = total + weight * surrogate
+            assert surrogate.item() == 0
+    (mean,) = torch.autograd.grad(total, net.logits)
+    assert float(exact.abs().max()) > 0.01
+    np.testing.assert_allclose(mean, exact, rtol=1e-9, atol=1e-12)
+
+
+def test_score_surrogate_of_larger_batches_agrees_on_average():
+    torch.manual_seed(2)
+    space = CellSpace(("skip_connect", "nor_conv_1x1"))
+    net = cells_net(space=space)
+    value = torch.randn(64, dtype=torch.float64)
+    weights = 2 ** torch.arange(5, -1, -1)
+    q = net.posterior().cell_probabilities()
+    cells = torch.from_numpy(space.cells).long()
+    log_q = torch.log_softmax(net.logits, dim=1)[torch.arange(6), cells].sum(dim=1)
+    (exact,) = torch.autograd.grad((torch.from_numpy(q) * value * log_q).sum(), net.logits)
+    draws = []
+    for _ in range(1500):
+        net._drawn = net._draw(16)
+        surrogate = net.score_surrogate(value[net._drawn @ weights])
+        draws.append(torch.autograd.grad(surrogate, net.logits)[0])
+    draws = torch.stack(draws)
+    error = draws.std(dim=0) / len(draws) ** 0.5
+    assert bool(((draws.mean(dim=0) - exact).abs() < 4.5 * error).all())
+
+
+def test_score_surrogate_ignores_what_images_have_in_common():
+    net = cells_net().train()
+    net(torch.randn(6, 3, 8, 8).double())
+    nll = torch.randn(6).double()
+    gradients = [
+        torch.autograd.grad(net.score_surrogate(nll + shift), net.logits)[0] for shift in (0, 1e3)
+    ]
+    torch.testing.assert_close(*gradients)
+    assert bool(gradients[0].any())
+
+
+def test_a_fixed_distribution_is_uniform_and_has_no_gradient():
+    net = cells_net()
+    net.configure_gates(GateSettings(mode="fixed", initial=0.4))
+    np.testing.assert_allclose(net.posterior().probabilities, 0.2)
+    net.train()(torch.randn(3, 3, 8, 8).double())
+    assert not net.score_surrogate(torch.rand(3).double()).requires_grad
+
+
+def test_cell_energy_and_entropy_by_brute_force():
+    net = cells_net(cells=2)
+    q = net.posterior()
+    total = 0.0
+    for name, p in net.named_parameters():
+        if ".edges." in name and p.dim() == 4:
+            _, _, _, edge, operation, *_ = name.split(".")
+            code = net.space.operations.index(operation)
+            total += float(q.probabilities[int(edge), code] * p.square().sum())
+    assert net.prior_energy().item() == pytest.approx(total, rel=1e-9)
+    assert net.entropy().item() == pytest.approx(q.entropy(), rel=1e-9)
+    with net.candidate(cell(1, 1, 0, 0, 4, 4)):
+        assert net.prior_energy().item() == 0
+        assert net.entropy().item() == 0
+    assert net.kept(cell(1, 1, 0, 0, 4, 4)) == (pytest.approx(4 / 6),) * 2
