@@ -53,7 +53,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def write_failure(path: Path, error: BaseException) -> PdnasError:
     """The error to raise when ``path`` could not be written because of ``error``."""
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    reason = getattr(error, "strerror", None) or _first_line(error)
     return PdnasError(
         f"cannot write {path}: {reason}; free space or choose another folder, then run the same "
         "command again (finished work is kept)"
@@ -61,10 +61,13 @@ def write_failure(path: Path, error: BaseException) -> PdnasError:
 
 
 def _damaged(path: Path, what: str, error: Exception) -> PdnasError:
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
     return PdnasError(
-        f"{path} is not a readable {what} ({first_line}); delete it and make it again"
+        f"{path} is not a readable {what} ({_first_line(error)}); delete it and make it again"
     )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _require(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Validated configuration: what a scale file may say, and one line for whatever it may not.
 
 A *scale* (``config/scales/NAME.yaml``) holds *studies*; a study holds a base specification and
-*variants* that override parts of it. ``Scale.spec(study, variant)`` is the resolved specification of
-one supernet search, everything that follows from it included. This module imports no torch, so
+*variants* that override parts of it. ``Scale.spec(study, variant)`` is the resolved specification
+of one supernet search, everything that follows from it included. This module imports no torch, so
 Snakemake can validate a configuration in milliseconds.
 """
 
@@ -24,7 +24,12 @@ SCALES = Path(__file__).parent.parent / "config" / "scales"
 
 def _fraction(value: Any) -> Any:
     """Let a temperature be written the way the paper does, ``1/5``."""
-    return float(Fraction(value)) if isinstance(value, str) and "/" in value else value
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    try:
+        return float(Fraction(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError("write a number, or a fraction like 1/5") from error
 
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -36,7 +41,7 @@ Count = Annotated[int, Field(ge=1)]
 class Strict(BaseModel):
     """Unknown keys are errors: a mistyped key must never silently mean the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Augmentation(Strict):
@@ -61,7 +66,7 @@ class DataConfig(Strict):
 
 
 class MultiBranchConfig(Strict):
-    """The 3-branch ResNet: SupNet-M is width 96, SupNet-MI width 160, both with 4 blocks a stage."""
+    """The 3-branch ResNet: SupNet-M has width 96, SupNet-MI 160, both 4 blocks a stage."""
 
     name: Literal["multibranch"]
     width: Count
@@ -211,6 +216,10 @@ class Scale(Strict):
                     raise ValueError(
                         f"{study}/{variant}: gates.match: no variant {match!r} in {study}"
                     )
+                if match is not None and self.spec(study, match).gates.mode != "learned":
+                    raise ValueError(
+                        f"{study}/{variant}: gates.match: {match} learns no drop probabilities"
+                    )
         return self
 
     def spec(self, study: str, variant: str) -> Spec:
@@ -238,8 +247,10 @@ def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, An
     merged = dict(base)
     for key, value in override.items():
         below = merged.get(key)
-        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(below, value) if nested else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -265,7 +276,7 @@ def load_scale(name: str) -> Scale:
         raise PdnasError(f"no scale {name!r}; choose one of {known}, or give a path to a YAML file")
     try:
         return Scale.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise PdnasError(f"{path}: {_first_problem(error)}") from error

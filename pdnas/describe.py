@@ -54,12 +54,14 @@ def describe(
             {"name": f"edge {source}>{target}", "groups": 1, "size": options}
             for source, target in EDGES
         ]
-    single = cell is not None and choice is not None
+    parameters = network.parameter_count()
+    if cell is not None and choice is not None:
+        parameters, gates = network.candidate_parameters(choice), []
     return {
         "supernet": name,
         "config": config.model_dump(mode="json"),
         "cell": cell,
-        "parameters": network.candidate_parameters(choice) if single else network.parameter_count(),
+        "parameters": parameters,
         "multiply_adds": counter.get_total_flops() // 2,
-        "gates": [] if single else gates,
+        "gates": gates,
     }

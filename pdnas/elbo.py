@@ -29,7 +29,7 @@ class Variational(Protocol):
         ...
 
     def score_surrogate(self, nll: Tensor) -> Tensor:
-        """A zero whose gradient is the score-function part of the NLL's gradient; nll: (images,)."""
+        """Zero, with the score-function part of the NLL's gradient; nll: (images,)."""
         ...
 
 

@@ -250,7 +250,14 @@ class CellPosterior(Posterior):
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
         _require_switches(candidates, {CELL: self.probabilities})
-        return self._log_of(candidates.choices[CELL].numpy())
+        cells = candidates.choices[CELL].numpy()
+        options = len(self.space.operations)
+        if cells.shape[1:] != (len(EDGES),) or ((cells < 0) | (cells >= options)).any():
+            raise PdnasError(
+                f"switch {CELL} needs {len(EDGES)} codes below {options}; use candidates of the "
+                "same supernet"
+            )
+        return self._log_of(cells)
 
     def _log_of(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
         log = torch.log(self.probabilities).numpy()

@@ -172,7 +172,7 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     record = {
         "images": judge.loader.examples,
         "batchnorm": judge.batchnorm,
-        "best": int(table["validation_accuracy"].idxmax()),
+        "best": int(table["validation_accuracy"].to_numpy().argmax()),
         "supernet_validation_accuracy": everything,
         "provenance": provenance(
             {"source": source, "count": len(candidates), **settings}, metadata["seed"], stopwatch

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -180,3 +181,28 @@ def test_unknown_studies_and_variants_name_the_known_ones(write):
         scale.spec("t", "guided")
     with pytest.raises(PdnasError, match=r"no variant 'x' in study 's'.*guided, random"):
         scale.spec("s", "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("temperature: 1,", "temperature: 1/0,", "temperature"),
+        ("temperature: 1,", "temperature: .inf,", "temperature"),
+        ("match: guided", "match: random", "learns no drop probabilities"),
+        ("match: guided", "match: full", "learns no drop probabilities"),
+    ],
+)
+def test_values_that_no_search_could_use(tmp_path: Path, old: str, new: str, named: str) -> None:
+    text = (SCALES / "smoke.yaml").read_text()
+    assert old in text
+    path = tmp_path / "scale.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(PdnasError, match=named):
+        load_scale(str(path))
+
+
+def test_a_scale_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "scale.yaml"
+    path.write_bytes(b"\xff\xfe\x00 not text")
+    with pytest.raises(PdnasError, match="not YAML"):
+        load_scale(str(path))

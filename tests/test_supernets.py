@@ -271,9 +271,9 @@ def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    # Cells whose inner nodes all receive something.
+        if isinstance(module, nn.BatchNorm2d):  # an offset leaves even a node nothing reaches
+            nn.init.normal_(module.bias)
     rows = CellSpace().cells
-    rows = rows[(rows[:, 0] > 0) & ((rows[:, 1] > 0) | (rows[:, 2] > 0))]
     drawn = torch.from_numpy(rows[np.random.default_rng(0).integers(0, len(rows), 24)]).long()
     assert (drawn == 0).any()
     monkeypatch.setattr(net, "_draw", lambda images: drawn)

@@ -1,4 +1,4 @@
-"""``pdnas search``, ``sample``, ``rank`` and ``retrain``: the stages of the pipeline, and ``describe``."""
+"""The stages of the pipeline, ``search``, ``sample``, ``rank``, ``retrain``; and ``describe``."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Supernet(nn.Module, ABC):
         """The logits of the switches."""
 
     @abstractmethod
-    def gated_weights(self) -> list[nn.Parameter]:
+    def gated_weights(self) -> list[Tensor]:
         """Weights under the Gaussian prior, which ordinary weight decay must leave alone."""
 
     def parameter_count(self) -> int:
@@ -165,7 +165,7 @@ class ChannelSupernet(Supernet):
     def distribution_parameters(self) -> list[nn.Parameter]:
         return [layer.gate.logit_p for layer in self.gated_layers().values()]
 
-    def gated_weights(self) -> list[nn.Parameter]:
+    def gated_weights(self) -> list[Tensor]:
         return [layer.weight for layer in self.gated_layers().values()]
 
 

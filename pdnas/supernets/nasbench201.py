@@ -23,7 +23,6 @@ from pdnas.gates import GateSettings
 from pdnas.posterior import CELL, CellPosterior, Choice
 from pdnas.supernets.base import Supernet
 
-# The skeleton's own convention for BatchNorm is PyTorch's default; nothing to set.
 NODES = 4
 
 
@@ -71,7 +70,7 @@ class CellMixture(nn.Module):
             # One gather for all that leaves a node: many small ones would each cost a full-size
             # gradient buffer in the backward pass.
             leaving = [
-                (target, self.edges[edge][name], images)
+                (target, self.operation(edge, name), images)
                 for edge, (start, target) in enumerate(EDGES)
                 if start == source
                 for name, images in routes[edge].items()
@@ -86,14 +85,22 @@ class CellMixture(nn.Module):
         return nodes[-1].permute(0, 3, 1, 2)
 
     def forward_one(self, x: Tensor, names: list[str]) -> Tensor:
-        """The cell with operation ``names[e]`` on edge e, for all images alike."""
-        nodes: list[Tensor | None] = [x] + [None] * (NODES - 1)
-        for (source, target), edge, name in zip(EDGES, self.edges, names, strict=True):
-            start = nodes[source]
-            if name != "none" and start is not None:
-                out, sofar = edge[name](start), nodes[target]
-                nodes[target] = out if sofar is None else sofar + out
-        return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
+        """The cell with operation ``names[e]`` on edge e, for all images alike.
+
+        A node that nothing reaches is zero, and what leaves it still adds BatchNorm's offset: so it
+        is in training, and in the benchmark's own network.
+        """
+        nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
+        for edge, ((source, target), name) in enumerate(zip(EDGES, names, strict=True)):
+            if name != "none":
+                nodes[target] = nodes[target] + self.operation(edge, name)(nodes[source])
+        return nodes[-1]
+
+    def operation(self, edge: int, name: str) -> nn.Module:
+        """The module of one operation; ``none`` has none."""
+        operations = self.edges[edge]
+        assert isinstance(operations, nn.ModuleDict)
+        return operations[name]
 
 
 Routes = list[dict[str, Tensor]]
@@ -208,15 +215,17 @@ class NasBench201Supernet(Supernet):
         return CellPosterior(torch.softmax(self.logits.detach().double().cpu(), dim=1), self.space)
 
     def candidate_parameters(self, choice: Choice) -> int:
-        mixtures = [layer for layer in self.layers if isinstance(layer, CellMixture)]
-        every = sum(p.numel() for layer in mixtures for p in layer.parameters())
+        every = sum(p.numel() for cell in self._cells() for p in cell.parameters())
         chosen = 0
         for edge, code in enumerate(choice[CELL].tolist()):
             name = self.space.operations[code]
             if name != "none":
-                for layer in mixtures:
-                    chosen += sum(p.numel() for p in layer.edges[edge][name].parameters())
+                operations = [cell.operation(edge, name) for cell in self._cells()]
+                chosen += sum(p.numel() for module in operations for p in module.parameters())
         return self.parameter_count() - every + chosen
+
+    def _cells(self) -> list[CellMixture]:
+        return [layer for layer in self.layers if isinstance(layer, CellMixture)]
 
     def kept(self, choice: Choice) -> tuple[float, float]:
         share = sum(self.space.operations[c] != "none" for c in choice[CELL].tolist()) / len(EDGES)
@@ -237,13 +246,14 @@ class NasBench201Supernet(Supernet):
                     energy = energy + keep[edge, code] * torch.stack(squares).sum()
         return energy
 
-    def _convolutions(self, edge: int, name: str) -> list[nn.Parameter]:
+    def _convolutions(self, edge: int, name: str) -> list[Tensor]:
         """Kernels of one operation of one edge, over all cells of the network."""
+        if name == "none":
+            return []
         return [
             module.weight
-            for layer in self.layers
-            if isinstance(layer, CellMixture) and name in layer.edges[edge]
-            for module in layer.edges[edge][name].modules()
+            for cell in self._cells()
+            for module in cell.operation(edge, name).modules()
             if isinstance(module, nn.Conv2d)
         ]
 
@@ -263,7 +273,7 @@ class NasBench201Supernet(Supernet):
         if self._choice is not None or not self.logits.requires_grad or self._drawn is None:
             return nll.new_zeros(())
         n = len(nll)
-        advantage = (nll - nll.mean()) * (n / (n - 1))
+        advantage = (nll - nll.mean()) * (n / max(n - 1, 1))  # of one image: nothing to learn
         log_q = torch.log_softmax(self.logits, dim=1)
         log_cells = log_q[torch.arange(len(EDGES), device=nll.device), self._drawn].sum(dim=1)
         surrogate = (advantage * log_cells).mean()
@@ -272,7 +282,7 @@ class NasBench201Supernet(Supernet):
     def distribution_parameters(self) -> list[nn.Parameter]:
         return [self.logits]
 
-    def gated_weights(self) -> list[nn.Parameter]:
+    def gated_weights(self) -> list[Tensor]:
         return [
             weight
             for edge in range(len(EDGES))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pdnas.artefacts import atomic_path
+from pdnas.artefacts import atomic_path, write_failure
 from pdnas.errors import PdnasError
 
 _KEPT = 2
@@ -44,8 +44,13 @@ class Checkpoints:
         Raises:
             PdnasError: it could not be written; earlier checkpoints are still there.
         """
-        with atomic_path(self._path(epoch)) as temporary, temporary.open("wb") as file:
-            torch.save({"belongs_to": self._belongs_to, "epoch": epoch, **state}, file)
+        path = self._path(epoch)
+        content = {"belongs_to": self._belongs_to, "epoch": epoch, **state}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:  # torch's own word for a disk that is full
+                raise write_failure(path, error) from error
         for old in self._existing()[:-_KEPT]:
             old.unlink()
 

@@ -129,7 +129,7 @@ def fit(
                     "training.learning_rate or gates.length_scale2 (the last good checkpoint is in "
                     f"{checkpoints.folder})"
                 )
-            history.append({"epoch": epoch, "learning_rate": rate, **record})
+            history.append({"epoch": epoch, "learning_rate": float(rate), **record})
             trajectory.append(_probabilities(supernet))
             checkpoints.save(
                 epoch,
@@ -226,12 +226,11 @@ def _optimizers(
     logits = [p for p in supernet.distribution_parameters() if p.requires_grad]
     special = {id(p) for p in (*supernet.distribution_parameters(), *supernet.gated_weights())}
     ungated = [p for p in supernet.parameters() if id(p) not in special]
-    own_step = gates.learning_rate is not None
     groups: list[dict[str, Any]] = [
         {"params": ungated, "weight_decay": training.weight_decay},
         {"params": supernet.gated_weights()},
     ]
-    if logits and not own_step:
+    if logits and gates.learning_rate is None:
         groups.append({"params": logits})
     weights = torch.optim.SGD(
         groups,
@@ -240,7 +239,7 @@ def _optimizers(
         nesterov=training.momentum > 0,
     )
     optimizers: list[torch.optim.Optimizer] = [weights]
-    if logits and own_step:
+    if logits and gates.learning_rate is not None:
         optimizers.append(torch.optim.Adam(logits, lr=gates.learning_rate))
     schedule: LRScheduler
     if training.schedule == "cosine":

@@ -83,7 +83,7 @@ def search(
     write_table(out / "splits.parquet", splits)
     write_table(out / "history.parquet", pd.DataFrame(fitted.history))
     write_table(out / "trajectory.parquet", _trajectory(supernet, fitted))
-    record = {
+    record: dict[str, Any] = {
         "scale": scale,
         "study": study,
         "variant": variant,

@@ -1,0 +1,132 @@
+"""The stages as a user runs them: kills, bad input, and the whole workflow at the smoke scale."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pdnas.config import SCALES
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "pdnas.cli", *map(str, arguments)]
+
+
+def pdnas(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished, uninterrupted search."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = pdnas("search", "multibranch", "guided", "--scale", "smoke", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One clear line on standard error, and exit code 2."""
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("pdnas: error: ")
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
+    search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
+    process = subprocess.Popen(search, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    while not list(tmp_path.glob("checkpoint/*/epoch-*.pt")):  # let it finish an epoch or more
+        assert process.poll() is None, "the search ended before its first checkpoint was seen"
+        time.sleep(0.01)
+    time.sleep(random.random())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run.json").exists(), "it was killed too late to test anything"
+
+    done = subprocess.run(search, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert "1/6" not in done.stderr, "it began anew instead of going on"
+    for name in ("weights.safetensors", "posterior.safetensors"):
+        resumed, whole = load_file(tmp_path / name), load_file(run / name)
+        assert resumed.keys() == whole.keys()
+        assert all(torch.equal(resumed[key], whole[key]) for key in whole), name
+    trajectories = [pd.read_parquet(folder / "trajectory.parquet") for folder in (tmp_path, run)]
+    pd.testing.assert_frame_equal(*trajectories)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_search_refuses_what_is_unknown(tmp_path: Path) -> None:
+    assert_refused(pdnas("search", "multibranch", "guided", "--scale", "huge"), "huge", "laptop")
+    assert_refused(pdnas("search", "nope", "guided", "--scale", "smoke"), "nope", "multibranch")
+    broken = tmp_path / "broken.yaml"
+    text = (SCALES / "smoke.yaml").read_text()
+    broken.write_text(text.replace("name: digits", "name: mnist"))
+    assert_refused(pdnas("search", "multibranch", "guided", "--scale", broken), "mnist")
+
+
+def test_later_stages_refuse_what_is_missing_or_damaged(run: Path, tmp_path: Path) -> None:
+    assert_refused(pdnas("sample", tmp_path), "no finished search")
+    assert_refused(pdnas("rank", run, "--source", "uniform"), "candidates-uniform")
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = copy / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert pdnas("sample", copy, "--count", "2").returncode == 0
+    assert_refused(pdnas("rank", copy), "weights.safetensors", "delete it")
+
+
+def test_missing_data_without_network(tmp_path: Path) -> None:
+    scale = tmp_path / "real.yaml"
+    scale.write_text((SCALES / "smoke.yaml").read_text().replace("name: digits", "name: cifar100"))
+    done = pdnas("search", "multibranch", "guided", "--scale", scale, PDNAS_DATA=str(tmp_path))
+    assert_refused(done, "CIFAR-100", str(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_whole_workflow_at_smoke_scale(tmp_path: Path) -> None:
+    snakemake = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *("--directory", str(tmp_path), "--cores", "2", "all", "--config", "scale=smoke"),
+    ]
+    done = subprocess.run(snakemake, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    report = tmp_path / "runs" / "smoke" / "report"
+    table = (report / "tables" / "table3.md").read_text()
+    assert "±" in table, "no measured interval in Table 3"
+    assert "not run" in (report / "tables" / "table9.md").read_text()
+    assert (report / "figures" / "figure1.png").stat().st_size > 10_000
+    for seed in range(2):
+        folder = tmp_path / "runs" / "smoke" / "multibranch" / "random" / f"seed{seed}"
+        record = json.loads((folder / "run.json").read_text())
+        guided = json.loads((folder.parents[1] / "guided" / f"seed{seed}" / "run.json").read_text())
+        assert record["provenance"]["seed"] == guided["provenance"]["seed"] == seed
+        assert 0 < record["fixed_drop_probability"] < 1
+
+    again = subprocess.run(snakemake, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
