@@ -27,8 +27,8 @@ lint: $(installed)
 
 # Writes the lock anew, keeping the versions that still fit.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
+		-o requirements.lock
 
 # .installing marks an install under way. An install that was cut short leaves it behind, and the
 # next one starts from nothing. It turns into the stamp at the end, with the time of the beginning,

@@ -108,8 +108,8 @@ def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[
         }
 
 
-def make_judge(run: Run, supernet: Supernet, part: str, device: torch.device) -> Judge:
-    """The judge a run's specification asks for, on the images of ``part``."""
+def make_judge(run: Run, supernet: Supernet, loader: Loader, device: torch.device) -> Judge:
+    """The judge a run's specification asks for, on the images of ``loader``."""
     settings = run.spec.candidates
     calibration = None
     if settings.batchnorm == "recalibrated":
@@ -119,9 +119,7 @@ def make_judge(run: Run, supernet: Supernet, part: str, device: torch.device) ->
             images += len(batch)
             if images >= settings.recalibration_images:
                 break
-    return Judge(
-        supernet, run.loader(part, device), run.spec.training, settings.batchnorm, calibration
-    )
+    return Judge(supernet, loader, run.spec.training, settings.batchnorm, calibration)
 
 
 def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     path = run.folder / f"candidates-{source}.safetensors"
     candidates, metadata = Candidates.load(path)
     supernet = run.supernet(device)
-    judge = make_judge(run, supernet, "validation", device)
+    judge = make_judge(run, supernet, run.loader("validation", device), device)
     settings = run.spec.candidates.model_dump(mode="json")
     identity = {
         **settings,
@@ -167,8 +165,7 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     table["cell"] = _cell_strings(run, candidates)
     everything = None
     if isinstance(supernet, ChannelSupernet):
-        accuracy, _ = evaluate(supernet, judge.loader, judge.training)
-        everything = accuracy
+        everything, _ = evaluate(supernet, judge.loader, judge.training)
     record = {
         "images": judge.loader.examples,
         "batchnorm": judge.batchnorm,

@@ -46,6 +46,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         choice = candidates[number]
 
     spec = run.spec
+    held_out = [run.loader(part, device) for part in ("validation", "test")]
     if mode != "none":
         training = spec.training
         if mode == "finetune":
@@ -79,15 +80,10 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
                 description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
             )
             stopwatch = fitted.stopwatch
-            accuracies = [
-                evaluate(supernet, run.loader(part, device), training)[0]
-                for part in ("validation", "test")
-            ]
+            accuracies = [evaluate(supernet, part, training)[0] for part in held_out]
         checkpoints.remove()
     else:
-        accuracies = [
-            make_judge(run, supernet, part, device)(choice)[0] for part in ("validation", "test")
-        ]
+        accuracies = [make_judge(run, supernet, part, device)(choice)[0] for part in held_out]
 
     cell = None
     if isinstance(spec.supernet, NasBench201Config):
@@ -97,7 +93,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         "mode": mode,
         "validation_accuracy": accuracies[0],
         "test_accuracy": accuracies[1],
-        "test_images": run.loader("test", device).examples,
+        "test_images": held_out[1].examples,
         "parameters": supernet.candidate_parameters(choice),
         "cell": cell,
         "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
