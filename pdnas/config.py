@@ -134,6 +134,10 @@ class GateConfig(Strict):
     warmup_epochs: Annotated[
         int, Field(ge=0, description="epochs in which the distribution stays as it began")
     ] = 0
+    estimator: Annotated[
+        Literal["straight-through", "relaxed", "score"],
+        Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
+    ] = "straight-through"
     noise: Annotated[
         Literal["image", "batch"], Field(description="one mask an image, or one a batch")
     ] = "image"

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 GateMode = Literal["learned", "fixed", "none"]
+Estimator = Literal["straight-through", "relaxed", "score"]
 
 # torch.rand gives multiples of 2^-24 in [0, 1); half a step away from 0 keeps the logit finite.
 _SMALLEST_UNIFORM = 2.0**-25
@@ -35,12 +36,15 @@ class GateSettings:
         initial: initial (learned) or permanent (fixed) drop probability.
         temperature: τ of the relaxation.
         per_image: one mask for every image of a batch, or one for the batch as a whole.
+        estimator: how logits of one-of-many switches get their gradient; two-way ones are always
+            relaxed.
     """
 
     mode: GateMode = "learned"
     initial: float = 0.1
     temperature: float = 0.2
     per_image: bool = True
+    estimator: Estimator = "straight-through"
 
 
 def logistic_noise(shape: Sequence[int], device: torch.device) -> Tensor:

@@ -41,11 +41,14 @@ def branches():
     return shake_out(net)
 
 
-def cells_net(cells=1, space=None, seed=0):
+def cells_net(cells=1, space=None, seed=0, estimator="score", temperature=1.0):
     torch.manual_seed(seed)
     net = NasBench201Supernet(4, cells, space or CellSpace(), in_channels=3, classes=10)
+    net.configure_gates(GateSettings(temperature=temperature, estimator=estimator))
     with torch.no_grad():
         net.logits.normal_()
+        for kernel in net.gated_weights():  # they start as identities
+            kernel.normal_(std=0.2)
     return shake_out(net, seed).double()
 
 
@@ -268,11 +271,7 @@ def test_dispatch_equals_one_cell_when_all_images_draw_it(monkeypatch, codes):
 
 def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
     net = cells_net(cells=2).train()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-        if isinstance(module, nn.BatchNorm2d):  # an offset leaves even a node nothing reaches
-            nn.init.normal_(module.bias)
+    own_statistics(net)
     rows = CellSpace().cells
     drawn = torch.from_numpy(rows[np.random.default_rng(0).integers(0, len(rows), 24)]).long()
     assert (drawn == 0).any()
@@ -282,6 +281,98 @@ def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
     for image in range(len(x)):
         with net.candidate({CELL: drawn[image]}):
             torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
+
+
+def own_statistics(net):
+    """Evaluation mode for BatchNorm alone, so that images do not see each other."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+            nn.init.normal_(module.bias)  # an offset leaves even a node that nothing reaches
+
+
+def test_straight_through_computes_the_drawn_cells():
+    net = cells_net(cells=2, estimator="straight-through").train()
+    own_statistics(net)
+    x = torch.randn(24, 3, 8, 8, dtype=torch.float64)
+    torch.manual_seed(3)
+    mixed = net(x)
+    torch.manual_seed(3)
+    drawn = nn.functional.gumbel_softmax(net.logits.expand(24, -1, -1), hard=True).argmax(dim=2)
+    assert len(drawn.unique(dim=0)) > 20
+    for image in range(len(x)):
+        with net.candidate({CELL: drawn[image]}):
+            torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
+
+
+def test_relaxed_gradient_of_the_logits_by_finite_differences():
+    net = cells_net(estimator="relaxed", temperature=0.7).train()
+    own_statistics(net)
+    x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+
+    def loss():
+        torch.manual_seed(4)
+        return net(x).square().mean()
+
+    (gradient,) = torch.autograd.grad(loss(), net.logits)
+    step = 1e-5
+    for edge, code in [(0, 3), (2, 1), (5, 0), (4, 4)]:
+        sides = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                net.logits[edge, code] += sign * step
+                sides.append(loss().item())
+                net.logits[edge, code] -= sign * step
+        slope = (sides[0] - sides[1]) / (2 * step)
+        assert gradient[edge, code].item() == pytest.approx(slope, rel=1e-5, abs=1e-9)
+        assert abs(slope) > 1e-6
+
+
+def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_the_softmax_s():
+    """Against the definition: Σ over images of (∂loss/∂w at the one-hot w) · ∂softmax/∂logits."""
+    net = cells_net(estimator="straight-through", temperature=0.7).train()
+    own_statistics(net)
+    x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    torch.manual_seed(5)
+    (gradient,) = torch.autograd.grad(net(x).square().mean(), net.logits)
+
+    torch.manual_seed(5)
+    soft = nn.functional.gumbel_softmax(net.logits.expand(6, -1, -1), tau=0.7)
+    hard = nn.functional.one_hot(soft.argmax(dim=2), 5).double()
+
+    def loss(weights):
+        features = net.stem(x)
+        for layer in net.layers:
+            weigh = getattr(layer, "forward_weighted", None)
+            features = weigh(features, weights) if weigh else layer(features)
+        return net.classifier(net.head(features).mean(dim=(2, 3))).square().mean()
+
+    # Not by differences: a node that nothing reaches is zero, where ReLU has a kink.
+    one_hot = hard.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(one_hot), one_hot)
+    (expected,) = torch.autograd.grad((soft * slope).sum(), net.logits)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ["straight-through", "relaxed", "score"])
+def test_a_search_that_does_not_learn_yet_dispatches(estimator):
+    net = cells_net(estimator=estimator).train()
+    net.logits.requires_grad_(False)
+    net(torch.randn(6, 3, 8, 8).double())
+    assert net._drawn.shape == (6, 6)
+    assert not net.score_surrogate(torch.rand(6).double()).requires_grad
+    net.logits.requires_grad_(True)
+    net(torch.randn(6, 3, 8, 8).double())
+    assert (net._drawn is not None) == (estimator == "score")
+    assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
+
+
+def test_all_operations_begin_as_skip_connections():
+    net = NasBench201Supernet(4, 1, CellSpace(), in_channels=3, classes=10)
+    x = torch.rand(2, 4, 8, 8)
+    for name in ("nor_conv_1x1", "nor_conv_3x3"):
+        operation = net.layers[0].operation(0, name).eval()
+        torch.testing.assert_close(operation(x), x, rtol=1e-4, atol=0)
 
 
 def test_draws_follow_the_logits():
@@ -352,7 +443,7 @@ def test_score_surrogate_ignores_what_images_have_in_common():
 
 def test_a_fixed_distribution_is_uniform_and_has_no_gradient():
     net = cells_net()
-    net.configure_gates(GateSettings(mode="fixed", initial=0.4))
+    net.configure_gates(GateSettings(mode="fixed", initial=0.4, estimator="straight-through"))
     np.testing.assert_allclose(net.posterior().probabilities, 0.2)
     net.train()(torch.randn(3, 3, 8, 8).double())
     assert not net.score_surrogate(torch.rand(3).double()).requires_grad
@@ -366,7 +457,7 @@ def test_cell_energy_and_entropy_by_brute_force():
         if ".edges." in name and p.dim() == 4:
             _, _, _, edge, operation, *_ = name.split(".")
             code = net.space.operations.index(operation)
-            total += float(q.probabilities[int(edge), code] * p.square().sum())
+            total += float(q.probabilities[int(edge), code]) * p.square().sum().item()
     assert net.prior_energy().item() == pytest.approx(total, rel=1e-9)
     assert net.entropy().item() == pytest.approx(q.entropy(), rel=1e-9)
     with net.candidate(cell(1, 1, 0, 0, 4, 4)):

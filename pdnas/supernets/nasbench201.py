@@ -6,13 +6,16 @@ network are alike. The distribution over cells is the posterior of method.md sec
 Bernoulli switches on the operations of an edge, conditioned on exactly one being on. That is a
 categorical distribution, and here its logits are the parameters.
 
-While the supernet trains, every image draws its own cell, and only the images that chose an
-operation pass through it: about a fifth of the arithmetic of computing all five operations, and
-BatchNorm then sees the statistics of exactly those images. A hard choice has no gradient, so the
-logits learn by the score function with a leave-one-out baseline (:meth:`score_surrogate`).
+While the supernet trains, every image draws its own cell. Before the logits learn, and where they
+learn by the score function (:meth:`NasBench201Supernet.score_surrogate`), only the images that
+chose an operation pass through it: about a fifth of the arithmetic of computing all five. The
+relaxed and the straight-through gradient need the output of every operation.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +57,7 @@ class CellMixture(nn.Module):
 
     def __init__(self, channels: int, operations: tuple[str, ...]) -> None:
         super().__init__()
+        self.operations = operations
         self.edges = nn.ModuleList(
             nn.ModuleDict(
                 {name: make_operation(name, channels) for name in operations if name != "none"}
@@ -83,6 +87,17 @@ class CellMixture(nn.Module):
                 out = operation(piece.permute(0, 3, 1, 2))
                 nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
         return nodes[-1].permute(0, 3, 1, 2)
+
+    def forward_weighted(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
+        nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
+        for edge, (source, target) in enumerate(EDGES):
+            for code, name in enumerate(self.operations):
+                if name != "none":
+                    weight = weights[:, edge, code].to(x.dtype)[:, None, None, None]
+                    out = self.operation(edge, name)(nodes[source])
+                    nodes[target] = nodes[target] + weight * out
+        return nodes[-1]
 
     def forward_one(self, x: Tensor, names: list[str]) -> Tensor:
         """The cell with operation ``names[e]`` on edge e, for all images alike.
@@ -152,14 +167,21 @@ class NasBench201Supernet(Supernet):
         self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes)
         self.logits = nn.Parameter(torch.zeros(len(EDGES), len(space.operations)))
+        self._settings = GateSettings()
         self._choice: Tensor | None = None
         self._drawn: Tensor | None = None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        # Begun as skip connections, all operations speak of the same features and a cell fits what
+        # follows it from the first step on; from random kernels no ranking emerges for ten epochs
+        # (docs/nasbench201.md).
+        for kernel in self.gated_weights():
+            nn.init.dirac_(kernel)
 
     def configure_gates(self, settings: GateSettings) -> None:
         # The switches of an edge start alike, so any initial drop probability means uniform.
+        self._settings = settings
         nn.init.zeros_(self.logits)
         self.logits.requires_grad_(settings.mode == "learned")
 
@@ -167,19 +189,28 @@ class NasBench201Supernet(Supernet):
         if self._choice is None:
             if not self.training:
                 raise PdnasError("a NAS-Bench-201 supernet is evaluated as one cell; choose one")
-            self._drawn = self._draw(len(x))
-            routes = self._routes(self._drawn)
+            run_cell = self._random_cells(len(x))
         else:
             names = [self.space.operations[int(code)] for code in self._choice]
+            run_cell = partial(CellMixture.forward_one, names=names)
         x = self.stem(x)
         for layer in self.layers:
-            if not isinstance(layer, CellMixture):
-                x = layer(x)
-            elif self._choice is None:
-                x = layer(x, routes)
-            else:
-                x = layer.forward_one(x, names)
+            x = run_cell(layer, x) if isinstance(layer, CellMixture) else layer(x)
         return self.classifier(self.head(x).mean(dim=(2, 3)))
+
+    def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
+        """Draw a cell for every image; returns what takes a layer and its input to its output."""
+        self._drawn = None
+        estimator = self._settings.estimator
+        if self.logits.requires_grad and estimator != "score":
+            weights = nn.functional.gumbel_softmax(
+                self.logits.expand(images, -1, -1),
+                tau=self._settings.temperature,
+                hard=estimator == "straight-through",
+            )
+            return partial(CellMixture.forward_weighted, weights=weights)
+        self._drawn = self._draw(images)
+        return partial(CellMixture.forward, routes=self._routes(self._drawn))
 
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
@@ -264,7 +295,7 @@ class NasBench201Supernet(Supernet):
         return -(log_q.exp() * log_q).sum()
 
     def score_surrogate(self, nll: Tensor) -> Tensor:
-        """Zero in value; its gradient estimates ∇ E_q[NLL] with respect to the logits.
+        """Zero in value; its gradient estimates ∇ E_q[NLL] where the score function is to do so.
 
         With the NLLs v_i of n images and their cells a_i, the estimate is the mean of
         (v_i - mean of the other v_j) ∇ log q(a_i), the score function with a leave-one-out

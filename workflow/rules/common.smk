@@ -13,7 +13,13 @@ try:
             f"unknown config key {min(unknown)!r}; known are {', '.join(sorted(KNOWN_KEYS))}"
         )
     SCALE = load_scale(str(config["scale"]))
-    STUDIES = {name: SCALE.studies[name] for name in config["studies"] or SCALE.studies}
+    chosen = config["studies"] or list(SCALE.studies)
+    if isinstance(chosen, str):
+        chosen = [chosen]
+    for name in chosen:
+        if name not in SCALE.studies:
+            raise PdnasError(f"no study {name!r} at this scale; choose {', '.join(SCALE.studies)}")
+    STUDIES = {name: SCALE.studies[name] for name in chosen}
 except PdnasError as error:
     print(f"pdnas: error: {error}", file=sys.stderr)
     sys.exit(2)
