@@ -23,6 +23,7 @@ for command in (
     report.table,
     report.figure,
     report.show,
+    report.publish,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

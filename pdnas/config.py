@@ -267,17 +267,27 @@ def _first_problem(error: ValidationError) -> str:
     return f"{place}: {message}{shown}" if place else message
 
 
-def load_scale(name: str) -> Scale:
-    """Read a scale by name (``laptop``) or by path (``my/scale.yaml``).
+def scale_path(name: str) -> Path:
+    """The file of a scale given by name (``laptop``) or by path (``my/scale.yaml``).
 
     Raises:
-        PdnasError: no such scale, unreadable YAML, or a wrong key or value, which is named.
+        PdnasError: there is no such file.
     """
     is_path = name.endswith((".yaml", ".yml"))
     path = Path(name) if is_path else SCALES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(found.stem for found in SCALES.glob("*.yaml")))
         raise PdnasError(f"no scale {name!r}; choose one of {known}, or give a path to a YAML file")
+    return path
+
+
+def load_scale(name: str) -> Scale:
+    """Read a scale by name or by path.
+
+    Raises:
+        PdnasError: no such scale, unreadable YAML, or a wrong key or value, which is named.
+    """
+    path = scale_path(name)
     try:
         return Scale.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""``pdnas table``, ``pdnas figure``, ``pdnas show``: from the files of runs to what people read."""
+"""``pdnas table | figure | show | publish``: from the files of runs to what people read."""
 
 from __future__ import annotations
 
@@ -92,6 +92,27 @@ def show(
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         _print_pairs(lines(summary))
+
+
+def publish(
+    out: Annotated[Path, typer.Argument(help="Folder to write, such as results/laptop.")],
+    scale: Scale = "laptop",
+    runs: Runs = None,
+    as_json: Json = False,
+) -> None:
+    """Copy what a scale's numbers rest on (report, records, posteriors) to a folder to commit.
+
+    Example:
+
+        pdnas publish results/laptop --scale laptop
+    """
+    from pdnas.report.publish import publish as copy
+
+    summary = copy(scale, runs or Path("runs") / Path(scale).stem, out)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _print_pairs([(key, str(value)) for key, value in summary.items()])
 
 
 def _collect(scale: str, runs: Path | None) -> Collection:

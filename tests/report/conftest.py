@@ -289,7 +289,8 @@ def grown(
         codes = posterior.sample(20, seed).choices["cell"].numpy()
         cells = [space.to_string(cell) for cell in codes]
         tree.rank(path, "posterior", (np.arange(20) / 40).tolist(), whole=None, cells=cells)
-        write_json(path / "efficiency.json", efficiencies[seed].to_json())
+        record = {**efficiencies[seed].to_json(), "provenance": provenance(1.0)}
+        write_json(path / "efficiency.json", record)
     path = tree.search("branches", "weak-prior", 0)
     tree.rank(path, "posterior", [0.5, 0.6])
     tree.result(path, "posterior", "none", 0.65, parameters=80_000)

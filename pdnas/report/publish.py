@@ -1,0 +1,95 @@
+"""From ``runs/`` to ``results/``: what people need to check a number, and nothing large."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pdnas.artefacts import read_json, write_failure, write_json
+from pdnas.config import scale_path
+from pdnas.errors import PdnasError
+from pdnas.report.collect import collect, describe_hardware
+
+RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency.json")
+TABLES = (
+    "history.parquet",
+    "trajectory.parquet",
+    "posterior.safetensors",
+    "candidates-*.safetensors",
+    "ranking-*.parquet",
+)
+
+
+def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
+    """Copy a scale's report, records, posteriors and rankings to ``out``, which is replaced.
+
+    The copies lie as the runs do, with the scale file beside them, so tables and figures can be
+    made from them again. Weights, logs and splits (a function of the seed) stay behind.
+
+    Returns:
+        the summary written to ``published.json``: commits, machines, seconds by stage.
+
+    Raises:
+        PdnasError: a run does not fit the scale, no report was made, code without a commit made a
+            run, ``out`` holds something else, or the copies could not be written.
+    """
+    report = runs / "report"
+    if not report.is_dir():
+        raise PdnasError(f"{report} is missing; run the workflow first")
+    if out.exists() and not (out / "published.json").is_file():
+        raise PdnasError(f"{out} exists and is no published result; name another folder")
+    collection = collect(scale, runs)
+    folders = [run.path for run in collection.runs]
+    records = {path: read_json(path) for folder in folders for path in _matching(folder, RECORDS)}
+    for path, record in records.items():
+        code = str(record["provenance"]["code"])
+        if code.endswith(("+changes", "(no git checkout)")):
+            raise PdnasError(
+                f"{path} was made by code {code}, which nobody else has; commit and run again"
+            )
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    summary = _summary(collection.name, collection.scale.description, records)
+    try:
+        for name in ("tables", "figures"):
+            shutil.copytree(report / name, partial / "report" / name)
+        for folder in folders:
+            target = partial / folder.relative_to(runs)
+            target.mkdir(parents=True)
+            for path in _matching(folder, RECORDS + TABLES):
+                shutil.copyfile(path, target / path.name)
+        shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")
+        write_json(partial / "published.json", summary)
+        shutil.rmtree(out, ignore_errors=True)
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise write_failure(out, error) from error
+    return summary
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    for pattern in patterns:
+        yield from sorted(folder.glob(pattern))
+
+
+def _summary(scale: str, description: str, records: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+    seconds: dict[str, float] = {}
+    for path, record in records.items():
+        stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(
+            path.stem.split("-")[0], path.stem
+        )
+        wall = record["provenance"]["wall_seconds"]
+        seconds[stage] = round(seconds.get(stage, 0.0) + wall, 1)
+    provenances = [record["provenance"] for record in records.values()]
+    return {
+        "scale": scale,
+        "description": description,
+        "searches": sum(path.name == "run.json" for path in records),
+        "code": sorted({provenance["code"] for provenance in provenances}),
+        "hardware": sorted({describe_hardware(each["hardware"]) for each in provenances}),
+        "finished": max(each["finished"] for each in provenances),
+        "wall_seconds": seconds,
+    }

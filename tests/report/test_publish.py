@@ -1,0 +1,70 @@
+"""Publishing: the copies are enough to make the report again, and nothing doubtful gets in."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pdnas.artefacts import read_json, write_json
+from pdnas.errors import PdnasError
+from pdnas.report.collect import collect
+from pdnas.report.formats import to_markdown
+from pdnas.report.publish import publish
+from pdnas.report.tables import table
+
+from .conftest import Tree
+
+
+@pytest.fixture
+def finished(tree: Tree) -> Tree:
+    for name in ("tables", "figures"):
+        folder = tree.folder / "report" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}.md").write_text("made")
+    return tree
+
+
+def test_tables_can_be_made_from_the_copies(finished: Tree, tmp_path: Path) -> None:
+    out = tmp_path / "results" / "mine"
+    summary = publish(finished.scale_name, finished.folder, out)
+    assert read_json(out / "published.json") == summary
+    assert (out / "report" / "tables" / "tables.md").read_text() == "made"
+    copied = collect(str(out / Path(finished.scale_name).name), out)
+    original = collect(finished.scale_name, finished.folder)
+    assert len(copied.runs) == len(original.runs) > 0
+    for name in ("3", "efficiency"):
+        assert to_markdown(table(name, copied)) == to_markdown(table(name, original))
+    assert not list(out.rglob("weights.safetensors"))
+    records = [read_json(path) for path in finished.folder.rglob("run.json")]
+    searched = sum(record["provenance"]["wall_seconds"] for record in records)
+    assert summary["wall_seconds"]["search"] == pytest.approx(searched, abs=1)
+
+    publish(finished.scale_name, finished.folder, out)  # replaces what it published
+    assert not list(out.parent.glob(".*"))
+
+
+def test_code_without_a_commit_is_refused(finished: Tree, tmp_path: Path) -> None:
+    path = next(finished.folder.rglob("run.json"))
+    record = read_json(path)
+    record["provenance"]["code"] += "+changes"
+    write_json(path, record)
+    with pytest.raises(PdnasError, match="commit and run again"):
+        publish(finished.scale_name, finished.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_else_is_overwritten(finished: Tree, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("")
+    with pytest.raises(PdnasError, match="no published result"):
+        publish(finished.scale_name, finished.folder, tmp_path / "out")
+    assert (tmp_path / "out" / "precious").exists()
+
+
+def test_a_changed_scale_is_refused(finished: Tree, tmp_path: Path) -> None:
+    path = Path(finished.scale_name)
+    scale = yaml.safe_load(path.read_text())
+    scale["studies"]["branches"]["base"]["training"]["epochs"] = 7
+    path.write_text(yaml.safe_dump(scale))
+    with pytest.raises(PdnasError, match=r"training\.epochs"):
+        publish(finished.scale_name, finished.folder, tmp_path / "out")
