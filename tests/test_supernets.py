@@ -15,7 +15,7 @@ from pdnas.nasbench.cost import parameters
 from pdnas.posterior import CELL, ChannelPosterior
 from pdnas.supernets import NAMED, build
 from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet, make_operation
 
 
 def shake_out(net, seed=0):
@@ -298,7 +298,7 @@ def test_straight_through_computes_the_drawn_cells():
     torch.manual_seed(3)
     mixed = net(x)
     torch.manual_seed(3)
-    drawn = nn.functional.gumbel_softmax(net.logits.expand(24, -1, -1), hard=True).argmax(dim=2)
+    drawn = nn.functional.gumbel_softmax(net.logits.expand(24, -1, -1)).argmax(dim=2)
     assert len(drawn.unique(dim=0)) > 20
     for image in range(len(x)):
         with net.candidate({CELL: drawn[image]}):
@@ -365,6 +365,16 @@ def test_a_search_that_does_not_learn_yet_dispatches(estimator):
     net(torch.randn(6, 3, 8, 8).double())
     assert (net._drawn is not None) == (estimator == "score")
     assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
+
+
+def test_average_pool_is_torch_s():
+    x = torch.randn(3, 5, 7, 9, dtype=torch.float64, requires_grad=True)
+    torch_s = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    ours = make_operation("avg_pool_3x3", 5)
+    torch.testing.assert_close(ours(x), torch_s(x))
+    weight = torch.randn_like(x)
+    gradients = [torch.autograd.grad((pool(x) * weight).sum(), x)[0] for pool in (ours, torch_s)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_all_operations_begin_as_skip_connections():

@@ -6,16 +6,22 @@ network are alike. The distribution over cells is the posterior of method.md sec
 Bernoulli switches on the operations of an edge, conditioned on exactly one being on. That is a
 categorical distribution, and here its logits are the parameters.
 
-While the supernet trains, every image draws its own cell. Before the logits learn, and where they
-learn by the score function (:meth:`NasBench201Supernet.score_surrogate`), only the images that
-chose an operation pass through it: about a fifth of the arithmetic of computing all five. The
-relaxed and the straight-through gradient need the output of every operation.
+While the supernet trains, every image draws its own cell, and only the images that chose an
+operation pass through it with gradients: about a fifth of the arithmetic of computing all five, and
+BatchNorm then sees the statistics of exactly those images. The logits learn by one of three
+estimators:
+
+* straight-through Gumbel: an operation's credit is the product of its output, computed without
+  gradients for all images, and the loss's gradient at its node (:class:`_Credit`);
+* the score function with a leave-one-out baseline (:meth:`NasBench201Supernet.score_surrogate`);
+* relaxed: every operation for every image, weighted by a Gumbel softmax.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +44,20 @@ def conv_op(channels: int, outputs: int, kernel: int, stride: int = 1) -> nn.Seq
     )
 
 
+class AveragePool(nn.Module):
+    """``AvgPool2d(3, 1, 1, count_include_pad=False)`` as a depthwise convolution.
+
+    On a CPU, for few channels, that takes a third of the time (benchmarks/).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, height, width = x.shape[1:]
+        kernel = x.new_ones(channels, 1, 3, 3)
+        total = nn.functional.conv2d(x, kernel, padding=1, groups=channels)
+        inside = nn.functional.conv2d(x.new_ones(1, 1, height, width), kernel[:1], padding=1)
+        return total / inside
+
+
 def make_operation(name: str, channels: int) -> nn.Module:
     """One operation of an edge; ``none`` has no module, since it adds nothing to its node."""
     match name:
@@ -48,8 +68,19 @@ def make_operation(name: str, channels: int) -> nn.Module:
         case "nor_conv_3x3":
             return conv_op(channels, channels, 3)
         case "avg_pool_3x3":
-            return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+            return AveragePool()
     raise PdnasError(f"no operation {name!r} in NAS-Bench-201's cell space")
+
+
+def evaluated(operation: nn.Module, x: Tensor) -> Tensor:
+    """The operation's output with running statistics, whatever mode it is in."""
+    if not isinstance(operation, nn.Sequential):
+        return operation(x)
+    relu, convolution, norm = operation
+    assert isinstance(norm, nn.BatchNorm2d)
+    statistics = norm.running_mean, norm.running_var
+    out = convolution(relu(x))
+    return nn.functional.batch_norm(out, *statistics, norm.weight, norm.bias, eps=norm.eps)
 
 
 class CellMixture(nn.Module):
@@ -65,12 +96,22 @@ class CellMixture(nn.Module):
             for _ in EDGES
         )
 
-    def forward(self, x: Tensor, routes: Routes) -> Tensor:
-        """``x``: (images, channels, height, width); ``routes``: which images take what, by edge."""
+    def forward(self, x: Tensor, routes: Routes, soft: Tensor | None = None) -> Tensor:
+        """Send every image through the operations that it chose.
+
+        Args:
+            x: (images, channels, height, width).
+            routes: which images take what, by edge.
+            soft: (images, edges, operations); relaxed choices that are to get the straight-through
+                gradient. They change no output.
+        """
         # Channels last, an image is one contiguous row: gathering and adding images copies rows.
         first = x.permute(0, 2, 3, 1).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
-        for source, node in enumerate(nodes):
+        for source in range(NODES):
+            if soft is not None:
+                self._credit(nodes, source, soft)
+            node = nodes[source]
             # One gather for all that leaves a node: many small ones would each cost a full-size
             # gradient buffer in the backward pass.
             leaving = [
@@ -87,6 +128,24 @@ class CellMixture(nn.Module):
                 out = operation(piece.permute(0, 3, 1, 2))
                 nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
         return nodes[-1].permute(0, 3, 1, 2)
+
+    def _credit(self, nodes: list[Tensor], target: int, soft: Tensor) -> None:
+        """Give the operations that lead to a finished node their straight-through gradient.
+
+        Each is judged by what it would have added for every image. BatchNorm uses its running
+        statistics for that: images that did not choose an operation have no part in its batch.
+        """
+        columns = [code for code, name in enumerate(self.operations) if name != "none"]
+        for edge, (source, end) in enumerate(EDGES):
+            if end != target:
+                continue
+            operations = self.edges[edge]
+            assert isinstance(operations, nn.ModuleDict)
+            with torch.no_grad():
+                images = nodes[source].permute(0, 3, 1, 2)
+                outputs = [evaluated(operation, images) for operation in operations.values()]
+            rows = [output.permute(0, 2, 3, 1) for output in outputs]
+            nodes[target] = _Credit.apply(nodes[target], soft[:, edge, columns], *rows)
 
     def forward_weighted(self, x: Tensor, weights: Tensor) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
@@ -116,6 +175,27 @@ class CellMixture(nn.Module):
         operations = self.edges[edge]
         assert isinstance(operations, nn.ModuleDict)
         return operations[name]
+
+
+class _Credit(torch.autograd.Function):
+    """Identity on a node; hands each relaxed weight the slope ⟨∂loss/∂node, operation's output⟩.
+
+    It is what autograd finds for ``node + Σ_o (soft_o - stop_gradient(soft_o)) output_o``, without
+    computing sums of zeros.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, node: Tensor, soft: Tensor, *outputs: Tensor) -> Tensor:
+        """``node``, ``outputs``: (images, …); ``soft``: (images, number of outputs)."""
+        ctx.save_for_backward(*outputs)
+        return node.view_as(node)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        outputs = ctx.saved_tensors
+        row = slope.flatten(1).unsqueeze(1)
+        credit = [torch.bmm(row, output.flatten(1).unsqueeze(2)) for output in outputs]
+        return slope, torch.cat(credit, dim=1).squeeze(2), *(None for _ in outputs)
 
 
 Routes = list[dict[str, Tensor]]
@@ -201,16 +281,18 @@ class NasBench201Supernet(Supernet):
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
         """Draw a cell for every image; returns what takes a layer and its input to its output."""
         self._drawn = None
-        estimator = self._settings.estimator
-        if self.logits.requires_grad and estimator != "score":
-            weights = nn.functional.gumbel_softmax(
-                self.logits.expand(images, -1, -1),
-                tau=self._settings.temperature,
-                hard=estimator == "straight-through",
+        soft = None
+        settings = self._settings
+        if self.logits.requires_grad and settings.estimator != "score":
+            soft = nn.functional.gumbel_softmax(
+                self.logits.expand(images, -1, -1), tau=settings.temperature
             )
-            return partial(CellMixture.forward_weighted, weights=weights)
-        self._drawn = self._draw(images)
-        return partial(CellMixture.forward, routes=self._routes(self._drawn))
+            if settings.estimator == "relaxed":
+                return partial(CellMixture.forward_weighted, weights=soft)
+            cells = soft.argmax(dim=2)
+        else:
+            cells = self._drawn = self._draw(images)
+        return partial(CellMixture.forward, routes=self._routes(cells), soft=soft)
 
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
