@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,35 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     trajectories = [pd.read_parquet(folder / "trajectory.parquet") for folder in (tmp_path, run)]
     pd.testing.assert_frame_equal(*trajectories)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) -> None:
+    """A search on a tiny file system of its own, which grows after the search has filled it."""
+    disk, results = tmp_path / "disk", tmp_path / "results"
+    disk.mkdir()
+    search = shlex.join(
+        command("search", "multibranch", "guided", "--scale", "smoke", "--out", disk / "run")
+    )
+    steps = f"""
+        mount -t tmpfs -o size=240k tmpfs {disk} || exit 77
+        {search}; test $? -eq 2 || exit 1
+        ls {disk}/run/checkpoint/*/epoch-*.pt || exit 1
+        mount -o remount,size=20m {disk}
+        {search} || exit 1
+        cp -r {disk}/run {results}
+    """
+    unshare = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-c", steps]
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare on this system")
+    done = subprocess.run(unshare, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip("this system lets no user mount a file system")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pdnas: error: cannot write") == 1
+    assert "No space left on device" in done.stderr
+    assert "6/6" in done.stderr
+    resumed, whole = (load_file(folder / "weights.safetensors") for folder in (results, run))
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
 
 
 def test_search_refuses_what_is_unknown(tmp_path: Path) -> None:

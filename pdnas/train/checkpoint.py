@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pdnas.artefacts import atomic_path, write_failure
+from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
 
 _KEPT = 2
@@ -46,11 +47,10 @@ class Checkpoints:
         """
         path = self._path(epoch)
         content = {"belongs_to": self._belongs_to, "epoch": epoch, **state}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(content, file)
-            except RuntimeError as error:  # torch's own word for a disk that is full
-                raise write_failure(path, error) from error
+        buffer = io.BytesIO()  # torch.save would hide the reason why a file cannot be written
+        torch.save(content, buffer)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
         for old in self._existing()[:-_KEPT]:
             old.unlink()
 
