@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -178,6 +178,8 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     write_table(run.folder / f"ranking-{source}.parquet", table)
     write_json(run.folder / f"ranking-{source}.json", record)
     journal.unlink()
+    with suppress(OSError):  # another source's journal may still lie there
+        journal.parent.rmdir()
     return record
 
 

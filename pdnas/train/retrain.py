@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -64,9 +65,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
             "mode": mode,
             "choice": {name: value.tolist() for name, value in choice.items()},
         }
-        checkpoints = Checkpoints(
-            run.folder / "checkpoint" / f"{source}-{mode}", fingerprint(identity)
-        )
+        checkpoints = Checkpoints(run.folder / f"checkpoint-{source}-{mode}", fingerprint(identity))
         torch.manual_seed(run.seed)
         with supernet.candidate(choice):
             fitted = fit(
@@ -83,7 +82,8 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
             accuracies = [evaluate(supernet, part, training)[0] for part in held_out]
         checkpoints.remove()
     else:
-        accuracies = [make_judge(run, supernet, part, device)(choice)[0] for part in held_out]
+        judge = make_judge(run, supernet, held_out[0], device)
+        accuracies = [replace(judge, loader=part)(choice)[0] for part in held_out]
 
     cell = None
     if isinstance(spec.supernet, NasBench201Config):
