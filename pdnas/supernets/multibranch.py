@@ -92,9 +92,6 @@ class MultiBranchSupernet(ChannelSupernet):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(channels, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages(self.stem_norm(self.stem(x)))
