@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pdnas.commands import data, nasbench, pipeline, report
+from pdnas.commands import data, nasbench, pipeline, report, subnet
 from pdnas.errors import PdnasError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ for command in (
     pipeline.sample,
     pipeline.rank,
     pipeline.retrain,
+    subnet.extract,
     pipeline.describe,
     report.table,
     report.figure,

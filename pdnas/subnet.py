@@ -212,7 +212,13 @@ class _Extraction:
     # What rules write into the small network
 
     def add_layer(self, node: fx.Node, layer: nn.Module, source: fx.Node) -> fx.Node:
-        name = self.add(str(node.target).replace(".", "_"), layer)
+        name = str(node.target).replace(".", "_")
+        if name in self.layers:
+            raise PdnasError(
+                f"extraction cannot shrink {node.target}, which is used twice; give each use a "
+                "layer of its own"
+            )
+        self.layers[name] = layer
         return self.graph.call_module(name, (source,))
 
     def add_weighted(
@@ -251,16 +257,10 @@ class _Extraction:
             offset[channels] = 0
         return Value(self.add_layer(node, small, source), channels, offset)
 
-    def add(self, name: str, layer: nn.Module | Tensor) -> str:
-        """Put a layer or a constant under ``name``, with a number where that is taken."""
-        count = sum(key == name or key.startswith(f"{name}_again") for key in self.layers)
-        name = f"{name}_again{count}" if count else name
-        self.layers[name] = layer
-        return name
-
-    def constant(self, name: str, tensor: Tensor) -> fx.Node:
-        number = sum(key.startswith(name) for key in self.layers)
-        return self.graph.get_attr(self.add(f"{name}{number}", tensor))
+    def constant(self, kind: str, tensor: Tensor) -> fx.Node:
+        name = f"{kind}{sum(isinstance(layer, Tensor) for layer in self.layers.values())}"
+        self.layers[name] = tensor
+        return self.graph.get_attr(name)
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> fx.Node:
         return self.graph.call_function(function, arguments, options)

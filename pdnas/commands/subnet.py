@@ -1,0 +1,56 @@
+"""``pdnas extract``: a candidate as a network of its own."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdnas.commands.pipeline import Json, RunFolder, Source, Threads
+
+
+class Format(StrEnum):
+    torch = "torch"
+    export = "export"
+    onnx = "onnx"
+
+
+def extract(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
+    candidate: Annotated[
+        int | None, typer.Option(min=0, help="Its number; the best of the ranking by default.")
+    ] = None,
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="torch: Python source and safetensors; export: torch.export program; onnx."
+        ),
+    ] = Format.torch,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Write a candidate as a physically smaller network with the same outputs.
+
+    Example: pdnas extract runs/laptop/multibranch/guided/seed0 --out small --format onnx
+    """
+    import torch
+
+    from pdnas.extract import extract_run
+    from pdnas.run import Run
+
+    torch.set_num_threads(threads)
+    record = extract_run(Run.load(run), source.value, candidate, out, format.value)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    masked, small = record["masked"], record["extracted"]
+    typer.echo(
+        f"candidate {record['candidate']} of {source.value}: {small['parameters']:,} parameters "
+        f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
+        f"{masked['multiply_adds']:,}): {out}"
+    )

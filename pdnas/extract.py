@@ -1,0 +1,144 @@
+"""A candidate of a run as files that need no pdnas: PyTorch source, exported program, or ONNX."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from pdnas.artefacts import atomic_path, read_json, write_json, write_tensors
+from pdnas.cells import CellSpace
+from pdnas.config import NasBench201Config
+from pdnas.errors import PdnasError
+from pdnas.posterior import CELL, Candidates
+from pdnas.provenance import Stopwatch, provenance
+from pdnas.rank import make_judge, recalibrated
+from pdnas.run import Run
+from pdnas.subnet import extract, multiply_adds, parameters, source_code
+
+Format = Literal["torch", "export", "onnx"]
+
+
+def extract_run(
+    run: Run, source: str, number: int | None, out: Path, format: Format
+) -> dict[str, Any]:
+    """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
+
+    The weights are the inherited ones, and BatchNorm's statistics those with which the candidate
+    was ranked. Files beside ``subnet.json``: ``network.py`` and ``weights.safetensors``
+    (``torch``), ``network.pt2`` (``export``, a torch.export program) or ``network.onnx``; the last
+    two take any number of images.
+
+    Args:
+        run: a search whose candidates were drawn, and ranked unless ``number`` is given.
+        source: which candidates: ``posterior``, ``random`` or ``uniform``.
+        number: the candidate, from 0; None: the best of the ranking.
+        out: folder to write to.
+        format: what to write.
+
+    Returns:
+        the record written to ``subnet.json``: ``candidate``, ``source``, ``cell`` (architecture
+        string, or null), ``format``, ``files``; ``masked`` and ``extracted``, each with its
+        ``parameters`` (masked: of kept slices and of everything ungated) and ``multiply_adds`` for
+        one image (masked: what the supernet computes, zeros and all); ``validation_images``;
+        ``largest_difference`` between the two networks' logits on these, in float32, and
+        ``largest_logit``; ``provenance``.
+
+    Raises:
+        PdnasError: there is no such candidate, or a package for the format is missing.
+    """
+    stopwatch = Stopwatch()
+    if format == "onnx" and not importlib.util.find_spec("onnxscript"):
+        raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
+    candidates, _ = Candidates.load(run.folder / f"candidates-{source}.safetensors")
+    if number is None:
+        number = int(read_json(run.folder / f"ranking-{source}.json")["best"])
+    if not 0 <= number < len(candidates):
+        raise PdnasError(
+            f"no candidate {number} in candidates-{source}.safetensors; choose 0 to "
+            f"{len(candidates) - 1}"
+        )
+    choice = candidates[number]
+    device = torch.device("cpu")
+    supernet = run.supernet(device)
+    loader = run.loader("validation", device)
+    judge = make_judge(run, supernet, loader, device)
+    with ExitStack() as stack:
+        supernet.choose(choice)
+        if judge.batchnorm == "recalibrated":
+            stack.enter_context(recalibrated(supernet, judge.calibration or []))
+        batches = [batch for batch, _ in loader.epoch(0)]
+        image = batches[0][:1]
+        arithmetic = multiply_adds(supernet, image)
+        with torch.no_grad():
+            expected = torch.cat([supernet(batch) for batch in batches])
+        network = extract(supernet, choice, image)
+        with torch.no_grad():
+            found = torch.cat([network(batch) for batch in batches])
+
+    cell = None
+    if isinstance(run.spec.supernet, NasBench201Config):
+        cell = CellSpace(run.spec.supernet.operations).to_string(choice[CELL].numpy())
+    identity = {"run": str(run.folder), "source": source, "candidate": number}
+    record = {
+        "source": source,
+        "candidate": number,
+        "cell": cell,
+        "format": format,
+        "files": write_network(network, batches[0][:2], out, format, identity),
+        "masked": {
+            "parameters": supernet.candidate_parameters(choice),
+            "multiply_adds": arithmetic,
+        },
+        "extracted": {
+            "parameters": parameters(network),
+            "multiply_adds": multiply_adds(network, image),
+        },
+        "validation_images": len(expected),
+        "largest_difference": float((found - expected).abs().max()),
+        "largest_logit": float(expected.abs().max()),
+        "provenance": provenance(
+            {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
+        ),
+    }
+    write_json(out / "subnet.json", record)
+    return record
+
+
+def write_network(
+    network: fx.GraphModule, images: Tensor, out: Path, format: Format, metadata: dict[str, Any]
+) -> list[str]:
+    """Write an extracted network into the folder ``out``; returns the names of the files.
+
+    Args:
+        network: from :func:`pdnas.subnet.extract`.
+        images: two or more images, to trace with; the number of images stays free.
+        out: the folder.
+        format: ``torch``, ``export`` or ``onnx``.
+        metadata: what stands in the header of the weights.
+    """
+    if format == "torch":
+        write_tensors(out / "weights.safetensors", network.state_dict(), metadata)
+        with atomic_path(out / "network.py") as temporary:
+            temporary.write_text(source_code(network), encoding="utf-8")
+        return ["network.py", "weights.safetensors"]
+    shapes = ({0: torch.export.Dim("images")},)
+    program = torch.export.export(network, (images.contiguous(),), dynamic_shapes=shapes)
+    if format == "export":
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        with atomic_path(out / "network.pt2") as temporary:
+            temporary.write_bytes(buffer.getvalue())
+        return ["network.pt2"]
+    onnx = torch.onnx.export(
+        program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
+    )
+    assert onnx is not None
+    with atomic_path(out / "network.onnx") as temporary:
+        onnx.save(temporary)
+    return ["network.onnx"]
