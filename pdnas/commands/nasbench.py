@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+_RIVALS = "random, evolution, reinforce, local-search or predictor."
 
 
 @app.command()
@@ -104,6 +105,64 @@ def efficiency(
         _print_efficiency(records, summary)
 
 
+@app.command()
+def rival(
+    method: Annotated[str, typer.Argument(metavar="NAME", help=_RIVALS)],
+    seeds: Annotated[str, typer.Option(help="A seed, or a range like 0-99.")] = "0-99",
+    queries: Annotated[int, typer.Option(help="Cells that each search asks for.")] = 300,
+    dataset: Annotated[str, typer.Option(help="Data set to search on and to be judged on.")] = (
+        "cifar10"
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write every query to this .parquet, the summary to .json beside it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the table with a method that trains nothing, many times.
+
+    It sees validation accuracies after 12 epochs and is judged by test accuracy after 200.
+    Example: pdnas nasbench rival evolution --seeds 0-499 --queries 100
+    """
+    from pdnas import artefacts
+    from pdnas.cells import CellSpace
+    from pdnas.nasbench import rivals
+    from pdnas.nasbench.efficiency import TARGETS
+    from pdnas.nasbench.table import GroundTruth
+    from pdnas.provenance import Stopwatch, provenance
+
+    stopwatch = Stopwatch()
+    if out is not None and out.suffix != ".parquet":
+        raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
+    names = _seed_range(seeds)
+    truth = GroundTruth.load()
+    accuracy = truth.accuracy(dataset)  # type: ignore[arg-type]  # it checks the name
+    targets = TARGETS[dataset]  # type: ignore[index]
+    signal = truth.validation_12(dataset)  # type: ignore[arg-type]
+    asked = rivals.search(method, signal, names, queries, CellSpace())
+    table = rivals.trace(asked, names, signal, accuracy)
+    record = {"method": method, "dataset": dataset, **rivals.summarise(table, targets)}
+    if out is not None:
+        artefacts.write_table(out, table)
+        config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
+        written = {**record, "provenance": provenance(config, None, stopwatch)}
+        artefacts.write_json(out.with_suffix(".json"), written)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        _print_rival(record)
+
+
+def _seed_range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
+        raise PdnasError(f"write --seeds as a number or a range like 0-99, not {text!r}")
+    found = range(int(first), int(last or first) + 1)
+    if not found:
+        raise PdnasError(f"--seeds {text} is empty; write the smaller seed first")
+    return found
+
+
 def _print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -159,6 +218,34 @@ def _print_efficiency(records: list[Efficiency], summary: dict[str, Any]) -> Non
                 _interval(each["speedup"]),
             )
         console.print(table)
+
+
+def _print_rival(record: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    chosen = record["chosen_accuracy"]
+    table = Table(
+        "target",
+        "seeds that reach it",
+        "mean queries",
+        "median",
+        "5 % to 95 %",
+        title=f"{record['method']} on {record['dataset']}, {record['seeds']} × "
+        f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
+        f"deviation {_number(chosen['standard_deviation'], 100)}",
+        title_justify="left",
+    )
+    for each in record["targets"]:
+        low, median, high = (_number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
+        table.add_row(
+            f"{100 * each['target']:.2f} %",
+            f"{each['reached']:.1%}",
+            _interval(each["queries"]),
+            median,
+            f"{low} to {high}",
+        )
+    Console().print(table)
 
 
 def _number(value: float | None, scale: float = 1) -> str:
