@@ -73,6 +73,14 @@ class MultiBranchConfig(Strict):
     blocks: Count = 4
 
 
+class EnasConfig(Strict):
+    """The network of ENAS's best cell: SupNet-E has 36 filters, SupNet-EI 72, both 15 layers."""
+
+    name: Literal["enas"]
+    filters: Count
+    layers: Count = 15
+
+
 class NasBench201Config(Strict):
     """NAS-Bench-201's skeleton; 16 channels and 5 cells a stage are the benchmark's own."""
 
@@ -89,7 +97,9 @@ class NasBench201Config(Strict):
         return self
 
 
-SupernetConfig = Annotated[MultiBranchConfig | NasBench201Config, Field(discriminator="name")]
+SupernetConfig = Annotated[
+    MultiBranchConfig | EnasConfig | NasBench201Config, Field(discriminator="name")
+]
 
 
 class TrainingConfig(Strict):

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.cells import EDGES, CellSpace
-from pdnas.config import MultiBranchConfig, NasBench201Config
+from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config
 from pdnas.errors import PdnasError
 from pdnas.posterior import CELL, Choice
 from pdnas.supernets import NAMED, ChannelSupernet, build
@@ -29,6 +29,8 @@ def describe(
         config = config.model_copy(update={"channels": width or config.channels})
     elif isinstance(config, MultiBranchConfig):
         config = config.model_copy(update={"width": width or config.width})
+    elif isinstance(config, EnasConfig):
+        config = config.model_copy(update={"filters": width or config.filters})
     if cell is not None and not isinstance(config, NasBench201Config):
         raise PdnasError(f"{name} has no cells; leave out --cell")
     with torch.device("meta"):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pdnas.cells import CellSpace
-from pdnas.config import MultiBranchConfig, NasBench201Config, SupernetConfig
+from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config, SupernetConfig
 from pdnas.supernets.base import ChannelSupernet, Supernet
+from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
 
@@ -17,6 +18,7 @@ _BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
     "multibranch": lambda c, inputs, classes: MultiBranchSupernet(
         c.width, c.blocks, inputs, classes
     ),
+    "enas": lambda c, inputs, classes: EnasSupernet(c.layers, c.filters, inputs, classes),
     "nasbench201": lambda c, inputs, classes: NasBench201Supernet(
         c.channels, c.cells, CellSpace(c.operations), inputs, classes
     ),
@@ -25,6 +27,8 @@ _BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
 NAMED: Mapping[str, SupernetConfig] = {
     "supernet-m": MultiBranchConfig(name="multibranch", width=96),
     "supernet-mi": MultiBranchConfig(name="multibranch", width=160),
+    "supernet-e": EnasConfig(name="enas", filters=36),
+    "supernet-ei": EnasConfig(name="enas", filters=72),
     "nasbench201": NasBench201Config(name="nasbench201"),
 }
 """The supernets of the paper at full size, and the benchmark's own network."""
