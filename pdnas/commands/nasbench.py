@@ -62,6 +62,12 @@ def efficiency(
         list[float] | None, typer.Option(help="Accuracy in percent to reach; repeatable.")
     ] = None,
     dataset: Annotated[str, typer.Option(help="Data set that --target is about.")] = "cifar10",
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="One-shot scores of all cells by a single run (Parquet: cell_id, score)."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the record of a single run to this file.")
     ] = None,
@@ -83,11 +89,13 @@ def efficiency(
     if target:
         # From percent to the nearest fraction: 93.1 / 100 itself is a little above 0.931.
         targets[dataset] = tuple(round(each / 100, 10) for each in target)
-    if out is not None and len(runs) > 1:
-        raise PdnasError("--out writes the record of a single run; name one run")
+    if len(runs) > 1 and (out is not None or scores is not None):
+        raise PdnasError("--out and --scores belong to a single run; name one run")
     truth = GroundTruth.load()
+    scored = arithmetic.load_scores(scores) if scores is not None else None
     records = [
-        arithmetic.efficiency(arithmetic.load_probabilities(run), truth, targets) for run in runs
+        arithmetic.efficiency(arithmetic.load_probabilities(run), truth, targets, scored)
+        for run in runs
     ]
     if out is not None:
         run_record = runs[0] / "run.json"

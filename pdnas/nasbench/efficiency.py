@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas import artefacts
 from pdnas.cells import OPERATIONS, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.nasbench.table import DATASETS, Dataset, GroundTruth
@@ -169,33 +170,64 @@ def expected_best(probabilities: ArrayLike, accuracy: ArrayLike, n: ArrayLike) -
     return expected_accuracy_of_best(probabilities, accuracy, accuracy, n)
 
 
-def best_quantiles(
-    probabilities: ArrayLike, accuracy: ArrayLike, n: ArrayLike, levels: Sequence[float] = QUANTILES
+def accuracy_quantiles_of_best(
+    probabilities: ArrayLike,
+    scores: ArrayLike,
+    accuracy: ArrayLike,
+    n: ArrayLike,
+    levels: Sequence[float] = QUANTILES,
 ) -> Floats:
-    """Quantiles of the best true accuracy among n independent samples.
+    """Quantiles of the true accuracy of the cell with the highest score among n samples.
 
-    The quantile at level p is the smallest accuracy t with (1 - S(t))^n ≥ p, that is with
-    S(t) ≤ 1 - p^(1/n).
+    The rank r of the best score has probability G_r^n - G_{r-1}^n, and cell a of that rank is the
+    chosen one in a share q(a) / Σ_rank q of these cases (see :func:`expected_accuracy_of_best`).
+    The quantile at level p is the smallest accuracy t such that the cells with acc(a) ≤ t are
+    chosen with probability p or more.
 
     Args:
         probabilities: q, shape (cells,).
+        scores: one-shot scores, shape (cells,); the higher, the better.
         accuracy: true accuracies, shape (cells,).
         n: numbers of samples, shape (m,) or a scalar, each ≥ 1.
         levels: probabilities p in (0, 1), shape (k,).
 
     Returns:
         Shape (m, k).
+
+    Raises:
+        PdnasError: as :func:`expected_accuracy_of_best`, or a level outside (0, 1).
     """
-    q, acc = _distribution(probabilities, accuracy)
+    q, score, acc = _distribution(probabilities, scores, accuracy)
     draws = _draws(n)
     if not all(0 < level < 1 for level in levels):
         raise PdnasError("levels of quantiles lie between 0 and 1")
-    accuracies, above = _levels(q, acc)
-    allowed = -np.expm1(np.log(np.asarray(levels)) / draws[:, None])
-    # The margin keeps rounding from skipping a level whose mass is exactly the one allowed.
-    first = np.searchsorted(-above, -allowed * (1 + 1e-9), side="left")
-    quantiles: Floats = accuracies[first]
+    _, above = _levels(q, score)
+    with np.errstate(divide="ignore"):  # log 0 = -inf below the lowest rank
+        log_mass = np.log1p(-np.append(1.0, above))
+    possible = np.flatnonzero(q > 0)
+    order = possible[np.argsort(acc[possible], kind="stable")]
+    rank = np.searchsorted(np.unique(score[possible]), score[order])
+    share = q[order] / np.bincount(rank, weights=q[order])[rank]
+    quantiles = np.empty((draws.size, len(levels)))
+    for start in range(0, draws.size, 256):  # as above
+        rows = slice(start, start + 256)
+        lead = np.diff(np.exp(draws[rows, None] * log_mass), axis=1)
+        reached = (lead[:, rank] * share).cumsum(axis=1)
+        for column, level in enumerate(levels):
+            # The margin keeps rounding from skipping an accuracy that reaches the level exactly.
+            first = (reached < level * (1 - 1e-9)).sum(axis=1)
+            quantiles[rows, column] = acc[order[first]]
     return quantiles
+
+
+def best_quantiles(
+    probabilities: ArrayLike, accuracy: ArrayLike, n: ArrayLike, levels: Sequence[float] = QUANTILES
+) -> Floats:
+    """Quantiles of the best true accuracy among n independent samples, shape (m, k).
+
+    What a perfect ranking would choose; n is a scalar or of shape (m,), ``levels`` of shape (k,).
+    """
+    return accuracy_quantiles_of_best(probabilities, accuracy, accuracy, n, levels)
 
 
 @dataclass(frozen=True)
@@ -223,6 +255,9 @@ class DatasetEfficiency:
     targets: tuple[Target, ...]
     mass_by_accuracy: dict[str, list[float]]
     best_of_n: dict[str, list[float]]
+    """Of the truly best of n samples."""
+    chosen_of_n: dict[str, list[float]] | None
+    """Of the one with the highest one-shot score among n samples; None without scores."""
 
 
 @dataclass(frozen=True)
@@ -266,21 +301,26 @@ def _reach(q: Floats, accuracy: Floats, targets: Sequence[float]) -> tuple[Targe
     )
 
 
-def _by_dataset(q: Floats, accuracy: Floats, targets: Sequence[float]) -> DatasetEfficiency:
+def _curves(q: Floats, scores: Floats, accuracy: Floats) -> dict[str, list[float]]:
+    """What ``best_of_n`` and ``chosen_of_n`` hold: by score, for q and for uniform sampling."""
+    draws = np.unique(np.geomspace(1, q.size, 61).round().astype(np.int64))
+    curves: dict[str, list[float]] = {"n": draws.tolist()}
+    for prefix, distribution in (("", q), ("uniform_", uniform(q.size))):
+        expected = expected_accuracy_of_best(distribution, scores, accuracy, draws)
+        quantiles = accuracy_quantiles_of_best(distribution, scores, accuracy, draws)
+        curves[f"{prefix}expected"] = expected.tolist()
+        for level, values in zip(QUANTILES, quantiles.T, strict=True):
+            curves[f"{prefix}quantile_{round(100 * level):02d}"] = values.tolist()
+    return curves
+
+
+def _by_dataset(
+    q: Floats, accuracy: Floats, targets: Sequence[float], scores: Floats | None
+) -> DatasetEfficiency:
     base = uniform(q.size)
     best = float(accuracy.max())
     # Forty thresholds, multiples of half a point, up to the last one below the optimum.
     thresholds = (np.floor(best * 200) - np.arange(39, -1, -1)) / 200
-    draws = np.unique(np.geomspace(1, q.size, 61).round().astype(np.int64))
-    curves: dict[str, list[float]] = {
-        "n": draws.tolist(),
-        "expected": expected_best(q, accuracy, draws).tolist(),
-        "uniform_expected": expected_best(base, accuracy, draws).tolist(),
-    }
-    for prefix, distribution in (("", q), ("uniform_", base)):
-        quantiles = best_quantiles(distribution, accuracy, draws).T.tolist()
-        for level, values in zip(QUANTILES, quantiles, strict=True):
-            curves[f"{prefix}quantile_{round(100 * level):02d}"] = values
     return DatasetEfficiency(
         mean_accuracy=mean_accuracy(q, accuracy),
         uniform_mean_accuracy=float(accuracy.mean()),
@@ -292,7 +332,8 @@ def _by_dataset(q: Floats, accuracy: Floats, targets: Sequence[float]) -> Datase
             "mass": mass_at_least(q, accuracy, thresholds).tolist(),
             "uniform_mass": mass_at_least(base, accuracy, thresholds).tolist(),
         },
-        best_of_n=curves,
+        best_of_n=_curves(q, accuracy, accuracy),
+        chosen_of_n=None if scores is None else _curves(q, scores, accuracy),
     )
 
 
@@ -300,6 +341,7 @@ def efficiency(
     probabilities: ArrayLike,
     truth: GroundTruth,
     targets: Mapping[Dataset, Sequence[float]] = TARGETS,
+    scores: Floats | None = None,
 ) -> Efficiency:
     """The whole record for one distribution.
 
@@ -307,9 +349,10 @@ def efficiency(
         probabilities: q over all 15 625 cells, cell-id order.
         truth: the benchmark's table.
         targets: accuracies to reach on each data set, as fractions.
+        scores: one-shot scores of all cells, cell-id order, for ``chosen_of_n``.
 
     Raises:
-        PdnasError: q is no distribution over the benchmark's cells.
+        PdnasError: q is no distribution over the benchmark's cells, or the scores do not fit it.
     """
     q, _ = _distribution(probabilities, truth.accuracy())
     mode = int(np.argmax(q))
@@ -321,7 +364,7 @@ def efficiency(
         mode=space.to_string(space.cells[mode]),
         mode_probability=float(q[mode]),
         datasets={
-            name: _by_dataset(q, truth.accuracy(name), tuple(targets.get(name, ())))
+            name: _by_dataset(q, truth.accuracy(name), tuple(targets.get(name, ())), scores)
             for name in DATASETS
         },
     )
@@ -352,6 +395,29 @@ def load_probabilities(run: Path) -> Floats:
     probabilities = np.zeros(len(everything))
     probabilities[everything.ids(codes[space.cells])] = loaded.cell_probabilities()
     return probabilities
+
+
+def load_scores(path: Path) -> Floats:
+    """One-shot scores of all 15 625 cells, cell-id order.
+
+    Args:
+        path: Parquet table with the columns ``cell_id`` and ``score``, a row a cell in any order.
+
+    Raises:
+        PdnasError: no such table, a cell without a finite score, or one with two.
+    """
+    table = artefacts.read_table(path)
+    cells = len(CellSpace())
+    if not {"cell_id", "score"} <= set(table):
+        raise PdnasError(f"{path} must have the columns cell_id and score; score the cells again")
+    ids = table["cell_id"].to_numpy()
+    if ids.size != cells or not np.array_equal(np.sort(ids), np.arange(cells)):
+        raise PdnasError(f"{path} must have each cell 0 to {cells - 1} once; score the cells again")
+    scores = np.empty(cells)
+    scores[ids] = table["score"]
+    if not np.isfinite(scores).all():
+        raise PdnasError(f"{path} has a score that is no finite number; score the cells again")
+    return scores
 
 
 def summarise(records: Sequence[Efficiency], level: float = 0.95) -> dict[str, Any]:

@@ -157,6 +157,73 @@ class TestRankedChoice:
         assert chosen[0] == pytest.approx(0.5)
 
 
+def chosen_quantile_by_force(
+    q: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    accuracy: NDArray[np.float64],
+    n: int,
+    level: float,
+) -> float:
+    chosen = [(max(cells, key=lambda cell: float(scores[cell])), p) for p, cells in draws(q, n)]
+    ordered = sorted((float(accuracy[cell]), p) for cell, p in chosen)
+    below = np.cumsum([p for _, p in ordered])
+    return ordered[int(np.searchsorted(below, level * (1 - 1e-9)))][0]
+
+
+class TestRankedQuantiles:
+    @pytest.mark.parametrize("n", [1, 2, 4])
+    @pytest.mark.parametrize("level", [0.05, 0.4, 0.5, 0.7, 0.95])
+    def test_brute_force_with_ties(self, n: int, level: float) -> None:
+        by_force = chosen_quantile_by_force(Q, SCORES, ACCURACY, n, level)
+        assert exact.accuracy_quantiles_of_best(Q, SCORES, ACCURACY, n, [level])[0, 0] == by_force
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.data(), st.integers(1, 4), st.integers(1, 4), st.sampled_from([0.05, 0.33, 0.5, 0.9]))
+    def test_brute_force_anywhere(
+        self, data: st.DataObject, cells: int, n: int, level: float
+    ) -> None:
+        def numbers(low: int, high: int) -> NDArray[np.float64]:
+            each = st.lists(st.integers(low, high), min_size=cells, max_size=cells)
+            return np.array(data.draw(each), dtype=np.float64)
+
+        weights = numbers(0, 5) + np.eye(cells)[0]
+        q, scores, accuracy = weights / weights.sum(), numbers(0, 2), numbers(0, 100) / 100
+        by_force = chosen_quantile_by_force(q, scores, accuracy, n, level)
+        ours = exact.accuracy_quantiles_of_best(q, scores, accuracy, n, [level])[0, 0]
+        assert ours == by_force
+
+    def test_monte_carlo(self) -> None:
+        """300 cells with scores that tie and say something, but not all."""
+        rng = np.random.default_rng(0)
+        q, accuracy = rng.dirichlet(np.full(300, 0.3)), rng.normal(0.9, 0.02, 300)
+        scores = (accuracy + rng.normal(0, 0.02, 300)).round(2)
+        drawn = rng.choice(300, size=(20_000, 30), p=q)
+        chosen = accuracy[drawn[np.arange(20_000), scores[drawn].argmax(axis=1)]]
+        error = chosen.std() / math.sqrt(len(chosen))
+        expected = exact.expected_accuracy_of_best(q, scores, accuracy, 30)[0]
+        assert abs(chosen.mean() - expected) < 4 * error
+        quantiles = exact.accuracy_quantiles_of_best(q, scores, accuracy, 30)[0]
+        for quantile, level in zip(quantiles, exact.QUANTILES, strict=True):
+            assert (chosen < quantile).mean() - 0.015 < level < (chosen <= quantile).mean() + 0.015
+
+    def test_tiny_masses(self) -> None:
+        """A cell that is never drawn below one that always is: no NaN, no surprise."""
+        q, scores, accuracy = np.array([1e-30, 1.0]), np.array([0.0, 1.0]), np.array([0.1, 0.9])
+        found = exact.accuracy_quantiles_of_best(q, scores, accuracy, [1, 10, 15_625])
+        np.testing.assert_array_equal(found, np.full((3, 3), 0.9))
+
+    @pytest.mark.data
+    def test_every_n_of_the_benchmark(self, truth: GroundTruth) -> None:
+        """Ranked by 12-epoch accuracy; no quantile passes that of a perfect ranking."""
+        n, q = np.unique(np.geomspace(1, 15_625, 40).round()), exact.uniform(15_625)
+        accuracy, scores = truth.accuracy(), truth.validation_12()
+        ranked = exact.accuracy_quantiles_of_best(q, scores, accuracy, n)
+        assert (ranked <= exact.best_quantiles(q, accuracy, n)).all()
+        expected = exact.expected_accuracy_of_best(q, scores, accuracy, n)
+        assert (expected < exact.expected_best(q, accuracy, n))[1:].all()
+        assert expected[0] == pytest.approx(accuracy.mean())
+
+
 @pytest.mark.parametrize(
     ("q", "complaint"),
     [

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from pdnas import artefacts
 from pdnas.cells import CellSpace
 from pdnas.commands.nasbench import app
 from pdnas.errors import PdnasError
-from pdnas.nasbench.efficiency import load_probabilities
-from pdnas.nasbench.table import DATASETS
+from pdnas.nasbench.efficiency import load_probabilities, load_scores
+from pdnas.nasbench.table import DATASETS, GroundTruth
 from pdnas.posterior import CellPosterior, ChannelPosterior
 
 ALL_3X3 = CellSpace().to_string([3] * 6)
@@ -98,6 +101,23 @@ class TestEfficiency:
             call("efficiency", run, other, "--out", tmp_path / "both.json")
         assert "fewer by" in call("efficiency", run, other).stdout
 
+    def test_scores(self, run: Path, tmp_path: Path) -> None:
+        """Cells in any order; a perfect score chooses the best, its negative the worst."""
+        ids = np.random.default_rng(0).permutation(15_625)
+        truth = GroundTruth.load()
+        scores = tmp_path / "scores.parquet"
+        chosen = {}
+        for sign in (1, -1):
+            frame = pd.DataFrame({"cell_id": ids, "score": sign * truth.accuracy()[ids]})
+            artefacts.write_table(scores, frame)
+            record = json.loads(call("efficiency", run, "--scores", scores, "--json").stdout)
+            chosen[sign] = record["datasets"]["cifar10"]
+        assert chosen[1]["chosen_of_n"] == chosen[1]["best_of_n"]
+        first, *_, last = chosen[-1]["chosen_of_n"]["expected"]
+        assert last < 0.5 < first
+        with pytest.raises(PdnasError, match="belong to a single run"):
+            call("efficiency", run, run, "--scores", scores)
+
     def test_unknown_data_set(self, run: Path) -> None:
         with pytest.raises(PdnasError, match="choose cifar10"):
             call("efficiency", run, "--target", 90, "--dataset", "mnist")
@@ -124,3 +144,19 @@ def test_posterior_over_fewer_operations(tmp_path: Path) -> None:
     assert q.sum() == pytest.approx(1)
     assert np.count_nonzero(q) == 64
     assert q[full.ids(full.from_string(ALL_3X3))] == pytest.approx(0.75**6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "complaint"),
+    [
+        ({"cell": range(15_625), "score": 0.5}, "must have the columns cell_id and score"),
+        ({"cell_id": range(15_624), "score": 0.5}, "each cell 0 to 15624 once"),
+        ({"cell_id": [0, *range(15_624)], "score": 0.5}, "each cell 0 to 15624 once"),
+        ({"cell_id": [*range(15_624), 15_700], "score": 0.5}, "each cell 0 to 15624 once"),
+        ({"cell_id": range(15_625), "score": np.nan}, "no finite number"),
+    ],
+)
+def test_scores_that_do_not_fit(tmp_path: Path, columns: dict[str, Any], complaint: str) -> None:
+    artefacts.write_table(tmp_path / "scores.parquet", pd.DataFrame(columns))
+    with pytest.raises(PdnasError, match=complaint):
+        load_scores(tmp_path / "scores.parquet")
