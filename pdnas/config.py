@@ -60,6 +60,10 @@ class DataConfig(Strict):
         None
     )
     validation: Annotated[int, Field(ge=0, description="images held out of the training set")]
+    heldout: Annotated[
+        int,
+        Field(ge=0, description="images that move the switches; 0: the training images do both"),
+    ] = 0
     test: Annotated[Count | None, Field(description="test images; null: all")] = None
     split_seed: int = 0
     augmentation: Augmentation = Augmentation()
@@ -130,6 +134,9 @@ class GateConfig(Strict):
         Field(description="fixed mode: variant whose expected parameter count sets the rate"),
     ] = None
     temperature: Positive = 0.2
+    temperature_end: Annotated[
+        Positive | None, Field(description="that of the last epoch, reached in equal steps")
+    ] = None
     length_scale2: Annotated[NonNegative, Field(description="l² of the Gaussian prior")]
     examples: Annotated[
         Count | None, Field(description="N of the objective; null: the training images")
@@ -145,7 +152,7 @@ class GateConfig(Strict):
         int, Field(ge=0, description="epochs in which the distribution stays as it began")
     ] = 0
     estimator: Annotated[
-        Literal["straight-through", "relaxed", "score"],
+        Literal["straight-through", "relaxed", "softmax", "score"],
         Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
     ] = "straight-through"
     noise: Annotated[
@@ -193,6 +200,8 @@ class Spec(Strict):
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
+        if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
+            raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
         return self
 
 

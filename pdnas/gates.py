@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 GateMode = Literal["learned", "fixed", "none"]
-Estimator = Literal["straight-through", "relaxed", "score"]
+Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
 
 # torch.rand gives multiples of 2^-24 in [0, 1); half a step away from 0 keeps the logit finite.
 _SMALLEST_UNIFORM = 2.0**-25

@@ -206,3 +206,13 @@ def test_a_scale_that_is_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00 not text")
     with pytest.raises(PdnasError, match="not YAML"):
         load_scale(str(path))
+
+
+@pytest.mark.parametrize(
+    "gates", [{"length_scale2": 50}, {"length_scale2": 50, "mode": "fixed", "learning_rate": 0.1}]
+)
+def test_held_out_images_need_switches_that_move_on_their_own(write, gates):
+    path = write(
+        **{"base.data": {"name": "digits", "validation": 100, "heldout": 50}, "base.gates": gates}
+    )
+    assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)

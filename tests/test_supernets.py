@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pdnas.cells import CellSpace
+from pdnas.cells import EDGES, CellSpace
 from pdnas.config import MultiBranchConfig, NasBench201Config
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GateSettings
@@ -15,7 +15,7 @@ from pdnas.nasbench.cost import parameters
 from pdnas.posterior import CELL, ChannelPosterior
 from pdnas.supernets import NAMED, build
 from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet, make_operation
+from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet, make_operation
 
 
 def shake_out(net, seed=0):
@@ -354,7 +354,7 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
     torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("estimator", ["straight-through", "relaxed", "score"])
+@pytest.mark.parametrize("estimator", ["straight-through", "score"])
 def test_a_search_that_does_not_learn_yet_dispatches(estimator):
     net = cells_net(estimator=estimator).train()
     net.logits.requires_grad_(False)
@@ -375,6 +375,43 @@ def test_average_pool_is_torch_s():
     weight = torch.randn_like(x)
     gradients = [torch.autograd.grad((pool(x) * weight).sum(), x)[0] for pool in (ours, torch_s)]
     torch.testing.assert_close(*gradients)
+
+
+def test_softmax_computes_the_mixture_of_all_operations():
+    net = cells_net(estimator="softmax", temperature=0.5).train()
+    own_statistics(net)
+    x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    mixture = net(x)
+    weights = torch.softmax(net.logits / 0.5, dim=1).expand(3, 6, 5)
+    features = net.stem(x)
+    for layer in net.layers:
+        if isinstance(layer, CellMixture):
+            nodes = [features]
+            for target in (1, 2, 3):
+                node = torch.zeros_like(features)
+                for edge, (source, end) in enumerate(EDGES):
+                    if end == target:
+                        for code, name in enumerate(net.space.operations):
+                            if name != "none":
+                                out = layer.operation(edge, name)(nodes[source])
+                                node = node + weights[0, edge, code] * out
+                nodes.append(node)
+            features = nodes[-1]
+        else:
+            features = layer(features)
+    expected = net.classifier(net.head(features).mean(dim=(2, 3)))
+    torch.testing.assert_close(mixture, expected)
+
+
+def test_set_temperature_acts_on_every_switch(branches):
+    branches.set_temperature(3.0)
+    layers = branches.gated_layers().values()
+    assert {layer.gate.settings.temperature for layer in layers} == {3.0}
+    net = cells_net(estimator="softmax").train()
+    x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    before = net(x)
+    net.set_temperature(3.0)
+    assert not torch.allclose(net(x), before)
 
 
 def test_all_operations_begin_as_skip_connections():

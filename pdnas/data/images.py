@@ -21,7 +21,7 @@ from pdnas.data import cifar10
 from pdnas.data.sources import data_directory
 from pdnas.errors import PdnasError
 
-PARTS = ("train", "validation", "test")
+PARTS = ("train", "heldout", "validation", "test")
 
 _DIGITS_TEST_IMAGES = 359  # a fifth of the 1797; scikit-learn's digits have no official test set
 _DIGITS_SEED = 1797
@@ -189,6 +189,7 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
 
     order = _shuffled(len(labels["train"]), config.split_seed, stream=0)
     validation, rest = take("validation", order, config.validation)
+    heldout, rest = take("heldout", rest, config.heldout)
     train, _ = take("train", rest, config.train)
     test_order = _shuffled(len(labels["test"]), config.split_seed, stream=1)
     test, _ = take("test", test_order, config.test)
@@ -197,6 +198,7 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
             pd.DataFrame({"source": source, "index": np.sort(indices), "part": part})
             for source, part, indices in (
                 ("train", "train", train),
+                ("train", "heldout", heldout),
                 ("train", "validation", validation),
                 ("test", "test", test),
             )
@@ -237,7 +239,7 @@ def part_indices(
         raise _misfit(name, "a column is missing")
     if not splits["part"].isin(PARTS).all():
         raise _misfit(name, "there is an unknown part")
-    expected = splits["part"].map({"train": "train", "validation": "train", "test": "test"})
+    expected = np.where(splits["part"] == "test", "test", "train")
     if not (splits["source"] == expected).all():
         raise _misfit(name, "a part comes from the wrong file")
     if splits.duplicated(["source", "index"]).any():

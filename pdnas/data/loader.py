@@ -158,7 +158,7 @@ def build_loader(
     seed: int,
     directory: Path | None = None,
 ) -> Loader:
-    """The loader of one part (``train``, ``validation`` or ``test``) of any data set.
+    """The loader of one part (``train``, ``heldout``, ``validation`` or ``test``) of any data set.
 
     Args:
         splits: from :func:`pdnas.data.images.make_splits`.

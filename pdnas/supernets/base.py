@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,10 @@ class Supernet(nn.Module, ABC):
     @abstractmethod
     def configure_gates(self, settings: GateSettings) -> None:
         """Set mode, temperature and initial probabilities of all switches."""
+
+    @abstractmethod
+    def set_temperature(self, temperature: float) -> None:
+        """Go on with another temperature of the relaxation."""
 
     @abstractmethod
     def choose(self, choice: Choice | None) -> None:
@@ -98,6 +103,10 @@ class ChannelSupernet(Supernet):
     def configure_gates(self, settings: GateSettings) -> None:
         for layer in self.gated_layers().values():
             layer.gate.configure(settings)
+
+    def set_temperature(self, temperature: float) -> None:
+        for layer in self.gated_layers().values():
+            layer.gate.settings = replace(layer.gate.settings, temperature=temperature)
 
     def choose(self, choice: Choice | None) -> None:
         layers = self.gated_layers()

@@ -14,12 +14,14 @@ estimators:
 * straight-through Gumbel: an operation's credit is the product of its output, computed without
   gradients for all images, and the loss's gradient at its node (:class:`_Credit`);
 * the score function with a leave-one-out baseline (:meth:`NasBench201Supernet.score_surrogate`);
-* relaxed: every operation for every image, weighted by a Gumbel softmax.
+* relaxed: every operation for every image, weighted by a Gumbel softmax, or (softmax, as in DARTS)
+  by the probabilities themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -265,6 +267,9 @@ class NasBench201Supernet(Supernet):
         nn.init.zeros_(self.logits)
         self.logits.requires_grad_(settings.mode == "learned")
 
+    def set_temperature(self, temperature: float) -> None:
+        self._settings = replace(self._settings, temperature=temperature)
+
     def forward(self, x: Tensor) -> Tensor:
         if self._choice is None:
             if not self.training:
@@ -281,18 +286,19 @@ class NasBench201Supernet(Supernet):
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
         """Draw a cell for every image; returns what takes a layer and its input to its output."""
         self._drawn = None
-        soft = None
-        settings = self._settings
-        if self.logits.requires_grad and settings.estimator != "score":
-            soft = nn.functional.gumbel_softmax(
-                self.logits.expand(images, -1, -1), tau=settings.temperature
-            )
-            if settings.estimator == "relaxed":
-                return partial(CellMixture.forward_weighted, weights=soft)
-            cells = soft.argmax(dim=2)
-        else:
-            cells = self._drawn = self._draw(images)
-        return partial(CellMixture.forward, routes=self._routes(cells), soft=soft)
+        settings, learns = self._settings, self.logits.requires_grad
+        logits = self.logits.expand(images, -1, -1)
+        if settings.mode == "learned" and settings.estimator == "softmax":
+            weights = torch.softmax(logits / settings.temperature, dim=2)
+            return partial(CellMixture.forward_weighted, weights=weights)
+        if settings.mode == "learned" and settings.estimator == "relaxed":
+            weights = nn.functional.gumbel_softmax(logits, tau=settings.temperature)
+            return partial(CellMixture.forward_weighted, weights=weights)
+        if learns and settings.estimator == "straight-through":
+            soft = nn.functional.gumbel_softmax(logits, tau=settings.temperature)
+            return partial(CellMixture.forward, routes=self._routes(soft.argmax(dim=2)), soft=soft)
+        self._drawn = self._draw(images)
+        return partial(CellMixture.forward, routes=self._routes(self._drawn))
 
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pdnas.config import GateConfig, TrainingConfig
 from pdnas.data.loader import Loader
-from pdnas.elbo import Objective
+from pdnas.elbo import Objective, Terms
 from pdnas.errors import PdnasError
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
@@ -76,16 +77,19 @@ def fit(
     *,
     device: torch.device,
     description: str,
+    heldout: tuple[Loader, Objective] | None = None,
     tensorboard: Path | None = None,
 ) -> Fitted:
     """Train ``supernet`` in place, from the last checkpoint on where there is one.
 
-    Weights and switches are trained together in one pass (paper, section 3.3). The order of the
+    Weights and switches are trained together in one pass (paper, section 3.3), or, with images
+    held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
     that was killed ends with the same bits as one that was not (on a CPU).
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.
+        heldout: images that move the switches, and their objective.
         tensorboard: folder for TensorBoard's logs.
 
     Raises:
@@ -116,12 +120,24 @@ def fit(
         _board(tensorboard, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
+            learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
-                parameter.requires_grad_(epoch > gates.warmup_epochs)
+                parameter.requires_grad_(learns)
+            if gates.temperature_end is not None:
+                share = (epoch - 1) / max(training.epochs - 1, 1)
+                change = gates.temperature_end - gates.temperature
+                supernet.set_temperature(gates.temperature + share * change)
             rate = schedule.get_last_lr()[0]
             supernet.train()
             record = _train_epoch(
-                network, supernet, loader.epoch(epoch), training, objective, optimizers, schedule
+                network,
+                supernet,
+                loader.epoch(epoch),
+                training,
+                objective,
+                optimizers,
+                schedule,
+                _Alternation(*heldout, epoch) if heldout is not None and learns else None,
             )
             if not math.isfinite(record["loss"]):
                 raise PdnasError(
@@ -172,6 +188,53 @@ def _board(folder: Path | None, done: int) -> Iterator[SummaryWriter | None]:
         yield board
 
 
+class _Alternation:
+    """Held-out batches without end, a pure function of the epoch, and the objective on them."""
+
+    def __init__(self, loader: Loader, objective: Objective, epoch: int) -> None:
+        self.objective = objective
+        # Turn and epoch together number a shuffle; no run has a million epochs.
+        self._batches = itertools.chain.from_iterable(
+            loader.epoch(epoch + turn * 1_000_000) for turn in itertools.count()
+        )
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        return next(self._batches)
+
+
+@contextmanager
+def _held_still(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Take no gradients of what ``optimizer`` moves."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    yield
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+
+
+def _step(
+    network: nn.Module,
+    supernet: Supernet,
+    batch: tuple[Tensor, Tensor],
+    training: TrainingConfig,
+    objective: Objective,
+    optimizers: list[torch.optim.Optimizer],
+) -> tuple[Terms, Tensor]:
+    """One step of ``optimizers``; returns the loss and the network's output on the batch."""
+    x, y = batch
+    with autocast(x.device, training):
+        output = network(x)
+    nll = cross_entropy(output.float(), y, reduction="none")
+    terms = objective(nll, supernet)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    terms.loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return terms, output
+
+
 def _train_epoch(
     network: nn.Module,
     supernet: Supernet,
@@ -180,21 +243,22 @@ def _train_epoch(
     objective: Objective,
     optimizers: list[torch.optim.Optimizer],
     schedule: LRScheduler,
+    alternation: _Alternation | None,
 ) -> dict[str, float]:
     """One pass over the data; sums stay on the device, so a GPU never waits for the host."""
     started = time.monotonic()
     images = 0
     sums: Tensor | None = None
     for x, y in batches:
-        with autocast(x.device, training):
-            output = network(x)
-        nll = cross_entropy(output.float(), y, reduction="none")
-        terms = objective(nll, supernet)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        terms.loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        if alternation is None:
+            terms, output = _step(network, supernet, (x, y), training, objective, optimizers)
+        else:
+            weights, switches = optimizers
+            with _held_still(switches):
+                terms, output = _step(network, supernet, (x, y), training, objective, [weights])
+            with _held_still(weights):
+                held_out = alternation.batch()
+                _step(network, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
         with torch.no_grad():
             correct = (output.argmax(dim=1) == y).float().mean()

@@ -12,7 +12,7 @@ from pdnas import posterior
 from pdnas.artefacts import write_json, write_table, write_tensors
 from pdnas.config import GateConfig, Spec
 from pdnas.data.images import make_splits
-from pdnas.data.loader import build_loader
+from pdnas.data.loader import Loader, build_loader
 from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
@@ -58,15 +58,23 @@ def search(
     supernet = make_supernet(spec, device)
     drop = _configure(supernet, spec, match)
     splits = make_splits(spec.data)
-    loader = build_loader(
-        spec.data,
-        "train",
-        splits,
-        batch=spec.training.batch,
-        device=device,
-        train=True,
-        seed=seed,
-    )
+
+    def part(name: str) -> Loader:
+        return build_loader(
+            spec.data,
+            name,
+            splits,
+            batch=spec.training.batch,
+            device=device,
+            train=True,
+            seed=seed,
+        )
+
+    loader = part("train")
+    heldout = None
+    if spec.data.heldout:
+        images = part("heldout")
+        heldout = images, make_objective(spec.gates, images.examples)
     identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "drop": drop}
     checkpoints = Checkpoints(out / "checkpoint", fingerprint(identity))
     fitted = fit(
@@ -78,6 +86,7 @@ def search(
         checkpoints,
         device=device,
         description=f"search {study}/{variant} seed {seed}",
+        heldout=heldout,
         tensorboard=out / "tensorboard",
     )
     write_table(out / "splits.parquet", splits)
