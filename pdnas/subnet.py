@@ -566,7 +566,7 @@ class _Slice(Rule):
         if not isinstance(key, tuple) or not all(isinstance(part, slice) for part in key):
             raise x.unknown(node)
         channels = torch.arange(x.shape(_source(node))[1])
-        return channels[cast(slice, key[1])] if len(key) > 1 else channels
+        return channels[cast(slice, key[1])].contiguous() if len(key) > 1 else channels
 
 
 class _Flatten(Rule):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from pdnas.cells import CellSpace
 from pdnas.cli import app
-from pdnas.config import MultiBranchConfig, NasBench201Config, Spec, load_scale
+from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config, Spec, load_scale
 from pdnas.errors import PdnasError
 from pdnas.extract import write_network
 from pdnas.gates import GatedConv2d, GatedLinear
@@ -171,13 +172,14 @@ class OddsAndEnds(ChannelSupernet):
 # Every supernet of the registry, small. A new one needs a line here.
 SMALL = {
     "multibranch": MultiBranchConfig(name="multibranch", width=6, blocks=2),
+    "enas": EnasConfig(name="enas", filters=4, layers=3),
     "nasbench201": NasBench201Config(name="nasbench201", channels=4, cells=1),
 }
 PATTERNS: dict[str, Callable[[], ChannelSupernet]] = {
     kind.__name__: kind for kind in (MultiKernel, Dense, Cells, OddsAndEnds)
 }
 MASKED = [name for name, config in SMALL.items() if not isinstance(config, NasBench201Config)]
-SIZES = {"MultiKernel": 24}
+SIZES = {"MultiKernel": 24, "enas": 16}
 
 
 def make(name: str) -> Supernet:
@@ -215,16 +217,16 @@ def many_masks(net: ChannelSupernet) -> dict[str, dict[str, Tensor]]:
     """Random masks at many rates, and every extreme that a gate can take."""
     everything, nothing = random_masks(net, 1, 0), random_masks(net, 0, 0)
     found = {"everything": everything, "nothing": nothing}
-    for seed in range(15):
+    for seed in range(12):
         found[f"random {seed}"] = random_masks(net, (0.9, 0.5, 0.2)[seed % 3], seed)
     half = random_masks(net, 0.5, 99)
-    for name, mask in everything.items():
+    for name, mask in list(everything.items())[:: math.ceil(len(everything) / 10)]:
         one = torch.zeros_like(mask)
         one[len(one) // 2] = True
         found[f"without {name}"] = half | {name: ~mask}
         found[f"one channel of {name}"] = everything | {name: one}
     generator = torch.Generator().manual_seed(5)
-    for number in range(15):  # many gates closed at once
+    for number in range(8):  # many gates closed at once
         found[f"operations {number}"] = {
             name: mask & (torch.rand((), generator=generator) < 0.6) for name, mask in half.items()
         }
@@ -257,17 +259,28 @@ def test_outputs_equal_the_masked_supernet_s(name):
         assert difference(net, choice, small, x) < 1e-9, what
         assert parameters(small) <= net.candidate_parameters(choice), what
         assert not any("gate" in key for key in small.state_dict()), what
-    whole = extract(net, random_masks(net, 1, 0), x[:1])
-    assert parameters(whole) == net.parameter_count()
-    assert not list(whole.buffers(recurse=False))  # nothing selected, nothing added
-    assert multiply_adds(whole, x[:1]) == multiply_adds(net, x[:1])
+
+
+@pytest.mark.parametrize("name", [*MASKED, "MultiKernel", "Dense", "Cells"])
+def test_a_candidate_with_everything_kept_is_the_plain_network(name):
+    net = make(name)
+    assert isinstance(net, ChannelSupernet)
+    choice = random_masks(net, 1, 0)
+    x = images(name, 1)
+    small = extract(net, choice, x)
+    in_training_alone = sum(
+        p.numel() for p in getattr(net, "auxiliary", nn.Identity()).parameters()
+    )
+    assert parameters(small) == net.candidate_parameters(choice) - in_training_alone
+    assert multiply_adds(small, x) == multiply_adds(net, x)
+    assert not list(small.buffers(recurse=False))  # nothing selected, no constants
 
 
 def test_outputs_equal_the_chosen_cell_s():
     net = make("nasbench201")
     x = images("nasbench201")
     space = CellSpace()
-    ids = torch.randint(len(space), (60,), generator=torch.Generator().manual_seed(0)).tolist()
+    ids = torch.randint(len(space), (30,), generator=torch.Generator().manual_seed(0)).tolist()
     for number in [0, len(space) - 1, *ids]:
         choice = {CELL: torch.from_numpy(space.cells[number])}
         small = extract(net, choice, x[:1])
@@ -436,12 +449,12 @@ READERS = {"torch": written_source, "export": written_program, "onnx": written_o
 @pytest.mark.parametrize("format", READERS)
 @pytest.mark.parametrize("masks", ["half", "a constant into a padded convolution", "nothing"])
 def test_written_networks_equal_the_extracted_one(tmp_path, format, masks):
-    net = make("multibranch").float()
+    net = make("Dense").float()
     choice = random_masks(net, 0 if masks == "nothing" else 0.5, 0)
     if masks.startswith("a constant"):
-        choice["stages.0.1.branch1.1"][:] = False
-        choice["stages.0.1.branch1.4"][:2] = True
-    x = images("multibranch", 7).float()
+        choice["layers.1.2"][:] = False
+        choice["layers.1.5"][:2] = True
+    x = images("Dense", 7).float()
     small = extract(net, choice, x[:1])
     files = write_network(small, x[:2], tmp_path, format, {})
     assert sorted(files) == sorted(path.name for path in tmp_path.iterdir())
