@@ -85,6 +85,36 @@ class EnasConfig(Strict):
     layers: Count = 15
 
 
+class ResNetConfig(Strict):
+    """Multi-kernel ResNet: the defaults are SupNet-R-50, and with kernels [3] plain ResNet-50."""
+
+    name: Literal["resnet"]
+    width: Count = 64
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 6, 3)
+    kernels: Annotated[
+        tuple[Literal[1, 3, 5, 9], ...], Field(min_length=1, description="extents in pixels")
+    ] = (1, 3, 5, 9)
+
+    @model_validator(mode="after")
+    def _different_kernels(self) -> Self:
+        if len(set(self.kernels)) < len(self.kernels):
+            raise ValueError("kernels must be different ones of 1, 3, 5 and 9")
+        return self
+
+
+class DenseNetConfig(Strict):
+    """DenseNet: the defaults are SupNet-D-121; 169 and 201 have other numbers of layers."""
+
+    name: Literal["densenet"]
+    layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 12, 24, 16)
+    growth: Count = 32
+
+    @property
+    def smallest_image(self) -> int:
+        """Pixels a side below which nothing is left of an image in the last block."""
+        return 2 ** (len(self.layers) + 1) - 3  # the stem divides by 4, transitions by 2
+
+
 class NasBench201Config(Strict):
     """NAS-Bench-201's skeleton; 16 channels and 5 cells a stage are the benchmark's own."""
 
@@ -102,7 +132,8 @@ class NasBench201Config(Strict):
 
 
 SupernetConfig = Annotated[
-    MultiBranchConfig | EnasConfig | NasBench201Config, Field(discriminator="name")
+    MultiBranchConfig | EnasConfig | ResNetConfig | DenseNetConfig | NasBench201Config,
+    Field(discriminator="name"),
 ]
 
 
@@ -202,6 +233,12 @@ class Spec(Strict):
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
+        if (
+            isinstance(self.supernet, DenseNetConfig)
+            and self.data.name == "digits"
+            and self.supernet.smallest_image > 8
+        ):
+            raise ValueError("images of digits (8x8) are too small for more than 2 dense blocks")
         return self
 
 

@@ -8,19 +8,32 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.cells import EDGES, CellSpace
-from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config
+from pdnas.config import (
+    DenseNetConfig,
+    EnasConfig,
+    MultiBranchConfig,
+    NasBench201Config,
+    ResNetConfig,
+)
 from pdnas.errors import PdnasError
 from pdnas.posterior import CELL, Choice
 from pdnas.supernets import NAMED, ChannelSupernet, build
 
 
 def describe(
-    name: str, *, width: int | None, cell: str | None, classes: int, size: int
+    name: str, *, width: int | None, cell: str | None, classes: int | None, size: int | None
 ) -> dict[str, Any]:
     """Parameters, multiply-adds for one image, and every gate with its number of probabilities.
 
+    Args:
+        name: a key of :data:`pdnas.supernets.NAMED`.
+        width: channels, filters or growth rate in place of the supernet's own.
+        cell: for nasbench201, the network of this one cell.
+        classes: None for those of the data set the supernet was made for.
+        size: pixels a side of an image; None likewise.
+
     Raises:
-        PdnasError: no such supernet, or a cell for one that has none.
+        PdnasError: no such supernet, a cell for one that has none, or images that are too small.
     """
     if name not in NAMED:
         raise PdnasError(f"no supernet {name!r}; choose one of {', '.join(NAMED)}")
@@ -31,8 +44,17 @@ def describe(
         config = config.model_copy(update={"width": width or config.width})
     elif isinstance(config, EnasConfig):
         config = config.model_copy(update={"filters": width or config.filters})
+    elif isinstance(config, ResNetConfig):
+        config = config.model_copy(update={"width": width or config.width})
+    elif isinstance(config, DenseNetConfig):
+        config = config.model_copy(update={"growth": width or config.growth})
     if cell is not None and not isinstance(config, NasBench201Config):
         raise PdnasError(f"{name} has no cells; leave out --cell")
+    imagenet = isinstance(config, (ResNetConfig, DenseNetConfig))
+    classes = classes or (1000 if imagenet else 10)
+    size = size or (224 if imagenet else 32)
+    if isinstance(config, DenseNetConfig) and size < config.smallest_image:
+        raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
     with torch.device("meta"):
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)
@@ -63,6 +85,8 @@ def describe(
         "supernet": name,
         "config": config.model_dump(mode="json"),
         "cell": cell,
+        "classes": classes,
+        "image": [3, size, size],
         "parameters": parameters,
         "multiply_adds": counter.get_total_flops() // 2,
         "gates": gates,

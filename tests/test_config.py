@@ -103,7 +103,7 @@ def test_temperatures_may_be_fractions(write, written, value):
         ("base.training.batch", "many", r"training\.batch: .*integer.*got 'many'"),
         ("base.training.momentum", 1.0, r"training\.momentum"),
         ("base.data.name", "mnist", r"data\.name"),
-        ("base.supernet.name", "resnet", r"supernet: .*resnet"),
+        ("base.supernet.name", "vgg", r"supernet: .*vgg"),
         ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),
         ("base.candidates.count", 0, r"candidates\.count"),
         ("base.extra", {}, r"extra: .*not permitted"),

@@ -143,13 +143,22 @@ def retrain(
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="supernet-m, supernet-mi or nasbench201.")],
-    width: Annotated[int | None, typer.Option(min=1, help="Another width (channels).")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201; nasbench201."),
+    ],
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Another width: channels, filters or growth rate.")
+    ] = None,
     cell: Annotated[
         str | None, typer.Option(help="nasbench201: the network of this one cell.")
     ] = None,
-    classes: Annotated[int, typer.Option(min=2)] = 10,
-    size: Annotated[int, typer.Option(min=4, help="Side of an image in pixels.")] = 32,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="10 if not given; ImageNet's supernets: 1000.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=4, help="Side of an image in pixels, 32 or ImageNet's 224.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Parameters, multiply-adds and gates of a supernet.

@@ -71,8 +71,11 @@ def describe_supernet(spec: Spec) -> str:
             f"{operations} operations"
         )
     settings = supernet.model_dump()
-    name = settings.pop("name")
-    return ", ".join([name, *(f"{key} {value}" for key, value in settings.items())])
+    words = [settings.pop("name")]
+    for key, value in settings.items():
+        several = isinstance(value, tuple)
+        words.append(f"{key} {'/'.join(map(str, value)) if several else value}")
+    return ", ".join(words)
 
 
 def describe_hardware(hardware: Mapping[str, Any]) -> str:

@@ -6,11 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pdnas.cells import CellSpace
-from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config, SupernetConfig
+from pdnas.config import (
+    DenseNetConfig,
+    EnasConfig,
+    MultiBranchConfig,
+    NasBench201Config,
+    ResNetConfig,
+    SupernetConfig,
+)
 from pdnas.supernets.base import ChannelSupernet, Supernet
+from pdnas.supernets.densenet import DenseNetSupernet
 from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.supernets.resnet import MultiKernelResNetSupernet
 
 __all__ = ["NAMED", "ChannelSupernet", "Supernet", "build"]
 
@@ -19,6 +28,10 @@ _BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
         c.width, c.blocks, inputs, classes
     ),
     "enas": lambda c, inputs, classes: EnasSupernet(c.layers, c.filters, inputs, classes),
+    "resnet": lambda c, inputs, classes: MultiKernelResNetSupernet(
+        c.width, c.blocks, c.kernels, inputs, classes
+    ),
+    "densenet": lambda c, inputs, classes: DenseNetSupernet(c.layers, c.growth, inputs, classes),
     "nasbench201": lambda c, inputs, classes: NasBench201Supernet(
         c.channels, c.cells, CellSpace(c.operations), inputs, classes
     ),
@@ -29,6 +42,10 @@ NAMED: Mapping[str, SupernetConfig] = {
     "supernet-mi": MultiBranchConfig(name="multibranch", width=160),
     "supernet-e": EnasConfig(name="enas", filters=36),
     "supernet-ei": EnasConfig(name="enas", filters=72),
+    "supernet-r50": ResNetConfig(name="resnet"),
+    "supernet-d121": DenseNetConfig(name="densenet", layers=(6, 12, 24, 16)),
+    "supernet-d169": DenseNetConfig(name="densenet", layers=(6, 12, 32, 32)),
+    "supernet-d201": DenseNetConfig(name="densenet", layers=(6, 12, 48, 32)),
     "nasbench201": NasBench201Config(name="nasbench201"),
 }
 """The supernets of the paper at full size, and the benchmark's own network."""
