@@ -21,7 +21,15 @@ from typer.testing import CliRunner, Result
 
 from pdnas.cells import CellSpace
 from pdnas.cli import app
-from pdnas.config import EnasConfig, MultiBranchConfig, NasBench201Config, Spec, load_scale
+from pdnas.config import (
+    DenseNetConfig,
+    EnasConfig,
+    MultiBranchConfig,
+    NasBench201Config,
+    ResNetConfig,
+    Spec,
+    load_scale,
+)
 from pdnas.errors import PdnasError
 from pdnas.extract import write_network
 from pdnas.gates import GatedConv2d, GatedLinear
@@ -173,13 +181,23 @@ class OddsAndEnds(ChannelSupernet):
 SMALL = {
     "multibranch": MultiBranchConfig(name="multibranch", width=6, blocks=2),
     "enas": EnasConfig(name="enas", filters=4, layers=3),
+    "resnet": ResNetConfig(name="resnet", width=4, blocks=(2, 1)),
+    "densenet": DenseNetConfig(name="densenet", layers=(2, 3), growth=4),
     "nasbench201": NasBench201Config(name="nasbench201", channels=4, cells=1),
 }
 PATTERNS: dict[str, Callable[[], ChannelSupernet]] = {
     kind.__name__: kind for kind in (MultiKernel, Dense, Cells, OddsAndEnds)
 }
 MASKED = [name for name, config in SMALL.items() if not isinstance(config, NasBench201Config)]
-SIZES = {"MultiKernel": 24, "enas": 16}
+# Odd ones, so that the shifted halves of a factorised reduction reach the padded border.
+SIZES = {
+    "multibranch": 13,
+    "Cells": 13,
+    "enas": 17,
+    "resnet": 21,
+    "densenet": 21,
+    "MultiKernel": 24,
+}
 
 
 def make(name: str) -> Supernet:
@@ -341,6 +359,29 @@ def test_a_path_with_a_dead_end_is_gone():
         small = extract(net, choice, images("multibranch", 1))
         assert not any(key.startswith("stages_0_1_branch1") for key in small.state_dict())
         assert any(key.startswith("stages_0_1_branch2") for key in small.state_dict())
+
+
+def test_a_separable_convolution_computes_what_both_halves_keep():
+    net = make("Cells")
+    choice = random_masks(net, 1, 0)
+    choice["first.1.1"] = torch.tensor([True, True, False, True, False])
+    choice["first.1.2"] = torch.tensor([True, False, False, True, True])
+    small = extract(net, choice, images("Cells", 1))
+    shapes = {name: tuple(layer.weight.shape) for name, layer in small.named_children()}
+    assert shapes["first_0_2"] == (2, 5, 1, 1)
+    assert shapes["first_0_3"] == (2,)
+    assert shapes["first_1_1"] == (2, 1, 5, 5)
+    assert shapes["first_1_2"] == (5, 2, 1, 1)
+
+
+def test_a_channel_none_of_whose_pixels_is_kept_is_not_computed():
+    net = make("OddsAndEnds")
+    choice = random_masks(net, 1, 0)
+    choice["hidden"][9:18] = False  # nine pixels of channel 1
+    choice["hidden"][0] = False
+    small = extract(net, choice, images("OddsAndEnds", 1))
+    assert small.get_submodule("narrow_0").weight.shape == (3, 3, 1, 1)
+    assert small.get_submodule("hidden").weight.shape == (7, 26)
 
 
 def test_constants_at_a_padded_border_take_one_slice():
