@@ -114,6 +114,35 @@ def efficiency(
 
 
 @app.command()
+def score(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished nasbench201 search.")],
+    images: Annotated[
+        int | None, typer.Option(help="Validation images to use; by default all.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Processor threads to use.")] = None,
+    as_json: Json = False,
+) -> None:
+    """One-shot validation accuracy of every cell of the run's space, with inherited weights."""
+    import torch
+
+    from pdnas.nasbench.scores import score_run
+    from pdnas.run import Run
+    from pdnas.train.fit import choose_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    record = score_run(Run.load(run), images, choose_device(device))
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        typer.echo(
+            f"scored {record['distinct_cells']} distinct cells on {record['images']} images; the "
+            f"best is cell {record['best']}"
+        )
+
+
+@app.command()
 def rival(
     method: Annotated[str, typer.Argument(metavar="NAME", help=_RIVALS)],
     seeds: Annotated[str, typer.Option(help="A seed, or a range like 0-99.")] = "0-99",

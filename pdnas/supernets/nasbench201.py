@@ -296,16 +296,17 @@ class NasBench201Supernet(Supernet):
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
             soft = nn.functional.gumbel_softmax(logits, tau=settings.temperature)
-            return partial(CellMixture.forward, routes=self._routes(soft.argmax(dim=2)), soft=soft)
+            return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
         self._drawn = self._draw(images)
-        return partial(CellMixture.forward, routes=self._routes(self._drawn))
+        return partial(CellMixture.forward, routes=self.routes(self._drawn))
 
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
         probabilities = torch.softmax(self.logits.detach().float(), dim=1)
         return torch.multinomial(probabilities, images, replacement=True).T
 
-    def _routes(self, cells: Tensor) -> Routes:
+    def routes(self, cells: Tensor) -> Routes:
+        """Which images take which operation, if image i has the cell ``cells[i]``; (images, 6)."""
         routes: Routes = []
         for edge in range(len(EDGES)):
             route: dict[str, Tensor] = {}

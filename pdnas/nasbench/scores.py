@@ -1,0 +1,187 @@
+"""One-shot scores of every cell of a space: validation accuracy with the supernet's weights.
+
+A loop over cells would compute the same things again and again. Here the stem and the first cell's
+shared parts are computed once for all cells that have them in common, many cells go through the
+rest of the network as one batch, in which an operation sees all images of all cells that chose it,
+and cells that differ only where nothing can be seen of it are scored once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pdnas.artefacts import read_json, read_table, write_json, write_table
+from pdnas.cells import EDGES, CellSpace
+from pdnas.errors import PdnasError
+from pdnas.progress import Progress
+from pdnas.provenance import Stopwatch, provenance
+from pdnas.run import Run
+from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
+from pdnas.train.checkpoint import fingerprint
+
+IMAGES_AT_ONCE = 50
+ROWS_AT_ONCE = 5000
+"""Pairs of a cell and an image in one batch: 160 MB for 8 channels of 32x32 pixels."""
+
+_PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
+# EDGES are ordered by target: the first three lead to nodes 1 and 2, the others to the output.
+
+
+def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
+    """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
+
+    A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it.
+    (A node that nothing *enters* is seen: BatchNorm's offset leaves it.)
+    """
+    cells = space.cells.copy()
+    if "none" not in space.operations:
+        return cells
+    none = space.operations.index("none")
+    for node in (2, 1):
+        leaving = [edge for edge, (source, _) in enumerate(EDGES) if source == node]
+        entering = [edge for edge, (_, target) in enumerate(EDGES) if target == node]
+        unseen = (cells[:, leaving] == none).all(axis=1)
+        cells[np.ix_(unseen, entering)] = none
+    return cells
+
+
+@torch.no_grad()
+def score_cells(
+    supernet: NasBench201Supernet, prefix: NDArray[np.int8], suffixes: Tensor, x: Tensor
+) -> Tensor:
+    """Logits of cells that share the operations which lead to nodes 1 and 2.
+
+    Args:
+        supernet: in evaluation mode.
+        prefix: operation codes of edges 0→1, 0→2 and 1→2.
+        suffixes: codes of edges 0→3, 1→3 and 2→3, shape (cells, 3).
+        x: images, shape (images, channels, height, width).
+
+    Returns:
+        Shape (cells, images, classes).
+    """
+    names = supernet.space.operations
+    first = supernet.layers[0]
+    assert isinstance(first, CellMixture)
+    nodes = [supernet.stem(x)]
+    nodes += [torch.zeros_like(nodes[0]) for _ in range(2)]
+
+    def output(edge: int, code: int) -> Tensor | None:
+        """What an operation adds to the edge's target; None for ``none``."""
+        if names[code] == "none":
+            return None
+        return first.operation(edge, names[code])(nodes[EDGES[edge][0]])
+
+    for edge, code in enumerate(prefix):
+        if (out := output(edge, int(code))) is not None:
+            nodes[EDGES[edge][1]] = nodes[EDGES[edge][1]] + out
+    # Rows go cell by cell: all images of the first cell, then all of the second, ...
+    rows = x.new_zeros(len(suffixes), *nodes[0].shape)
+    for column, edge in enumerate(range(3, len(EDGES))):
+        for code in suffixes[:, column].unique().tolist():
+            if (out := output(edge, code)) is not None:
+                rows[suffixes[:, column] == code] += out
+    features = rows.flatten(0, 1).to(memory_format=torch.channels_last)
+    fixed = torch.from_numpy(prefix).expand(len(suffixes), -1)
+    cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(len(x), dim=0)
+    routes = supernet.routes(cells.to(x.device))
+    for layer in supernet.layers[1:]:
+        features = layer(features, routes) if isinstance(layer, CellMixture) else layer(features)
+    logits = supernet.classifier(supernet.head(features).mean(dim=(2, 3)))
+    return logits.unflatten(0, (len(suffixes), len(x)))
+
+
+def blocks(space: CellSpace) -> list[NDArray[np.int8]]:
+    """The distinct cells, shape (cells, 6) each, by the operations leading to nodes 1 and 2."""
+    distinct = np.unique(canonical_cells(space), axis=0)
+    _, block = np.unique(distinct[:, _PREFIX], axis=0, return_inverse=True)
+    return [distinct[block.ravel() == number] for number in range(block.max() + 1)]
+
+
+def score_block(
+    supernet: NasBench201Supernet, cells: NDArray[np.int8], batches: list[tuple[Tensor, Tensor]]
+) -> pd.DataFrame:
+    """Scores of the cells of one block.
+
+    Returns:
+        columns ``cell_id``, ``score`` (accuracy) and ``loss`` (mean cross-entropy) on the images
+        of ``batches``.
+    """
+    suffixes = torch.from_numpy(np.ascontiguousarray(cells[:, _SUFFIX]))
+    step = max(1, ROWS_AT_ONCE // IMAGES_AT_ONCE)
+    images = sum(len(y) for _, y in batches)
+    correct, loss = np.zeros(len(cells)), np.zeros(len(cells))
+    for x, y in batches:
+        for start in range(0, len(cells), step):
+            now = slice(start, start + step)
+            logits = score_cells(supernet, cells[0, _PREFIX], suffixes[now], x)
+            correct[now] += (logits.argmax(dim=2) == y).sum(dim=1).cpu().numpy()
+            labels = y.repeat(len(logits))
+            each = cross_entropy(logits.flatten(0, 1), labels, reduction="none")
+            loss[now] += each.double().reshape(len(logits), -1).sum(dim=1).cpu().numpy()
+    ids = supernet.space.ids(cells)
+    return pd.DataFrame({"cell_id": ids, "score": correct / images, "loss": loss / images})
+
+
+def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
+    """Score every cell of a run's space; writes ``scores.parquet`` and ``scores.json``.
+
+    A killed call goes on after the last block that it finished.
+
+    Args:
+        images: how many validation images to use; None: all of them.
+
+    Returns:
+        the record written to ``scores.json``.
+
+    Raises:
+        PdnasError: the run's supernet has no cells, or more images are asked for than there are.
+    """
+    supernet = run.supernet(device)
+    if not isinstance(supernet, NasBench201Supernet):
+        raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
+    batches = list(run.loader("validation", device).epoch(0))
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    if images is not None:
+        if not 1 <= images <= len(y):
+            raise PdnasError(f"{images} images asked for; the run has {len(y)} for validation")
+        # Validation images lie in the order of the data set's file; take some from all over it.
+        chosen = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:images]
+        x, y = x[chosen.to(device)], y[chosen.to(device)]
+    batches = list(zip(x.split(IMAGES_AT_ONCE), y.split(IMAGES_AT_ONCE), strict=True))
+
+    config = {"images": len(y), "weights": run.record["provenance"]["finished"]}
+    finished = run.folder / f"checkpoint-scores-{fingerprint(config)}"
+    todo = blocks(supernet.space)
+    files = [finished / f"block-{number:03d}.parquet" for number in range(len(todo))]
+    done = sum(path.is_file() for path in files)
+    stopwatch = Stopwatch(read_json(finished / "time.json") if done else None)
+    title = f"score {run.study}/{run.variant} seed {run.seed}"
+    with Progress(title, len(todo), done) as progress:
+        for path, cells in zip(files, todo, strict=True):
+            if not path.is_file():
+                write_json(finished / "time.json", stopwatch.read())
+                write_table(path, score_block(supernet, cells, batches))
+                progress.advance()
+    distinct = pd.concat([read_table(path) for path in files]).set_index("cell_id")
+    space = supernet.space
+    table = distinct.loc[space.ids(canonical_cells(space))].reset_index(drop=True)
+    table.insert(0, "cell_id", np.arange(len(space)))
+    record = {
+        "images": len(y),
+        "distinct_cells": len(distinct),
+        "best": int(table["score"].to_numpy().argmax()),
+        "provenance": provenance(config, run.seed, stopwatch),
+    }
+    write_table(run.folder / "scores.parquet", table)
+    write_json(run.folder / "scores.json", record)
+    shutil.rmtree(finished)
+    return record

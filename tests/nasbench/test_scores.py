@@ -1,0 +1,110 @@
+"""One-shot scores of all cells: equal to judging the cells one by one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from pdnas.artefacts import read_table
+from pdnas.cells import CellSpace
+from pdnas.config import load_scale
+from pdnas.nasbench import scores
+from pdnas.nasbench.scores import blocks, canonical_cells, score_block, score_run
+from pdnas.posterior import CELL
+from pdnas.run import Run
+from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.train.search import search
+
+SMALL = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
+
+
+def trained_alike(space, cells=2):
+    """A supernet in evaluation mode whose BatchNorm statistics and offsets are not at birth."""
+    torch.manual_seed(0)
+    net = NasBench201Supernet(4, cells, space, in_channels=3, classes=10).double()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.5)
+    for kernel in net.gated_weights():
+        torch.nn.init.normal_(kernel, std=0.2)
+    return net.eval()
+
+
+def alone(net, cell, x, y):
+    with torch.no_grad(), net.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}):
+        logits = net(x)
+    return (logits.argmax(1) == y).double().mean().item(), cross_entropy(logits, y).item()
+
+
+@pytest.mark.parametrize("space", [CellSpace(), SMALL], ids=["five", "three"])
+def test_scores_are_those_of_the_cells_one_by_one(space, monkeypatch):
+    monkeypatch.setattr(scores, "ROWS_AT_ONCE", 300)  # several chunks of cells in a block
+    net = trained_alike(space)
+    x, y = torch.randn(70, 3, 8, 8, dtype=torch.float64), torch.randint(10, (70,))
+    batches = list(zip(x.split(50), y.split(50), strict=True))
+    rng = np.random.default_rng(0)
+    every = blocks(space)
+    for number in rng.choice(len(every), 3, replace=False):
+        table = score_block(net, every[number], batches)
+        assert table["cell_id"].tolist() == space.ids(every[number]).tolist()
+        for row in rng.choice(len(table), 5):
+            accuracy, loss = alone(net, every[number][row], x, y)
+            assert table["score"][row] == pytest.approx(accuracy)
+            assert table["loss"][row] == pytest.approx(loss, rel=1e-9)
+
+
+def test_canonical_cells_compute_the_same():
+    net = trained_alike(CellSpace())
+    x, y = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randint(10, (6,))
+    canonical = canonical_cells(net.space)
+    changed = np.flatnonzero((canonical != net.space.cells).any(axis=1))
+    assert len(np.unique(canonical, axis=0)) == 12_204 + 1
+    for cell in np.random.default_rng(1).choice(changed, 20):
+        one, other = (alone(net, cells[cell], x, y) for cells in (net.space.cells, canonical))
+        assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_blocks_hold_every_distinct_cell_once():
+    parts = blocks(SMALL)
+    everything = np.concatenate(parts)
+    assert np.array_equal(
+        np.unique(SMALL.ids(everything)), np.unique(SMALL.ids(canonical_cells(SMALL)))
+    )
+    assert len(everything) == len(np.unique(everything, axis=0))
+    for part in parts:
+        assert (part[:, :3] == part[0, :3]).all()
+
+
+def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
+    spec = load_scale("smoke").spec("nasbench201", "guided")
+    supernet = spec.supernet.model_copy(update={"operations": SMALL.operations, "channels": 2})
+    training = spec.training.model_copy(update={"epochs": 3})
+    spec = spec.model_copy(update={"supernet": supernet, "training": training})
+    names = {"scale": "smoke", "study": "nasbench201", "variant": "guided"}
+    search(spec, **names, seed=0, out=tmp_path, device=torch.device("cpu"))
+    run = Run.load(tmp_path)
+
+    real, calls = scores.score_block, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(scores, "score_block", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score_run(run, 60, torch.device("cpu"))
+    monkeypatch.setattr(scores, "score_block", real)
+    record = score_run(run, 60, torch.device("cpu"))
+    table = read_table(tmp_path / "scores.parquet")
+    assert list(table.columns) == ["cell_id", "score", "loss"]
+    assert table["cell_id"].tolist() == list(range(729))
+    assert record["best"] == int(table["score"].argmax())
+    assert not list(tmp_path.glob("checkpoint*"))
+
+    score_run(run, 60, torch.device("cpu"))
+    pd.testing.assert_frame_equal(table, read_table(tmp_path / "scores.parquet"))
