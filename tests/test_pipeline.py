@@ -160,3 +160,12 @@ def test_the_whole_workflow_at_smoke_scale(tmp_path: Path) -> None:
     again = subprocess.run(snakemake, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
+
+    page = tmp_path / "report.html"
+    snakemake[snakemake.index("all")] = "--report"
+    snakemake.insert(snakemake.index("--report") + 1, str(page))
+    made = subprocess.run(snakemake, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert made.returncode == 0, made.stderr[-2000:]
+    text = page.read_text()
+    for name in ("table3.md", "table9.md", "figure1.png", "best-of-n.png"):
+        assert name in text

@@ -570,12 +570,14 @@ def efficiency(collection: Collection) -> Drawing | None:
                 axis.plot([percent] * 2, [below, above], color="#888888", linewidth=1, zorder=1)
                 axis.annotate(
                     f"{above / below:.1f}x",
-                    # Right of the line and nearer its upper end, where neither curve passes.
+                    # Right of the line, on white: a steep curve may pass there.
                     (percent, below * (above / below) ** 0.8),
                     (3, 0),
                     textcoords="offset points",
                     va="center",
                     fontsize=8,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+                    zorder=3,
                 )
         axis.set_yscale("log")
         axis.set_ylim(bottom=1)
