@@ -150,7 +150,7 @@ class ChannelSupernet(Supernet):
     def matching_drop_probability(self, posterior: ChannelPosterior) -> float:
         """The one drop probability that gives ``posterior``'s expected parameter count."""
         layers = self.gated_layers()
-        gated = sum(layer.weight.numel() for layer in layers.values())
+        gated = sum(layers[name].gate.channels * n for name, n in self.slice_parameters().items())
         return (self.parameter_count() - self.expected_parameters(posterior)) / gated
 
     def kept(self, choice: Choice) -> tuple[float, float]:

@@ -34,7 +34,6 @@ from torch import Tensor, nn
 
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLinear
-from pdnas.posterior import ChannelPosterior
 from pdnas.supernets.base import ChannelSupernet
 
 NORMAL_CELL = (0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1)
@@ -255,11 +254,6 @@ class EnasSupernet(ChannelSupernet):
             if isinstance(module, SeparableConv2d):
                 sizes[f"{name}.pointwise"] += module.depthwise.weight[0].numel()
         return sizes
-
-    def matching_drop_probability(self, posterior: ChannelPosterior) -> float:
-        layers = self.gated_layers()
-        gated = sum(layers[name].gate.channels * n for name, n in self.slice_parameters().items())
-        return (self.parameter_count() - self.expected_parameters(posterior)) / gated
 
 
 AUXILIARY_POOL = 5
