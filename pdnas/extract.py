@@ -12,10 +12,8 @@ import torch
 from torch import Tensor, fx
 
 from pdnas.artefacts import atomic_path, read_json, write_json, write_tensors
-from pdnas.cells import CellSpace
-from pdnas.config import NasBench201Config
 from pdnas.errors import PdnasError
-from pdnas.posterior import CELL, Candidates
+from pdnas.posterior import Candidates
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import make_judge, recalibrated
 from pdnas.run import Run
@@ -81,14 +79,11 @@ def extract_run(
         with torch.no_grad():
             found = torch.cat([network(batch) for batch in batches])
 
-    cell = None
-    if isinstance(run.spec.supernet, NasBench201Config):
-        cell = CellSpace(run.spec.supernet.operations).to_string(choice[CELL].numpy())
     identity = {"run": str(run.folder), "source": source, "candidate": number}
     record = {
         "source": source,
         "candidate": number,
-        "cell": cell,
+        "cell": run.cell_string(choice),
         "format": format,
         "files": write_network(network, batches[0][:2], out, format, identity),
         "masked": {

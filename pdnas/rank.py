@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.artefacts import write_failure, write_json, write_table
-from pdnas.cells import CellSpace
-from pdnas.config import NasBench201Config, TrainingConfig
+from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
-from pdnas.posterior import CELL, Candidates, Choice
+from pdnas.posterior import Candidates, Choice
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.run import Run
@@ -162,7 +161,7 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
         raise write_failure(journal, error) from error
     table = pd.DataFrame(rows).drop(columns=["wall_seconds", "cpu_seconds"])
     table["log_probability"] = metadata["log_probability"]
-    table["cell"] = _cell_strings(run, candidates)
+    table["cell"] = [run.cell_string(candidates[number]) for number in range(len(candidates))]
     everything = None
     if isinstance(supernet, ChannelSupernet):
         everything, _ = evaluate(supernet, judge.loader, judge.training)
@@ -202,12 +201,3 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
         with path.open("rb+") as file:
             file.truncate(whole)
     return rows
-
-
-def _cell_strings(run: Run, candidates: Candidates) -> list[str | None]:
-    """Architecture strings of cell candidates; None for others."""
-    supernet = run.spec.supernet
-    if not isinstance(supernet, NasBench201Config):
-        return [None] * len(candidates)
-    space = CellSpace(supernet.operations)
-    return [space.to_string(cell) for cell in candidates.choices[CELL].numpy()]

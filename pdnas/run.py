@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from pdnas import posterior
 from pdnas.artefacts import read_json, read_table, read_tensors
-from pdnas.config import Spec
+from pdnas.cells import CellSpace
+from pdnas.config import NasBench201Config, Spec
 from pdnas.data.images import INFO, DatasetInfo
 from pdnas.data.loader import Loader, build_loader
 from pdnas.errors import PdnasError
+from pdnas.posterior import CELL, Choice
 from pdnas.supernets import Supernet, build
 
 EVALUATION_BATCH = 500
@@ -60,6 +62,13 @@ class Run:
     @property
     def dataset(self) -> DatasetInfo:
         return INFO[self.spec.data.name]
+
+    def cell_string(self, choice: Choice) -> str | None:
+        """A candidate's architecture string; None where candidates are no cells."""
+        supernet = self.spec.supernet
+        if not isinstance(supernet, NasBench201Config):
+            return None
+        return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
 
     def posterior(self) -> posterior.Posterior:
         return posterior.load(self.folder / "posterior.safetensors")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pdnas.commands.pipeline import Device, Json, RunFolder, Threads, set_threads
 from pdnas.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 _RIVALS = "random, evolution, reinforce, local-search or predictor."
 
 
@@ -115,23 +115,20 @@ def efficiency(
 
 @app.command()
 def score(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished nasbench201 search.")],
+    run: RunFolder,
     images: Annotated[
         int | None, typer.Option(help="Validation images to use; by default all.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Processor threads to use.")] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
     """One-shot validation accuracy of every cell of the run's space, with inherited weights."""
-    import torch
-
     from pdnas.nasbench.scores import score_run
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     record = score_run(Run.load(run), images, choose_device(device))
     if as_json:
         typer.echo(json.dumps(record, indent=2))

@@ -5,14 +5,9 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-from pdnas.errors import PdnasError
-
-if TYPE_CHECKING:
-    import torch
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -67,7 +62,7 @@ def search(
     spec = settings.spec(study, variant)
     name = Path(scale).stem
     folder = out or Path("runs") / name / study / variant / f"seed{seed}"
-    _threads(settings.threads)
+    set_threads(settings.threads)
     record = run_search(
         spec,
         scale=name,
@@ -114,9 +109,10 @@ def rank(
     """Judge a run's candidates on validation data with inherited weights."""
     from pdnas.rank import rank_run
     from pdnas.run import Run
+    from pdnas.train.fit import choose_device
 
-    _threads(threads)
-    record = rank_run(Run.load(run), source.value, _device(device))
+    set_threads(threads)
+    record = rank_run(Run.load(run), source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
@@ -134,10 +130,11 @@ def retrain(
 ) -> None:
     """Finish the best candidate and evaluate it once on the test data."""
     from pdnas.run import Run
+    from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
-    _threads(threads)
-    record = finish(Run.load(run), source.value, mode.value, _device(device))
+    set_threads(threads)
+    record = finish(Run.load(run), source.value, mode.value, choose_device(device))
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
@@ -185,18 +182,11 @@ def describe(
     console.print(table)
 
 
-def _threads(count: int) -> None:
+def set_threads(count: int) -> None:
+    """Compute with so many processor threads."""
     import torch
 
     torch.set_num_threads(count)
-
-
-def _device(name: str) -> torch.device:
-    from pdnas.train.fit import choose_device
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise PdnasError(f"no device {name!r}; choose auto, cpu or cuda")
-    return choose_device(name)
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:

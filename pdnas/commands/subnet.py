@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pdnas.commands.pipeline import Json, RunFolder, Source, Threads
+from pdnas.commands.pipeline import Json, RunFolder, Source, Threads, set_threads
 
 
 class Format(StrEnum):
@@ -38,12 +38,10 @@ def extract(
 
     Example: pdnas extract runs/laptop/multibranch/guided/seed0 --out small --format onnx
     """
-    import torch
-
     from pdnas.extract import extract_run
     from pdnas.run import Run
 
-    torch.set_num_threads(threads)
+    set_threads(threads)
     record = extract_run(Run.load(run), source.value, candidate, out, format.value)
     if as_json:
         typer.echo(json.dumps(record, indent=2))

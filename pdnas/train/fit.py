@@ -50,8 +50,10 @@ def choose_device(name: str) -> torch.device:
     """The device called ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        PdnasError: ``cuda`` was asked for and there is no GPU.
+        PdnasError: no such name, or ``cuda`` was asked for and there is no GPU.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise PdnasError(f"no device {name!r}; choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise PdnasError("no CUDA device is available; set device: auto or cpu in the scale file")
     if name == "auto":
@@ -208,9 +210,11 @@ def _held_still(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.requires_grad_(False)
-    yield
-    for parameter in parameters:
-        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def _step(

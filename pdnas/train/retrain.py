@@ -8,11 +8,9 @@ from typing import Any, Literal
 import torch
 
 from pdnas.artefacts import read_json, write_json
-from pdnas.cells import CellSpace
-from pdnas.config import NasBench201Config
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import CELL, Candidates, Choice
+from pdnas.posterior import Candidates, Choice
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import make_judge
 from pdnas.run import Run, make_supernet
@@ -85,9 +83,6 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         judge = make_judge(run, supernet, held_out[0], device)
         accuracies = [replace(judge, loader=part)(choice)[0] for part in held_out]
 
-    cell = None
-    if isinstance(spec.supernet, NasBench201Config):
-        cell = CellSpace(spec.supernet.operations).to_string(choice[CELL].numpy())
     record = {
         "candidate": number,
         "mode": mode,
@@ -95,7 +90,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         "test_accuracy": accuracies[1],
         "test_images": held_out[1].examples,
         "parameters": supernet.candidate_parameters(choice),
-        "cell": cell,
+        "cell": run.cell_string(choice),
         "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
     }
     write_json(run.folder / f"result-{source}-{mode}.json", record)

@@ -11,33 +11,22 @@ from torch.nn import functional as F
 from pdnas.config import DenseNetConfig, Spec
 from pdnas.data import sources
 from pdnas.describe import describe
-from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GateSettings
 from pdnas.posterior import ChannelPosterior
 from pdnas.supernets import NAMED, build
 from pdnas.supernets.densenet import DenseNetSupernet
 
-
-def randomised(module):
-    """In float64, with BatchNorm values and drop probabilities that are not those of a new one."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for norm in module.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                for positive in (norm.running_var, norm.weight):
-                    positive.uniform_(0.5, 1.5)
-                for real in (norm.running_mean, norm.bias):
-                    real.normal_()
-        for name, parameter in module.named_parameters():
-            if name.endswith("logit_p"):
-                parameter.normal_()
-    return module.double().eval()
+from .conftest import (
+    assert_a_candidate_is_the_network_without_the_dropped_slices,
+    assert_a_training_step_moves_everything,
+    randomised,
+)
 
 
 def small(layers=(2, 3), growth=4, classes=7):
     torch.manual_seed(0)
-    return randomised(DenseNetSupernet(layers, growth, 3, classes))
+    return randomised(DenseNetSupernet(layers, growth, 3, classes)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +44,7 @@ def official_log():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_without_gates_the_network_is_torchvision_s(training):
-    theirs = randomised(torchvision.models.densenet121(num_classes=5))
+    theirs = randomised(torchvision.models.densenet121(num_classes=5)).eval()
     ours = DenseNetSupernet((6, 12, 24, 16), 32, 3, 5).double()
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert not unexpected
@@ -179,33 +168,11 @@ def test_digits_are_too_small_for_many_blocks():
 
 
 def test_one_training_step():
-    net = small().float()
-    net.configure_gates(GateSettings())
-    net.train()
-    before = {name: p.detach().clone() for name, p in net.named_parameters()}
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    logits = net(torch.randn(4, 3, 64, 64))
-    nll = F.cross_entropy(logits, torch.tensor([0, 3, 6, 1]), reduction="none")
-    Objective(length_scale2=100, examples=1000)(nll, net).loss.backward()
-    optimiser.step()
-    for name, parameter in net.named_parameters():
-        assert torch.isfinite(parameter).all()
-        assert not torch.equal(parameter, before[name]), name
+    assert_a_training_step_moves_everything(small().float(), length_scale2=100)
 
 
 def test_a_candidate_is_the_network_without_the_dropped_slices():
-    net = small()
-    choice = net.posterior().sample(1, seed=0)[0]
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    with net.candidate(choice), torch.no_grad():
-        found = net(x)
-    removed = 0
-    with torch.no_grad():
-        for name, layer in net.gated_layers().items():
-            removed += layer.weight[:, ~choice[name]].numel()
-            layer.weight[:, ~choice[name]] = 0
-        torch.testing.assert_close(found, net(x))
-    assert net.candidate_parameters(choice) == net.parameter_count() - removed
+    assert_a_candidate_is_the_network_without_the_dropped_slices(small())
 
 
 @pytest.mark.parametrize("gone", ["conv1", "conv2", "transition1.conv", ""])

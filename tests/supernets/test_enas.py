@@ -15,25 +15,11 @@ from pdnas.subnet import extract, parameters
 from pdnas.supernets import NAMED, build
 from pdnas.supernets.enas import Cell, EnasSupernet, SeparableConv2d, make_operation
 
+from .conftest import randomised
+
 # The published cells, independent of the module's own constants.
 NORMAL = [0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1]
 REDUCTION = [1, 0, 1, 0, 0, 3, 0, 2, 1, 1, 3, 1, 1, 0, 0, 4, 0, 3, 1, 1]
-
-
-def randomised(net):
-    """In float64, with drop probabilities and BatchNorm values that are not those of a new one."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                for positive in (module.running_var, module.weight):
-                    positive.uniform_(0.5, 1.5)
-                for real in (module.running_mean, module.bias):
-                    real.normal_()
-        for name, parameter in net.named_parameters():
-            if name.endswith("logit_p"):
-                parameter.normal_()
-    return net.double()
 
 
 def small(layers=3, filters=4, classes=7):

@@ -9,7 +9,6 @@ from torchvision.models.resnet import Bottleneck
 
 from pdnas.config import ResNetConfig
 from pdnas.describe import describe
-from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GateSettings
 from pdnas.supernets import NAMED, build
@@ -19,28 +18,18 @@ from pdnas.supernets.resnet import (
     MultiKernelResNetSupernet,
 )
 
+from .conftest import (
+    assert_a_candidate_is_the_network_without_the_dropped_slices,
+    assert_a_training_step_moves_everything,
+    randomised,
+)
+
 KERNELS = (1, 3, 5, 9)
-
-
-def randomised(module):
-    """In float64, with BatchNorm values and drop probabilities that are not those of a new one."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for norm in module.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                for positive in (norm.running_var, norm.weight):
-                    positive.uniform_(0.5, 1.5)
-                for real in (norm.running_mean, norm.bias):
-                    real.normal_()
-        for name, parameter in module.named_parameters():
-            if name.endswith("logit_p"):
-                parameter.normal_()
-    return module.double().eval()
 
 
 def small(width=8, blocks=(1, 2), kernels=KERNELS, classes=7):
     torch.manual_seed(0)
-    return randomised(MultiKernelResNetSupernet(width, blocks, kernels, 3, classes))
+    return randomised(MultiKernelResNetSupernet(width, blocks, kernels, 3, classes)).eval()
 
 
 def load(net, theirs):
@@ -61,7 +50,7 @@ def load(net, theirs):
 def test_with_the_3x3_kernel_alone_a_block_is_torchvision_s(inputs, stride, training):
     same = stride == 1 and inputs == 32
     shortcut = nn.Sequential(nn.Conv2d(inputs, 32, 1, stride, bias=False), nn.BatchNorm2d(32))
-    theirs = randomised(Bottleneck(inputs, 8, stride, None if same else shortcut))
+    theirs = randomised(Bottleneck(inputs, 8, stride, None if same else shortcut)).eval()
     ours = load(MultiKernelBottleneck(inputs, 8, stride, [3]).double(), theirs)
     for module in ours.modules():
         if isinstance(module, GatedConv2d):
@@ -71,7 +60,7 @@ def test_with_the_3x3_kernel_alone_a_block_is_torchvision_s(inputs, stride, trai
 
 
 def test_with_the_3x3_kernel_alone_the_network_is_torchvision_s():
-    theirs = randomised(torchvision.models.resnet50(num_classes=5))
+    theirs = randomised(torchvision.models.resnet50(num_classes=5)).eval()
     ours = MultiKernelResNetSupernet(64, (3, 4, 6, 3), [3], 3, 5).double().eval()
     load(ours, theirs)
     assert ours.parameter_count() == sum(p.numel() for p in theirs.parameters())
@@ -143,33 +132,11 @@ def test_build_follows_the_configuration():
 
 
 def test_one_training_step():
-    net = small().float()
-    net.configure_gates(GateSettings())
-    net.train()
-    before = {name: p.detach().clone() for name, p in net.named_parameters()}
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    logits = net(torch.randn(4, 3, 64, 64))
-    nll = F.cross_entropy(logits, torch.tensor([0, 3, 6, 1]), reduction="none")
-    Objective(length_scale2=80, examples=1000)(nll, net).loss.backward()
-    optimiser.step()
-    for name, parameter in net.named_parameters():
-        assert torch.isfinite(parameter).all()
-        assert not torch.equal(parameter, before[name]), name
+    assert_a_training_step_moves_everything(small().float(), length_scale2=80)
 
 
 def test_a_candidate_is_the_network_without_the_dropped_slices():
-    net = small()
-    choice = net.posterior().sample(1, seed=0)[0]
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    with net.candidate(choice), torch.no_grad():
-        found = net(x)
-    removed = 0
-    with torch.no_grad():
-        for name, layer in net.gated_layers().items():
-            removed += layer.weight[:, ~choice[name]].numel()
-            layer.weight[:, ~choice[name]] = 0
-        torch.testing.assert_close(found, net(x))
-    assert net.candidate_parameters(choice) == net.parameter_count() - removed
+    assert_a_candidate_is_the_network_without_the_dropped_slices(small())
 
 
 @pytest.mark.parametrize("gone", [*[f"kernel{extent}" for extent in KERNELS], ""])

@@ -14,7 +14,6 @@ TABLES = expand(f"{RUNS}/report/tables/{{name}}.csv", name=TABLE_NAMES)
 FIGURES = expand(f"{RUNS}/report/figures/{{name}}.png", name=FIGURE_NAMES)
 
 
-
 def target(kind, name):
     """A rule's name: ``table3`` and ``figure1`` as they are, ``figure_best_of_n``."""
     return name if name.startswith(kind) else f"{kind}_{name.replace('-', '_')}"
