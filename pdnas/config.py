@@ -116,11 +116,12 @@ class DenseNetConfig(Strict):
 
 
 class NasBench201Config(Strict):
-    """NAS-Bench-201's skeleton; 16 channels and 5 cells a stage are the benchmark's own."""
+    """NAS-Bench-201's skeleton; 16 channels, 5 cells a stage and 3 stages are the benchmark's."""
 
     name: Literal["nasbench201"]
     channels: Count = 16
     cells: Count = 5
+    stages: Annotated[int, Field(ge=1, le=3)] = 3
     operations: tuple[str, ...] = OPERATIONS
 
     @model_validator(mode="after")

@@ -94,9 +94,12 @@ def test_build_follows_the_configuration():
     assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
     operations = ("none", "nor_conv_3x3")
     net = build(
-        NasBench201Config(name="nasbench201", channels=2, cells=1, operations=operations), 1, 7
+        NasBench201Config(name="nasbench201", channels=2, cells=3, stages=1, operations=operations),
+        1,
+        7,
     )
     assert net.space.operations == operations
+    assert [type(layer) for layer in net.layers] == [CellMixture] * 3
     with net.candidate(cell(1, 1, 1, 1, 1, 1)):
         assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 

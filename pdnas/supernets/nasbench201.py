@@ -229,10 +229,17 @@ class NasBench201Supernet(Supernet):
         space: the operations to choose from.
         in_channels: channels of an image.
         classes: number of classes.
+        stages: stages of cells; each but the first halves the resolution (3 in the benchmark).
     """
 
     def __init__(
-        self, channels: int, cells: int, space: CellSpace, in_channels: int, classes: int
+        self,
+        channels: int,
+        cells: int,
+        space: CellSpace,
+        in_channels: int,
+        classes: int,
+        stages: int = 3,
     ) -> None:
         super().__init__()
         self.space = space
@@ -240,7 +247,7 @@ class NasBench201Supernet(Supernet):
             nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         layers: list[nn.Module] = []
-        for stage in range(3):
+        for stage in range(stages):
             if stage:
                 layers.append(Reduction(channels))
                 channels *= 2
