@@ -138,6 +138,53 @@ SupernetConfig = Annotated[
 ]
 
 
+class ConstantSchedule(Strict):
+    """The learning rate stays."""
+
+    name: Literal["constant"] = "constant"
+
+
+class CosineSchedule(Strict):
+    """Half a cosine from the learning rate to 0."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+class StepSchedule(Strict):
+    """The learning rate times ``factor`` after each epoch of ``milestones``."""
+
+    name: Literal["steps"]
+    milestones: Annotated[tuple[Count, ...], Field(min_length=1, description="epochs, ascending")]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must ascend")
+        return self
+
+
+class WarmRestartSchedule(Strict):
+    """Half cosines from the learning rate to ``minimum``, each longer than the last (SGDR)."""
+
+    name: Literal["warm-restarts"]
+    period: Annotated[Count, Field(description="T0, epochs of the first half cosine")]
+    growth: Annotated[Count, Field(description="Tmul, by which each is longer")] = 2
+    minimum: NonNegative = 0.0
+
+
+def _named(value: Any) -> Any:
+    """Let a schedule without settings be written as its name alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Schedule = Annotated[
+    ConstantSchedule | CosineSchedule | StepSchedule | WarmRestartSchedule,
+    Field(discriminator="name"),
+    BeforeValidator(_named),
+]
+
+
 class TrainingConfig(Strict):
     """The optimiser pass over weights and gates."""
 
@@ -146,7 +193,15 @@ class TrainingConfig(Strict):
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Annotated[
+        Schedule, Field(description="of the weights' learning rate, step by step")
+    ] = CosineSchedule()
+    auxiliary_weight: Annotated[
+        NonNegative, Field(description="of the auxiliary head's cross-entropy; 0: no such head")
+    ] = 0.0
+    drop_path: Annotated[
+        float, Field(ge=0, lt=1, description="drop-path probability of the last cell in the end")
+    ] = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
 
@@ -214,6 +269,7 @@ class RetrainConfig(Strict):
 
     epochs: Count
     learning_rate: Positive
+    schedule: Schedule = CosineSchedule()
 
 
 class Spec(Strict):
@@ -234,11 +290,13 @@ class Spec(Strict):
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
-        if (
-            isinstance(self.supernet, DenseNetConfig)
-            and self.data.name == "digits"
-            and self.supernet.smallest_image > 8
-        ):
+        for option in ("auxiliary_weight", "drop_path"):
+            if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
+                raise ValueError(f"training.{option} needs supernet enas")
+        small = self.data.name == "digits"
+        if self.training.auxiliary_weight and small:
+            raise ValueError("images of digits (8x8) are too small for an auxiliary head")
+        if isinstance(self.supernet, DenseNetConfig) and small and self.supernet.smallest_image > 8:
             raise ValueError("images of digits (8x8) are too small for more than 2 dense blocks")
         return self
 
@@ -252,6 +310,13 @@ class Study(Strict):
     stands_for: Annotated[
         str | None,
         Field(description="the paper's supernet that this study is a scaled-down stand-in for"),
+    ] = None
+    target: Annotated[
+        Literal["all", "nasbench"], Field(description="the Snakemake target that runs the study")
+    ] = "all"
+    score_images: Annotated[
+        Count | None,
+        Field(description="nasbench: validation images that score every cell; null: no scores"),
     ] = None
 
 

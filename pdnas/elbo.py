@@ -53,13 +53,20 @@ class Objective:
         half = 2.0 if self.form == "paper" else 1.0
         return self.length_scale2 / (half * self.examples)
 
-    def __call__(self, nll: Tensor, supernet: Variational) -> Terms:
-        """Put the loss together from the NLL of each image, shape (images,)."""
+    def __call__(
+        self, nll: Tensor, supernet: Variational, auxiliary: Tensor | None = None
+    ) -> Terms:
+        """Put the loss together from the NLL of each image, shape (images,).
+
+        Args:
+            auxiliary: the weighted NLL of an auxiliary head, a scalar, where one is trained.
+        """
         return Terms(
             nll=nll.mean(),
             prior=self.prior_scale * supernet.prior_energy(),
             entropy=-supernet.entropy() / self.examples,
             surrogate=supernet.score_surrogate(nll.detach()),
+            auxiliary=nll.new_zeros(()) if auxiliary is None else auxiliary,
         )
 
 
@@ -71,7 +78,8 @@ class Terms:
     prior: Tensor
     entropy: Tensor
     surrogate: Tensor
+    auxiliary: Tensor
 
     @property
     def loss(self) -> Tensor:
-        return self.nll + self.prior + self.entropy + self.surrogate
+        return self.nll + self.prior + self.entropy + self.surrogate + self.auxiliary

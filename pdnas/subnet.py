@@ -32,6 +32,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import StochasticDepth
 
 from pdnas.errors import PdnasError
 from pdnas.posterior import Choice
@@ -662,7 +663,7 @@ _RULES: Mapping[Any, Rule] = {
     F.pad: _Spatial(F.pad, ("pad", "mode", "value"), lambda arguments: False),
     operator.getitem: _Slice(),
     **dict.fromkeys((nn.Flatten, torch.flatten, "flatten", "view", "reshape"), _Flatten()),
-    **dict.fromkeys((nn.Identity, nn.Dropout), _Same()),
+    **dict.fromkeys((nn.Identity, nn.Dropout, StochasticDepth), _Same()),
     torch.zeros_like: _Zeros(),
 }
 """Module class, function or method name -> rule; for depthwise convolutions it is another."""

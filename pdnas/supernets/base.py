@@ -34,6 +34,19 @@ class Supernet(nn.Module, ABC):
     def set_temperature(self, temperature: float) -> None:
         """Go on with another temperature of the relaxation."""
 
+    def set_drop_path(self, probability: float) -> None:
+        """Set the drop-path probability of the last cell, for supernets that have drop-path.
+
+        Raises:
+            PdnasError: this one has none.
+        """
+        if probability:
+            raise PdnasError(f"{type(self).__name__} has no drop-path; set training.drop_path to 0")
+
+    def forward_training(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits, and those of an auxiliary head where there is one, both (images, classes)."""
+        return self(x), None
+
     @abstractmethod
     def choose(self, choice: Choice | None) -> None:
         """Become the architecture ``choice``, or (None) the supernet again.
@@ -75,9 +88,16 @@ class Supernet(nn.Module, ABC):
         """Weights under the Gaussian prior, which ordinary weight decay must leave alone."""
 
     def parameter_count(self) -> int:
-        """Parameters of the network with every switch on; the switches' own logits do not count."""
+        """Parameters of the network with every switch on, an auxiliary head included.
+
+        The switches' own logits do not count.
+        """
         logits = {id(parameter) for parameter in self.distribution_parameters()}
         return sum(p.numel() for p in self.parameters() if id(p) not in logits)
+
+    def auxiliary_parameters(self) -> int:
+        """Parameters of an auxiliary head, which is no part of any candidate."""
+        return 0
 
     @contextmanager
     def candidate(self, choice: Choice) -> Iterator[None]:
@@ -137,7 +157,7 @@ class ChannelSupernet(Supernet):
         dropped = sum(
             int((~choice[name]).sum()) * size for name, size in self.slice_parameters().items()
         )
-        return self.parameter_count() - dropped
+        return self._largest_candidate() - dropped
 
     def expected_parameters(self, posterior: ChannelPosterior) -> float:
         """Expected parameters of a candidate drawn from ``posterior``."""
@@ -145,13 +165,16 @@ class ChannelSupernet(Supernet):
             float(posterior.channel_drop(name).sum()) * size
             for name, size in self.slice_parameters().items()
         )
-        return self.parameter_count() - dropped
+        return self._largest_candidate() - dropped
+
+    def _largest_candidate(self) -> int:
+        return self.parameter_count() - self.auxiliary_parameters()
 
     def matching_drop_probability(self, posterior: ChannelPosterior) -> float:
         """The one drop probability that gives ``posterior``'s expected parameter count."""
         layers = self.gated_layers()
         gated = sum(layers[name].gate.channels * n for name, n in self.slice_parameters().items())
-        return (self.parameter_count() - self.expected_parameters(posterior)) / gated
+        return (self._largest_candidate() - self.expected_parameters(posterior)) / gated
 
     def kept(self, choice: Choice) -> tuple[float, float]:
         masks = [choice[name] for name in self.gated_layers()]

@@ -16,6 +16,9 @@ Which weights carry gates, as in PGNAS's release:
   counts as ungated for weight decay, and as part of the slice for parameter counts.
 * the classifier, whose gate takes the place of ENAS's dropout in front of it.
 
+Drop-path (Larsson et al. 2017) is ENAS's: separable convolutions and pools are dropped for single
+images, with a probability that grows in proportion to the cell's number.
+
 Unlike in PGNAS's release, the stem has none (its input channels are colours, as in
 :mod:`pdnas.supernets.multibranch`), nor has the auxiliary head, which is no part of a candidate.
 
@@ -31,6 +34,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLinear
@@ -95,27 +99,27 @@ def conv_norm(inputs: int, outputs: int) -> nn.Sequential:
 def make_operation(code: int, channels: int, stride: int) -> nn.Module:
     """One of ENAS's five operations, by its number; padding keeps size / stride.
 
+    All but the identity end with drop-path, off until :meth:`EnasSupernet.set_drop_path`.
+
     Raises:
         PdnasError: there is no operation of this number.
     """
     match code:
         case 0 | 1:  # separable convolution, applied twice
             size = (3, 5)[code]
-            return nn.Sequential(
-                OrderedDict(
-                    {
-                        f"sep{size}x{size}_1": SeparableConv2d(channels, size, stride),
-                        f"sep{size}x{size}_2": SeparableConv2d(channels, size, 1),
-                    }
-                )
-            )
+            layers: dict[str, nn.Module] = {
+                f"sep{size}x{size}_1": SeparableConv2d(channels, size, stride),
+                f"sep{size}x{size}_2": SeparableConv2d(channels, size, 1),
+            }
         case 2:
-            return nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+            layers = {"pool": nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)}
         case 3:
-            return nn.MaxPool2d(3, stride=stride, padding=1)
+            layers = {"pool": nn.MaxPool2d(3, stride=stride, padding=1)}
         case 4:
             return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
-    raise PdnasError(f"no operation {code} in an ENAS cell; they are numbered from 0 to 4")
+        case _:
+            raise PdnasError(f"no operation {code} in an ENAS cell; they are numbered from 0 to 4")
+    return nn.Sequential(OrderedDict(layers, drop_path=StochasticDepth(0.0, "row")))
 
 
 class Node(nn.Module):
@@ -222,7 +226,8 @@ class EnasSupernet(ChannelSupernet):
     def forward_training(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the classifier and of the auxiliary head, both of shape (images, classes).
 
-        ENAS adds 0.4 times the cross-entropy of the second to that of the first.
+        ENAS adds 0.4 times the cross-entropy of the second to that of the first. Its code leaves
+        the head's own weights as they began, and so does PGNAS's; here they are trained.
 
         Raises:
             PdnasError: the images are too small for the head (16 pixels or fewer).
@@ -234,6 +239,16 @@ class EnasSupernet(ChannelSupernet):
                 f"not {x.shape[2]} x {x.shape[3]}"
             )
         return self._classify(last), self.auxiliary(tapped)
+
+    def set_drop_path(self, probability: float) -> None:
+        """Drop operations of the last cell with ``probability``, of earlier ones in proportion."""
+        for number, cell in enumerate(self.cells, start=1):
+            for module in cell.modules():
+                if isinstance(module, StochasticDepth):
+                    module.p = probability * number / len(self.cells)
+
+    def auxiliary_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.auxiliary.parameters())
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs of the last cell and of the one that feeds the auxiliary head."""

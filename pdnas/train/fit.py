@@ -5,19 +5,31 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LambdaLR,
+    LRScheduler,
+    MultiStepLR,
+)
 from torch.utils.tensorboard import SummaryWriter
 
-from pdnas.config import GateConfig, TrainingConfig
+from pdnas.config import (
+    CosineSchedule,
+    GateConfig,
+    StepSchedule,
+    TrainingConfig,
+    WarmRestartSchedule,
+)
 from pdnas.data.loader import Loader
 from pdnas.elbo import Objective, Terms
 from pdnas.errors import PdnasError
@@ -25,6 +37,9 @@ from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
 from pdnas.train.checkpoint import Checkpoints
+
+Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""From images to logits, and those of an auxiliary head where one is trained."""
 
 History = list[dict[str, float]]
 """One record for each epoch; the keys are those of history.parquet in docs/files.md."""
@@ -75,7 +90,7 @@ def fit(
     training: TrainingConfig,
     gates: GateConfig,
     objective: Objective,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
     *,
     device: torch.device,
     description: str,
@@ -91,6 +106,7 @@ def fit(
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.
+        checkpoints: None for a training so short that it would rather start anew.
         heldout: images that move the switches, and their objective.
         tensorboard: folder for TensorBoard's logs.
 
@@ -101,7 +117,7 @@ def fit(
     history: History = []
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
-    state = checkpoints.latest()
+    state = checkpoints.latest() if checkpoints is not None else None
     if state is not None:
         supernet.load_state_dict(state["supernet"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
@@ -113,7 +129,7 @@ def fit(
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
-    network: nn.Module = torch.compile(supernet) if training.compile else supernet  # type: ignore[assignment]
+    network = _network(supernet, training)
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
 
@@ -129,6 +145,8 @@ def fit(
                 share = (epoch - 1) / max(training.epochs - 1, 1)
                 change = gates.temperature_end - gates.temperature
                 supernet.set_temperature(gates.temperature + share * change)
+            # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
+            supernet.set_drop_path(training.drop_path * epoch / training.epochs)
             rate = schedule.get_last_lr()[0]
             supernet.train()
             record = _train_epoch(
@@ -142,26 +160,31 @@ def fit(
                 _Alternation(*heldout, epoch) if heldout is not None and learns else None,
             )
             if not math.isfinite(record["loss"]):
+                where = (
+                    f" (the last good checkpoint is in {checkpoints.folder})" if checkpoints else ""
+                )
                 raise PdnasError(
                     f"the loss became {record['loss']} in epoch {epoch}; lower "
-                    "training.learning_rate or gates.length_scale2 (the last good checkpoint is in "
-                    f"{checkpoints.folder})"
+                    "training.learning_rate or gates.length_scale2" + where
                 )
             history.append({"epoch": epoch, "learning_rate": float(rate), **record})
             trajectory.append(_probabilities(supernet))
-            checkpoints.save(
-                epoch,
-                {
-                    "supernet": supernet.state_dict(),
-                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                    "schedule": schedule.state_dict(),
-                    "rng": torch.get_rng_state(),
-                    "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-                    "history": history,
-                    "trajectory": torch.stack(trajectory),
-                    "stopwatch": stopwatch.read(),
-                },
-            )
+            if checkpoints is not None:
+                checkpoints.save(
+                    epoch,
+                    {
+                        "supernet": supernet.state_dict(),
+                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                        "schedule": schedule.state_dict(),
+                        "rng": torch.get_rng_state(),
+                        "cuda_rng": torch.cuda.get_rng_state(device)
+                        if device.type == "cuda"
+                        else None,
+                        "history": history,
+                        "trajectory": torch.stack(trajectory),
+                        "stopwatch": stopwatch.read(),
+                    },
+                )
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -172,8 +195,19 @@ def fit(
             )
     for parameter in learned:
         parameter.requires_grad_(True)
+    supernet.set_drop_path(0)
     supernet.eval()
     return Fitted(history, torch.stack(trajectory), stopwatch)
+
+
+def _network(supernet: Supernet, training: TrainingConfig) -> Network:
+    """What a training step calls; a head that has no weight does not run."""
+
+    def plain(x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return supernet(x), None
+
+    network = supernet.forward_training if training.auxiliary_weight else plain
+    return torch.compile(network) if training.compile else network
 
 
 def _probabilities(supernet: Supernet) -> Tensor:
@@ -218,7 +252,7 @@ def _held_still(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def _step(
-    network: nn.Module,
+    network: Network,
     supernet: Supernet,
     batch: tuple[Tensor, Tensor],
     training: TrainingConfig,
@@ -228,9 +262,11 @@ def _step(
     """One step of ``optimizers``; returns the loss and the network's output on the batch."""
     x, y = batch
     with autocast(x.device, training):
-        output = network(x)
+        output, auxiliary = network(x)
     nll = cross_entropy(output.float(), y, reduction="none")
-    terms = objective(nll, supernet)
+    if auxiliary is not None:
+        auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
+    terms = objective(nll, supernet, auxiliary)
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     terms.loss.backward()
@@ -240,7 +276,7 @@ def _step(
 
 
 def _train_epoch(
-    network: nn.Module,
+    network: Network,
     supernet: Supernet,
     batches: Iterator[tuple[Tensor, Tensor]],
     training: TrainingConfig,
@@ -266,18 +302,20 @@ def _train_epoch(
         schedule.step()
         with torch.no_grad():
             correct = (output.argmax(dim=1) == y).float().mean()
-            batch = torch.stack([terms.loss, terms.nll, terms.prior, terms.entropy, correct])
+            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+            batch = torch.stack(parts)
             weighted = batch.double() * len(y)
             sums = weighted if sums is None else sums + weighted
         images += len(y)
     assert sums is not None  # a loader has at least one batch
-    loss, nll_mean, prior, entropy, accuracy = (sums / images).tolist()
+    loss, nll_mean, prior, entropy, auxiliary, accuracy = (sums / images).tolist()
     seconds = time.monotonic() - started
     return {
         "loss": loss,
         "nll": nll_mean,
         "prior_term": prior,
         "entropy_term": entropy,
+        "auxiliary_term": auxiliary,
         "train_accuracy": accuracy,
         "seconds": seconds,
         "images_per_second": images / seconds,
@@ -309,12 +347,24 @@ def _optimizers(
     optimizers: list[torch.optim.Optimizer] = [weights]
     if logits and gates.learning_rate is not None:
         optimizers.append(torch.optim.Adam(logits, lr=gates.learning_rate))
-    schedule: LRScheduler
-    if training.schedule == "cosine":
-        schedule = CosineAnnealingLR(weights, T_max=training.epochs * batches)
-    else:
-        schedule = LambdaLR(weights, lambda step: 1.0)
-    return optimizers, schedule
+    return optimizers, _schedule(weights, training, batches)
+
+
+def _schedule(
+    weights: torch.optim.Optimizer, training: TrainingConfig, batches: int
+) -> LRScheduler:
+    """The learning rate of each step; ``batches`` of them are an epoch."""
+    settings = training.schedule
+    if isinstance(settings, CosineSchedule):
+        return CosineAnnealingLR(weights, T_max=training.epochs * batches)
+    if isinstance(settings, WarmRestartSchedule):
+        return CosineAnnealingWarmRestarts(
+            weights, settings.period * batches, settings.growth, settings.minimum
+        )
+    if isinstance(settings, StepSchedule):
+        milestones = [epoch * batches for epoch in settings.milestones]
+        return MultiStepLR(weights, milestones, settings.factor)
+    return LambdaLR(weights, lambda step: 1.0)
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         if mode == "finetune":
             if spec.retrain is None:
                 raise PdnasError("fine-tuning needs a retrain section; add it to the study's base")
-            training = training.model_copy(update=spec.retrain.model_dump())
+            training = training.model_copy(update=dict(spec.retrain))
         else:
             torch.manual_seed(run.seed)
             supernet = make_supernet(spec, device)

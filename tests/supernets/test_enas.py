@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
-from pdnas.config import EnasConfig
+from pdnas.config import EnasConfig, MultiBranchConfig
 from pdnas.describe import describe
 from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
-from pdnas.gates import GateSettings
+from pdnas.gates import ChannelGate, GateSettings
 from pdnas.posterior import ChannelPosterior
 from pdnas.subnet import extract, parameters
 from pdnas.supernets import NAMED, build
@@ -227,7 +228,12 @@ def test_the_paper_s_supernets_have_enas_s_sizes(name, filters, size, without_he
     parts = published(filters)
     assert net.parameter_count() == sum(w + n for w, n, _ in parts.values()) == size
     assert size - sum(parts["auxiliary"][:2]) == without_head
-    assert sum(p.numel() for p in net.auxiliary.parameters()) == sum(parts["auxiliary"][:2])
+    assert net.auxiliary_parameters() == sum(parts["auxiliary"][:2])
+    everything = {
+        name: torch.ones(layer.gate.channels, dtype=torch.bool)
+        for name, layer in net.gated_layers().items()
+    }
+    assert net.candidate_parameters(everything) == without_head
     logits = {id(p) for p in net.distribution_parameters()}
     matrices = sum(p.numel() for p in net.parameters() if p.dim() > 1 and id(p) not in logits)
     assert matrices == sum(w for w, _, _ in parts.values()) == kernels
@@ -358,15 +364,14 @@ def test_candidate_parameters_count_depthwise_kernels_with_their_slice():
         if name.endswith("pointwise"):
             per_channel += 9 if "sep3x3" in name else 25
         kept += int(choice[name].sum()) * per_channel
-    everywhere = sum(p.numel() for p in net.auxiliary.parameters()) + net.stem.weight.numel()
+    everywhere = net.stem.weight.numel()
     for name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d) and not name.startswith("auxiliary."):
             everywhere += 2 * module.num_features
     assert net.candidate_parameters(choice) == kept + everywhere
-    # What is physically left is no more, the auxiliary head aside.
+    # What is physically left is no more.
     image = torch.zeros(1, 3, 32, 32, dtype=torch.float64)
-    head = sum(p.numel() for p in net.auxiliary.parameters())
-    assert parameters(extract(net, choice, image)) <= net.candidate_parameters(choice) - head
+    assert parameters(extract(net, choice, image)) <= net.candidate_parameters(choice)
 
 
 def test_matching_rate_gives_equal_expected_parameters():
@@ -399,3 +404,47 @@ def test_the_auxiliary_head_needs_room():
 def test_an_unknown_operation_is_an_error():
     with pytest.raises(PdnasError, match="no operation 5"):
         make_operation(5, 4, 1)
+
+
+def test_drop_path_is_off_until_it_is_set_and_outside_training():
+    net = small().train()
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    choice = random_choice(net)
+    with net.candidate(choice), torch.no_grad():
+        before = net(x)
+        assert torch.equal(net(x), before)
+        net.set_drop_path(0.9)
+        assert not torch.equal(net(x), before)
+        net.eval()
+        assert torch.equal(net(x), net(x))
+    for number, cell in enumerate(net.cells, start=1):
+        paths = [module.p for module in cell.modules() if isinstance(module, StochasticDepth)]
+        assert paths == pytest.approx([0.9 * number / 5] * len(paths))
+        assert len(paths) == (9 if number in (2, 4) else 8)  # operations that are no identity
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
+def test_drop_path_drops_whole_operations_of_single_images_and_keeps_their_mean(code):
+    torch.manual_seed(0)
+    operation = make_operation(code, 4, 1).train()
+    for module in operation.modules():
+        if isinstance(module, ChannelGate):
+            module.configure(GateSettings("none"))
+    x = torch.randn(2000, 4, 3, 3)
+    whole = operation(x)
+    paths = [module for module in operation.modules() if isinstance(module, StochasticDepth)]
+    assert len(paths) == (code != 4)  # ENAS never drops an identity
+    for path in paths:
+        path.p = 0.25
+    ratio = (operation(x) / whole).flatten(1)
+    assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio), atol=1e-5)
+    dropped = float((ratio[:, 0] == 0).float().mean())
+    assert dropped == pytest.approx(0.25 if paths else 0, abs=5 * (0.25 * 0.75 / 2000) ** 0.5)
+    torch.testing.assert_close(ratio.max(), torch.tensor(4 / 3 if paths else 1.0))
+
+
+def test_other_supernets_have_no_drop_path():
+    net = build(MultiBranchConfig(name="multibranch", width=2, blocks=1), 1, 10)
+    net.set_drop_path(0)
+    with pytest.raises(PdnasError, match="MultiBranchSupernet has no drop-path"):
+        net.set_drop_path(0.1)

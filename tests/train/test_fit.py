@@ -1,4 +1,6 @@
-"""The training loop: which images move what."""
+"""The training loop: which images move what, schedules, auxiliary head and drop-path."""
+
+import math
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
 from pdnas.elbo import Objective
 from pdnas.gates import GateSettings
+from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import fit
@@ -22,9 +25,13 @@ def images(seed, batches=1):
     shape = (BATCH * batches, 1, 8, 8)
     pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(10, shape[:1], generator=generator)
+    return loader(pixels, labels, "digits")
+
+
+def loader(pixels, labels, name):
     part = ImageSet(pixels, labels)
     plain = Augmentation(crop=0, flip=False, cutout=0)
-    return DeviceLoader(part, INFO["digits"], BATCH, CPU, augmentation=plain, shuffle=True, seed=0)
+    return DeviceLoader(part, INFO[name], BATCH, CPU, augmentation=plain, shuffle=True, seed=0)
 
 
 def train(folder, loader, heldout=None, epochs=1, **gates):
@@ -81,3 +88,114 @@ def test_temperature_goes_to_its_end_in_equal_steps(tmp_path, monkeypatch):
     )
     train(tmp_path, images(0), epochs=3, temperature=10, temperature_end=1)
     assert seen == pytest.approx([10, 5.5, 1])
+
+
+def fitted(net, images, folder=None, **training):
+    """Train with settings of ``training``; the seed is the same each time."""
+    torch.manual_seed(0)
+    return fit(
+        net,
+        images,
+        TrainingConfig(batch=BATCH, **training),
+        GateConfig(length_scale2=1),
+        Objective(1, images.examples),
+        folder and Checkpoints(folder, "run"),
+        device=CPU,
+        description="test",
+    )
+
+
+def cosine(share, low=0.0):
+    return low + (0.1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.1] * 6),
+        ("cosine", [cosine(epoch / 6) for epoch in range(6)]),
+        (
+            {"name": "steps", "milestones": [1, 4], "factor": 0.2},
+            [0.1, 0.02, 0.02, 0.02, 0.004, 0.004],
+        ),
+        (
+            {"name": "warm-restarts", "period": 2, "growth": 2, "minimum": 0.01},
+            [cosine(share, 0.01) for share in (0, 1 / 2, 0, 1 / 4, 2 / 4, 3 / 4)],
+        ),
+    ],
+)
+def test_the_learning_rate_of_each_epoch(schedule, expected):
+    net = MultiBranchSupernet(2, 1, 1, 10)
+    settings = {"epochs": 6, "learning_rate": 0.1, "schedule": schedule}
+    done = fitted(net, images(0, batches=2), **settings)
+    assert [row["learning_rate"] for row in done.history] == pytest.approx(expected)
+
+
+ENAS = {
+    "epochs": 3,
+    "learning_rate": 0.05,
+    "auxiliary_weight": 0.4,
+    "drop_path": 0.4,
+    "schedule": {"name": "warm-restarts", "period": 1},
+}
+"""How SupNet-E is trained."""
+
+
+def enas():
+    torch.manual_seed(0)
+    net = EnasSupernet(layers=3, filters=2, in_channels=3, classes=10)
+    net.configure_gates(GateSettings(initial=0.3))
+    return net
+
+
+def colour_images():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (BATCH, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(10, (BATCH,), generator=generator)
+    return loader(pixels, labels, "cifar10")
+
+
+def test_a_killed_training_with_head_drop_path_and_restarts_ends_with_the_same_bits(tmp_path):
+    def kill(number):
+        raise KeyboardInterrupt
+
+    whole = enas()
+    fitted(whole, colour_images(), **ENAS)
+    data = colour_images()
+    epoch = data.epoch
+    data.epoch = lambda number: epoch(number) if number < 3 else kill(number)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(enas(), data, tmp_path, **ENAS)
+    resumed = enas()
+    fitted(resumed, colour_images(), tmp_path, **ENAS)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_the_auxiliary_head_adds_its_weighted_loss_and_learns():
+    """Of a weight of 0, the head neither runs nor counts."""
+    settings = {**ENAS, "epochs": 1, "drop_path": 0}
+    rows, moved = [], []
+    for weight in (0, 0.4, 0.8):
+        net = enas()
+        before = net.auxiliary[2].weight.detach().clone()
+        (row,) = fitted(net, colour_images(), **{**settings, "auxiliary_weight": weight}).history
+        terms = ("nll", "prior_term", "entropy_term", "auxiliary_term")
+        assert row["loss"] == pytest.approx(sum(row[term] for term in terms), rel=1e-6)
+        rows.append(row)
+        moved.append(not torch.equal(net.auxiliary[2].weight, before))
+    assert moved == [False, True, True]
+    assert rows[0]["auxiliary_term"] == 0
+    assert rows[2]["auxiliary_term"] == pytest.approx(2 * rows[1]["auxiliary_term"])
+    assert rows[1]["auxiliary_term"] > 0.4
+    assert len({row["nll"] for row in rows}) == 1  # before the first step nothing differs yet
+
+
+def test_drop_path_grows_to_its_full_value(monkeypatch):
+    seen = []
+    original = EnasSupernet.set_drop_path
+    monkeypatch.setattr(
+        EnasSupernet, "set_drop_path", lambda net, p: (seen.append(p), original(net, p))
+    )
+    fitted(enas(), colour_images(), **ENAS)
+    assert seen == pytest.approx([0.4 / 3, 0.8 / 3, 0.4, 0])  # none after training
