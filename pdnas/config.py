@@ -231,6 +231,13 @@ class GateConfig(Strict):
     form: Annotated[
         Literal["paper", "official"], Field(description="l²/(2N), or the official code's l²/N")
     ] = "paper"
+    prior: Annotated[
+        Literal["kept", "constant"],
+        Field(
+            description="kept: the L2 term of a slice times its probability of being kept; "
+            "constant: all of it (Table 2's ablation)"
+        ),
+    ] = "kept"
     learning_rate: Annotated[
         Positive | None,
         Field(description="Adam's step for the logits; null: the weights' optimiser, as the paper"),
@@ -262,6 +269,10 @@ class CandidateConfig(Strict):
         Field(description="statistics: the supernet's, or each candidate's own"),
     ] = "running"
     recalibration_images: Count = 1024
+    ranking: Annotated[
+        Literal["all", "racing"],
+        Field(description="judge all on every image, or drop those that clearly trail"),
+    ] = "all"
 
 
 class RetrainConfig(Strict):
@@ -286,6 +297,8 @@ class Spec(Strict):
     def _consistent(self) -> Self:
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
+        if self.candidates.ranking == "racing" and self.data.name == "imagenet":
+            raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):

@@ -5,6 +5,9 @@
 The second term is the KL divergence to a zero-mean Gaussian prior of length scale l on the kernel
 slices, weighted by the probability of keeping each; it replaces weight decay on gated weights. The
 third is the (negative) entropy of the switches. N counts the training examples of the posterior.
+
+The ablation of the paper's Table 2, a constant L2 term, has keep_k = 1 in the second term, so that
+drop probabilities neither weaken it nor learn from it.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 ObjectiveForm = Literal["paper", "official"]
+Prior = Literal["kept", "constant"]
 
 
 class Variational(Protocol):
     """What the objective needs to know of a supernet."""
 
-    def prior_energy(self) -> Tensor:
-        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar."""
+    def prior_energy(self, *, constant: bool = False) -> Tensor:
+        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar; if ``constant``, keep_k is 1."""
         ...
 
     def entropy(self) -> Tensor:
@@ -41,11 +45,13 @@ class Objective:
         length_scale2: l² of the Gaussian prior.
         examples: N, the number of training examples the posterior counts.
         form: ``paper`` has l²/(2N), ``official`` (the released code) l²/N.
+        prior: ``kept`` weighs a slice by its probability of being kept, ``constant`` does not.
     """
 
     length_scale2: float
     examples: int
     form: ObjectiveForm = "paper"
+    prior: Prior = "kept"
 
     @property
     def prior_scale(self) -> float:
@@ -63,7 +69,7 @@ class Objective:
         """
         return Terms(
             nll=nll.mean(),
-            prior=self.prior_scale * supernet.prior_energy(),
+            prior=self.prior_scale * supernet.prior_energy(constant=self.prior == "constant"),
             entropy=-supernet.entropy() / self.examples,
             surrogate=supernet.score_surrogate(nll.detach()),
             auxiliary=nll.new_zeros(()) if auxiliary is None else auxiliary,

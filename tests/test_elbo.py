@@ -9,9 +9,11 @@ import scipy.stats
 import torch
 from scipy.integrate import quad
 
+from pdnas.cells import CellSpace
 from pdnas.elbo import Objective
 from pdnas.gates import GatedConv2d, GateSettings
 from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet
 
 
 @pytest.fixture
@@ -42,6 +44,37 @@ def test_prior_by_brute_force(supernet):
     assert paper.prior.item() == pytest.approx(50 / (2 * 700) * total, rel=1e-5)
     assert official.prior.item() == 2 * paper.prior.item()
     assert official.entropy.item() == paper.entropy.item()
+
+
+def test_a_constant_prior_is_plain_l2_in_float64_and_moves_no_drop_probability(supernet):
+    supernet.double()
+    nll = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    terms = Objective(length_scale2=50.0, examples=700, prior="constant")(nll, supernet)
+    total = sum(np.square(layer.weight.detach().numpy()).sum() for layer in gated(supernet))
+    assert terms.prior.item() == pytest.approx(50 / (2 * 700) * total, rel=1e-12)
+    kept = Objective(length_scale2=50.0, examples=700)(nll, supernet)
+    assert terms.entropy.item() == kept.entropy.item()
+    terms.prior.backward()
+    for layer in gated(supernet):
+        assert layer.gate.logit_p.grad is None
+        torch.testing.assert_close(layer.weight.grad, 50 / 700 * layer.weight.detach())
+
+
+def test_a_constant_prior_of_a_candidate_has_only_kept_slices(supernet):
+    choice = supernet.posterior().sample(1, seed=0)[0]
+    assert not all(bool(mask.all()) for mask in choice.values())
+    with supernet.candidate(choice):
+        assert supernet.prior_energy(constant=True) == supernet.prior_energy()
+
+
+def test_a_constant_prior_over_cells_sums_every_kernel():
+    torch.manual_seed(0)
+    net = NasBench201Supernet(4, 1, CellSpace(), 1, 3).double()
+    with torch.no_grad():
+        net.logits.normal_()
+    expected = sum(float(weight.detach().square().sum()) for weight in net.gated_weights())
+    assert net.prior_energy(constant=True).item() == pytest.approx(expected, rel=1e-12)
+    assert net.prior_energy().item() < 0.9 * expected
 
 
 def test_entropy_sums_channels(supernet):
@@ -103,7 +136,7 @@ def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mea
         return value
 
     class OneWeight:
-        def prior_energy(self):
+        def prior_energy(self, *, constant=False):
             return torch.tensor(keep * mean**2, dtype=torch.float64)
 
         def entropy(self):

@@ -68,8 +68,12 @@ class Supernet(nn.Module, ABC):
         """Share of gated input channels kept, and of gated operations with anything kept."""
 
     @abstractmethod
-    def prior_energy(self) -> Tensor:
-        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar."""
+    def prior_energy(self, *, constant: bool = False) -> Tensor:
+        """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar.
+
+        Args:
+            constant: keep_k is 1, but for slices that a chosen candidate lacks.
+        """
 
     @abstractmethod
     def entropy(self) -> Tensor:
@@ -181,11 +185,13 @@ class ChannelSupernet(Supernet):
         channels = float(torch.cat(masks).double().mean())
         return channels, sum(bool(mask.any()) for mask in masks) / len(masks)
 
-    def prior_energy(self) -> Tensor:
-        energies = [
-            (layer.gate.keep_weight() * layer.slice_square_norms()).sum()
-            for layer in self.gated_layers().values()
-        ]
+    def prior_energy(self, *, constant: bool = False) -> Tensor:
+        energies = []
+        for layer in self.gated_layers().values():
+            energy = layer.slice_square_norms()
+            if not constant or layer.gate.keep_mask is not None:
+                energy = layer.gate.keep_weight() * energy
+            energies.append(energy.sum())
         return torch.stack(energies).sum()
 
     def entropy(self) -> Tensor:

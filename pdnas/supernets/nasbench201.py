@@ -358,9 +358,11 @@ class NasBench201Supernet(Supernet):
         share = sum(self.space.operations[c] != "none" for c in choice[CELL].tolist()) / len(EDGES)
         return share, share
 
-    def prior_energy(self) -> Tensor:
+    def prior_energy(self, *, constant: bool = False) -> Tensor:
         if self._choice is None:
             keep = torch.softmax(self.logits, dim=1)
+            if constant:
+                keep = torch.ones_like(keep)
         else:
             options = len(self.space.operations)
             one_hot = nn.functional.one_hot(self._choice.long(), options)

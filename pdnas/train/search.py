@@ -111,7 +111,7 @@ def search(
 
 def make_objective(gates: GateConfig, images: int) -> Objective:
     """The objective of a specification trained on ``images`` images."""
-    return Objective(gates.length_scale2, gates.examples or images, gates.form)
+    return Objective(gates.length_scale2, gates.examples or images, gates.form, gates.prior)
 
 
 def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | None:
