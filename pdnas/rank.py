@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from pdnas.artefacts import write_failure, write_json, write_table
 from pdnas.config import TrainingConfig
@@ -23,10 +27,14 @@ from pdnas.data.loader import Loader
 from pdnas.posterior import Candidates, Choice
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, provenance
-from pdnas.run import Run
+from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets import ChannelSupernet, Supernet
 from pdnas.train.checkpoint import fingerprint
-from pdnas.train.fit import evaluate
+from pdnas.train.fit import autocast, evaluate
+
+FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
+"""Of a race: images of its first round, growth from round to round, standard errors of a gap that
+decides (docs/speed.md)."""
 
 BatchNormStatistics = Literal["running", "recalibrated"]
 
@@ -52,11 +60,30 @@ class Judge:
 
     def __call__(self, choice: Choice) -> tuple[float, float]:
         """Accuracy and mean cross-entropy of one architecture with inherited weights."""
+        with self._judging(choice):
+            return evaluate(self.supernet, self.loader, self.training)
+
+    @torch.no_grad()
+    def each(self, choice: Choice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether the architecture is right, and its cross-entropy, for each image; (images,)."""
+        right, nll = [], []
+        with self._judging(choice):
+            parts = zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True)
+            for images, labels in parts:
+                with autocast(images.device, self.training):
+                    output = self.supernet(images)
+                right.append(output.argmax(dim=1) == labels)
+                nll.append(cross_entropy(output.float(), labels, reduction="none"))
+        return torch.cat(right), torch.cat(nll)
+
+    @contextmanager
+    def _judging(self, choice: Choice) -> Iterator[None]:
         with self.supernet.candidate(choice):
             if self.batchnorm == "running":
-                return evaluate(self.supernet, self.loader, self.training)
+                yield
+                return
             with recalibrated(self.supernet, self.calibration or []):
-                return evaluate(self.supernet, self.loader, self.training)
+                yield
 
 
 @contextmanager
@@ -73,7 +100,9 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain average over the batches
-        supernet.train()
+        supernet.eval()  # drop-path and the like stay off; only the statistics are at work
+        for norm in norms:
+            norm.train()
         with torch.no_grad():
             for batch in batches:
                 supernet(batch)
@@ -96,15 +125,89 @@ def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[
     for number in range(start, len(candidates)):
         choice = candidates[number]
         accuracy, loss = judge(choice)
-        channels, operations = judge.supernet.kept(choice)
         yield {
             "candidate": number,
             "validation_accuracy": accuracy,
             "validation_loss": loss,
-            "parameters": judge.supernet.candidate_parameters(choice),
-            "kept_channels": channels,
-            "kept_operations": operations,
+            **_size(judge.supernet, choice),
         }
+
+
+def _size(supernet: Supernet, choice: Choice) -> dict[str, float]:
+    channels, operations = supernet.kept(choice)
+    return {
+        "parameters": supernet.candidate_parameters(choice),
+        "kept_channels": channels,
+        "kept_operations": operations,
+    }
+
+
+@dataclass(frozen=True)
+class Race:
+    """How a race ended.
+
+    Attributes:
+        best: the winner; of equals, the first.
+        seen: images that each candidate was judged on, shape (candidates,).
+        right: how many of them it got right, shape (candidates,).
+    """
+
+    best: int
+    seen: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+    @property
+    def evaluations(self) -> int:
+        """Pairs of a candidate and an image that were computed."""
+        return int(self.seen.sum())
+
+
+def race(
+    candidates: int,
+    images: int,
+    judge: Callable[[int, int, int], NDArray[np.bool_]],
+    after_round: Callable[[], None] = lambda: None,
+) -> Race:
+    """Find the most accurate candidate without judging all of them on all images.
+
+    Rounds of growing numbers of images; after each, a candidate is out if it trails the leader by
+    more than ``CONFIDENCE`` standard errors. All have seen the same images, so the error is that of
+    the mean of paired differences, with the correction for drawing from finitely many images (a
+    Hoeffding race, Maron and Moore 1994, with a normal bound). The race ends when one is left or
+    the images are used up; who is left then has been judged on all images, as in plain ranking.
+
+    Args:
+        images: number of images, in random order.
+        judge: of a candidate, which of the images ``start`` to ``stop`` it gets right.
+        after_round: called when a round is over.
+    """
+    correct = np.zeros((candidates, images), dtype=bool)
+    seen = np.zeros(candidates, dtype=np.int64)
+    racing = np.arange(candidates)
+    start = 0
+    for stop in rounds(images):
+        if len(racing) == 1:  # the winner is judged on all images, to know its accuracy
+            stop = images
+        for candidate in racing:
+            correct[candidate, start:stop] = judge(int(candidate), start, stop)
+        seen[racing] = start = stop
+        after_round()
+        if stop == images:
+            break
+        so_far = correct[racing, :stop].astype(np.float32)
+        trail = so_far[so_far.sum(axis=1).argmax()] - so_far
+        error = trail.std(axis=1) * math.sqrt((1 - stop / images) / stop)
+        racing = racing[trail.mean(axis=1) <= CONFIDENCE * error]
+    right = correct.sum(axis=1)
+    return Race(int(racing[right[racing].argmax()]), seen, right)
+
+
+def rounds(images: int) -> list[int]:
+    """How many images a candidate has been judged on after each round of a race."""
+    stops = [min(FIRST_ROUND, images)]
+    while stops[-1] < images:
+        stops.append(min(math.ceil(stops[-1] * GROWTH), images))
+    return stops
 
 
 def make_judge(run: Run, supernet: Supernet, loader: Loader, device: torch.device) -> Judge:
@@ -124,7 +227,7 @@ def make_judge(run: Run, supernet: Supernet, loader: Loader, device: torch.devic
 def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     """Judge a run's candidates and write ``ranking-SOURCE.parquet`` and ``.json``.
 
-    Each candidate's record goes to a journal at once, so a killed ranking goes on where it was.
+    Each judgement goes to a journal at once, so a killed ranking goes on where it was.
 
     Returns:
         the record written to ``ranking-SOURCE.json``.
@@ -142,24 +245,11 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
         "candidates": hashlib.sha256(path.read_bytes()).hexdigest(),
         "weights": run.record["provenance"]["finished"],
     }
-    journal = run.folder / "checkpoint" / f"ranking-{source}-{fingerprint(identity)}.jsonl"
-    rows = _read_journal(journal)
-    stopwatch = Stopwatch(rows[-1] if rows else None)
+    name = f"ranking-{source}-{fingerprint(identity)}.jsonl"
+    journal = _Journal(run.folder / "checkpoint" / name)
+    judge_them = _race_all if run.spec.candidates.ranking == "racing" else _rank_all
     description = f"rank {source} {run.study}/{run.variant} seed {run.seed}"
-    try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            journal.open("a", encoding="utf-8") as file,
-            Progress(description, len(candidates), len(rows)) as progress,
-        ):
-            for row in rank(candidates, judge, len(rows)):
-                rows.append({**row, **stopwatch.read()})
-                file.write(json.dumps(rows[-1]) + "\n")
-                file.flush()
-                progress.advance(note=f"accuracy {row['validation_accuracy']:.1%}")
-    except OSError as error:
-        raise write_failure(journal, error) from error
-    table = pd.DataFrame(rows).drop(columns=["wall_seconds", "cpu_seconds"])
+    table = judge_them(candidates, judge, journal, description)
     table["log_probability"] = metadata["log_probability"]
     table["cell"] = [run.cell_string(candidates[number]) for number in range(len(candidates))]
     everything = None
@@ -168,18 +258,108 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     record = {
         "images": judge.loader.examples,
         "batchnorm": judge.batchnorm,
-        "best": int(table["validation_accuracy"].to_numpy().argmax()),
+        "best": int(np.nanargmax(table["validation_accuracy"].to_numpy())),
         "supernet_validation_accuracy": everything,
         "provenance": provenance(
-            {"source": source, "count": len(candidates), **settings}, metadata["seed"], stopwatch
+            {"source": source, "count": len(candidates), **settings},
+            metadata["seed"],
+            journal.stopwatch,
         ),
     }
     write_table(run.folder / f"ranking-{source}.parquet", table)
     write_json(run.folder / f"ranking-{source}.json", record)
-    journal.unlink()
-    with suppress(OSError):  # another source's journal may still lie there
-        journal.parent.rmdir()
+    journal.remove()
     return record
+
+
+def _rank_all(
+    candidates: Candidates, judge: Judge, journal: _Journal, description: str
+) -> pd.DataFrame:
+    """The ranking's table, every candidate judged on every image."""
+    with Progress(description, len(candidates), len(journal.rows)) as progress:
+        for row in rank(candidates, judge, len(journal.rows)):
+            journal.append(row)
+            progress.advance(note=f"accuracy {row['validation_accuracy']:.1%}")
+    return pd.DataFrame(journal.rows).drop(columns=["wall_seconds", "cpu_seconds"])
+
+
+def _race_all(
+    candidates: Candidates, judge: Judge, journal: _Journal, description: str
+) -> pd.DataFrame:
+    """The ranking's table after a race: accuracy and loss of those that saw every image.
+
+    The race is a function of what the judgements say, so it is run again from its start, and those
+    in the journal cost nothing.
+    """
+    x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
+    # Validation images lie in the order of the data set's file; a race wants them from all over.
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
+    x, y = x[order], y[order]
+    known = {(row["candidate"], row["start"]): row for row in journal.rows}
+    progress = Progress(description, len(rounds(len(y))))
+
+    def judged(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
+        if (candidate, start) not in known:
+            right, nll = judge.each(candidates[candidate], x[start:stop], y[start:stop])
+            row = {
+                "candidate": candidate,
+                "start": start,
+                "right": "".join("01"[each] for each in right.tolist()),
+                "loss": nll.double().sum().item(),
+            }
+            journal.append(row)
+            known[candidate, start] = row
+        return np.array([each == "1" for each in known[candidate, start]["right"]])
+
+    with progress:
+        result = race(len(candidates), len(y), judged, progress.advance)
+    loss = np.zeros(len(candidates))
+    for (candidate, _), row in known.items():
+        loss[candidate] += row["loss"]
+    finished = result.seen == len(y)
+    sizes = [_size(judge.supernet, candidates[number]) for number in range(len(candidates))]
+    return pd.DataFrame(
+        {
+            "candidate": np.arange(len(candidates)),
+            "validation_accuracy": np.where(finished, result.right / len(y), np.nan),
+            "validation_loss": np.where(finished, loss / len(y), np.nan),
+            "images": result.seen,
+        }
+    ).join(pd.DataFrame(sizes))
+
+
+class _Journal:
+    """Records of finished work, one a line, with the time spent so far.
+
+    Attributes:
+        rows: those of an earlier call that was killed, and those appended since.
+        stopwatch: interrupted calls included.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows = _read_journal(path)
+        self.stopwatch = Stopwatch(self.rows[-1] if self.rows else None)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write a record, whole or not at all.
+
+        Raises:
+            PdnasError: it could not be written; earlier ones are still there.
+        """
+        self.rows.append({**row, **self.stopwatch.read()})
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(self.rows[-1]) + "\n")
+        except OSError as error:
+            raise write_failure(self._path, error) from error
+
+    def remove(self) -> None:
+        """Delete the file: its work is done."""
+        self._path.unlink()
+        with suppress(OSError):  # another source's journal may still lie there
+            self._path.parent.rmdir()
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:

@@ -153,15 +153,17 @@ class RunFiles:
 
     def chosen(self, source: str) -> dict[str, Any] | None:
         """The ranking's row of the best candidate drawn from ``source``."""
-        ranking = self.ranking(source)
+        ranking = self._table(f"ranking-{source}.parquet")
         if ranking is None or source not in self.ranking_records:
             return None
         best = self.ranking_records[source]["best"]
         return dict(ranking[ranking["candidate"] == best].iloc[0])
 
     def ranking(self, source: str) -> pd.DataFrame | None:
-        """A row a candidate drawn from ``source``."""
-        return self._table(f"ranking-{source}.parquet")
+        """A row a candidate drawn from ``source``; None after a race, which leaves few of them
+        with an accuracy: their mean, histogram or best of n would be those of survivors."""
+        table = self._table(f"ranking-{source}.parquet")
+        return None if table is None or table["validation_accuracy"].isna().any() else table
 
     def trajectory(self) -> pd.DataFrame | None:
         """A row an epoch, gate, group and option."""

@@ -1,0 +1,145 @@
+"""Racing: the plain winner at a fraction of the cost, and plain ranking where nobody can be out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pdnas import rank as module
+from pdnas.artefacts import read_table
+from pdnas.config import load_scale
+from pdnas.rank import FIRST_ROUND, race, rank_run, rounds
+from pdnas.report.collect import RunFiles
+from pdnas.run import Run
+from pdnas.sample import sample
+from pdnas.train.search import search
+
+CPU = torch.device("cpu")
+
+
+def judge_of(correct, calls=None):
+    def judge(candidate, start, stop):
+        if calls is not None:
+            calls.append((candidate, start, stop))
+        return correct[candidate, start:stop]
+
+    return judge
+
+
+def related(accuracies, images, seed=0):
+    """Candidates that find the same images difficult."""
+    difficulty = np.random.default_rng(seed).uniform(size=images)
+    noise = np.random.default_rng(seed + 1).normal(scale=0.02, size=(len(accuracies), images))
+    return difficulty + noise < np.array(accuracies)[:, None]
+
+
+def test_a_clear_winner_is_found_with_few_evaluations():
+    correct = related([0.5] * 99 + [0.7], 2000)
+    result = race(100, 2000, judge_of(correct))
+    assert result.best == 99
+    assert result.seen[99] == 2000
+    assert result.right[99] == correct[99].sum()
+    assert result.evaluations == result.seen.sum() < correct.size / 8
+
+
+def test_equal_candidates_are_all_judged_on_everything():
+    """Nobody trails, so it is plain ranking: each judged on each image once, ties to the first."""
+    correct = np.tile(related([0.6], 333), (5, 1))
+    calls = []
+    result = race(5, 333, judge_of(correct, calls))
+    assert result.best == 0
+    assert result.seen.tolist() == [333] * 5
+    assert result.right.tolist() == correct.sum(axis=1).tolist()
+    assert len(calls) == len(set(calls)) == 5 * len(rounds(333))
+
+
+def test_nobody_is_out_before_the_first_round_is_over():
+    correct = related(np.linspace(0.1, 0.9, 30), FIRST_ROUND - 1)
+    result = race(30, FIRST_ROUND - 1, judge_of(correct))
+    assert result.evaluations == correct.size
+    assert result.best == correct.sum(axis=1).argmax()
+
+
+def test_rounds_end_with_the_last_image():
+    for images in (1, FIRST_ROUND, FIRST_ROUND + 1, 1999):
+        stops = rounds(images)
+        assert stops == sorted(set(stops))
+        assert stops[-1] == images
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_is_left_at_the_end_is_ranked_plainly(seed):
+    correct = related(np.random.default_rng(seed).uniform(0.55, 0.6, 40), 1000, seed)
+    result = race(40, 1000, judge_of(correct))
+    left = result.seen == 1000
+    accuracy = np.where(left, correct.mean(axis=1), -1)
+    assert result.best == accuracy.argmax()
+    assert (result.right[left] == correct.sum(axis=1)[left]).all()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raced")
+    spec = load_scale("smoke").spec("multibranch", "guided")
+    racing = spec.candidates.model_copy(update={"ranking": "racing"})
+    gates = spec.gates.model_copy(update={"length_scale2": 100})
+    spec = spec.model_copy(update={"candidates": racing, "gates": gates})
+    names = {"scale": "smoke", "study": "multibranch", "variant": "guided"}
+    search(spec, **names, seed=0, out=folder, device=CPU)
+    found = Run.load(folder)
+    sample(found, "posterior", 20, 0)
+    return found
+
+
+def plainly(run):
+    """The same candidates, every one judged on every image."""
+    everything = run.spec.candidates.model_copy(update={"ranking": "all"})
+    spec = run.spec.model_copy(update={"candidates": everything})
+    return Run(run.folder, run.scale, run.study, run.variant, run.seed, spec, run.record)
+
+
+def test_a_raced_run_has_the_plain_accuracies_of_whoever_is_left(run):
+    record, path = rank_run(run, "posterior", CPU), run.folder / "ranking-posterior.parquet"
+    raced = read_table(path)
+    report = RunFiles.read(run.folder)
+    assert report.ranking("posterior") is None, "survivors alone must not make a histogram"
+    assert report.chosen("posterior")["candidate"] == record["best"]
+    plain_record = rank_run(plainly(run), "posterior", CPU)
+    plain = read_table(path)
+    left = raced["images"] == record["images"]
+    assert 0 < left.sum() < len(left), "a race that ends nothing, or everything, tests nothing"
+    assert raced["validation_accuracy"][left].equals(plain["validation_accuracy"][left])
+    np.testing.assert_allclose(
+        raced["validation_loss"][left], plain["validation_loss"][left], rtol=1e-5
+    )
+    assert raced.loc[~left, ["validation_accuracy", "validation_loss"]].isna().all(axis=None)
+    assert bool(left[record["best"]])
+    others = ["parameters", "kept_channels", "kept_operations", "log_probability", "cell"]
+    pd.testing.assert_frame_equal(raced[others], plain[others])
+    assert set(record) == set(plain_record)
+
+
+def test_a_killed_race_goes_on_and_ends_the_same(run, monkeypatch):
+    path = run.folder / "ranking-posterior.parquet"
+    rank_run(run, "posterior", CPU)
+    whole = read_table(path)
+    real, calls = module.Judge.each, []
+
+    def counted(*arguments):
+        calls.append(1)
+        if len(calls) == 25:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module.Judge, "each", counted)
+    with pytest.raises(KeyboardInterrupt):
+        rank_run(run, "posterior", CPU)
+    (journal,) = run.folder.glob("checkpoint/*.jsonl")
+    assert len(journal.read_text().splitlines()) == 24
+    with journal.open("a") as file:
+        file.write(json.dumps({"candidate": 0})[:5])  # half a line, as a kill may leave it
+    rank_run(run, "posterior", CPU)
+    pd.testing.assert_frame_equal(read_table(path), whole)
+    assert not journal.exists()
