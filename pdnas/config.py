@@ -75,6 +75,10 @@ class MultiBranchConfig(Strict):
     name: Literal["multibranch"]
     width: Count
     blocks: Count = 4
+    merge: Annotated[
+        Literal["sum", "shake-shake"],
+        Field(description="of a block's residual paths; shake-shake: random weights in training"),
+    ] = "sum"
 
 
 class EnasConfig(Strict):

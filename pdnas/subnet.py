@@ -467,6 +467,22 @@ class _Sum(Rule):
         return Value(total, channels, offset)
 
 
+class _Scaling(Rule):
+    """Multiplication by a number."""
+
+    def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
+        if not isinstance(node.args[1], (int, float)):
+            raise x.unknown(node)
+        x.need(_source(node), needed)
+
+    def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
+        value, factor = x.value(_source(node)), cast(float, node.args[1])
+        channels = value.held(needed)
+        inputs = x.select(value, channels)
+        output = None if inputs is None else x.call(operator.mul, inputs, factor)
+        return Value(output, channels, value.offset * factor)
+
+
 class _Concatenation(Rule):
     """``torch.cat`` along the channels."""
 
@@ -651,6 +667,7 @@ _RULES: Mapping[Any, Rule] = {
     nn.BatchNorm2d: _Norm(),
     **dict.fromkeys((nn.ReLU, torch.relu, F.relu, "relu"), _Relu()),
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _Sum()),
+    operator.mul: _Scaling(),
     torch.cat: _Concatenation(),
     **dict.fromkeys((nn.AvgPool2d, F.avg_pool2d), _AVERAGE_POOL),
     **dict.fromkeys((nn.MaxPool2d, F.max_pool2d), _MAX_POOL),

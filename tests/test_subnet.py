@@ -40,6 +40,7 @@ from pdnas.run import Run
 from pdnas.sample import sample
 from pdnas.subnet import extract, multiply_adds, parameters
 from pdnas.supernets import NAMED, ChannelSupernet, Supernet, build
+from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.train.search import search
 
 
@@ -186,12 +187,14 @@ SMALL = {
     "nasbench201": NasBench201Config(name="nasbench201", channels=4, cells=1),
 }
 PATTERNS: dict[str, Callable[[], ChannelSupernet]] = {
-    kind.__name__: kind for kind in (MultiKernel, Dense, Cells, OddsAndEnds)
+    **{kind.__name__: kind for kind in (MultiKernel, Dense, Cells, OddsAndEnds)},
+    "shake-shake": lambda: MultiBranchSupernet(6, 2, 3, 5, "shake-shake"),
 }
 MASKED = [name for name, config in SMALL.items() if not isinstance(config, NasBench201Config)]
 # Odd ones, so that the shifted halves of a factorised reduction reach the padded border.
 SIZES = {
     "multibranch": 13,
+    "shake-shake": 13,
     "Cells": 13,
     "enas": 17,
     "resnet": 21,

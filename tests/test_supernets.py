@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ from pdnas.gates import GatedConv2d, GateSettings
 from pdnas.nasbench.cost import parameters
 from pdnas.posterior import CELL, ChannelPosterior
 from pdnas.supernets import NAMED, build
-from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.multibranch import MultiBranchSupernet, shaken
 from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet, make_operation
 
 
@@ -139,6 +140,39 @@ def test_a_candidate_is_the_network_without_the_dropped_slices(branches):
     logits = len(branches.gated_layers())
     everything = sum(p.numel() for p in branches.parameters()) - logits
     assert branches.candidate_parameters(choice) == everything - removed
+
+
+def test_shake_shake_draws_weights_of_each_image_and_others_for_the_gradient():
+    torch.manual_seed(0)
+    first = torch.randn(3000, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    second = torch.randn_like(first, requires_grad=True)
+    out = shaken(first, second)
+    weights = ((out - second) / (first - second)).detach().flatten(1)
+    torch.testing.assert_close(weights, weights[:, :1].expand_as(weights))
+    gradients = torch.autograd.grad(out.sum(), (first, second))
+    towards = gradients[0].flatten(1)
+    torch.testing.assert_close(towards, towards[:, :1].expand_as(towards))
+    torch.testing.assert_close(gradients[0] + gradients[1], torch.ones_like(first))
+    for drawn in (weights[:, 0], towards[:, 0]):  # uniform from 0 to 1
+        assert scipy.stats.kstest(drawn.numpy(), "uniform").pvalue > 0.001
+    assert abs(np.corrcoef(weights[:, 0], towards[:, 0])[0, 1]) < 4 / 3000**0.5
+
+
+def test_shake_shake_is_the_mean_of_the_branches_in_evaluation(branches):
+    shaking = MultiBranchSupernet(6, 2, 3, 10, "shake-shake")
+    shaking.configure_gates(GateSettings())
+    shaking.load_state_dict(branches.state_dict())
+    choice = branches.posterior().sample(1, seed=2)[0]
+    assert shaking.candidate_parameters(choice) == branches.candidate_parameters(choice)
+    assert shaking.parameter_count() == branches.parameter_count()
+    with torch.no_grad():  # halving what leaves a path halves its weight in the sum
+        for name, parameter in branches.named_parameters():
+            if ".branch" in name and ".5." in name:  # the path's last BatchNorm
+                parameter.mul_(0.5)
+    x = torch.randn(2, 3, 16, 16)
+    with branches.candidate(choice), shaking.candidate(choice):
+        torch.testing.assert_close(shaking.eval()(x), branches.eval()(x), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(shaking.train()(x), shaking(x))
 
 
 def test_kept_counts_channels_and_operations(branches):

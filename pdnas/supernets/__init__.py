@@ -25,7 +25,7 @@ __all__ = ["NAMED", "ChannelSupernet", "Supernet", "build"]
 
 _BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
     "multibranch": lambda c, inputs, classes: MultiBranchSupernet(
-        c.width, c.blocks, inputs, classes
+        c.width, c.blocks, inputs, classes, c.merge
     ),
     "enas": lambda c, inputs, classes: EnasSupernet(c.layers, c.filters, inputs, classes),
     "resnet": lambda c, inputs, classes: MultiKernelResNetSupernet(

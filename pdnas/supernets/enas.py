@@ -39,6 +39,7 @@ from torchvision.ops import StochasticDepth
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLinear
 from pdnas.supernets.base import ChannelSupernet
+from pdnas.supernets.layers import FactorizedReduction
 
 NORMAL_CELL = (0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1)
 """ENAS's normal cell: for each node x's input, x's operation, y's input, y's operation."""
@@ -47,25 +48,6 @@ REDUCTION_CELL = (1, 0, 1, 0, 0, 3, 0, 2, 1, 1, 3, 1, 1, 0, 0, 4, 0, 3, 1, 1)
 """ENAS's reduction cell, written alike."""
 
 CELL_INPUTS = 2  # values 0 and 1 of a cell are its inputs, the older one first; nodes count from 2
-
-
-class FactorizedReduction(nn.Module):
-    """Half the resolution without losing pixels.
-
-    Two 1x1 convolutions of half the width on every second pixel, the second one shifted by one
-    pixel to the lower right, concatenated and normalised.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = GatedConv2d(inputs, outputs // 2, 1)
-        self.conv_shifted = GatedConv2d(inputs, outputs - outputs // 2, 1)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        here, there = x[:, :, ::2, ::2], shifted[:, :, ::2, ::2]
-        return self.norm(torch.cat([self.conv(here), self.conv_shifted(there)], dim=1))
 
 
 class SeparableConv2d(nn.Module):

@@ -1,0 +1,87 @@
+"""Ablations from a configuration alone run through every stage and change what they should."""
+
+import copy
+import json
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from pdnas.config import SCALES, load_scale
+from pdnas.rank import rank_run
+from pdnas.run import Run
+from pdnas.sample import sample
+from pdnas.train.retrain import retrain
+from pdnas.train.search import search
+
+CPU = torch.device("cpu")
+ABLATIONS = {
+    "guided": {},
+    "initial": {"gates": {"initial": 0.5}},
+    "examples": {"gates": {"examples": 500_000}},
+    "official-form": {"gates": {"form": "official"}},
+    "constant-prior": {"gates": {"prior": "constant"}},
+    "batch-noise": {"gates": {"noise": "batch"}},
+    "temperature": {"gates": {"temperature": "2/3"}},
+    "shake-shake": {"supernet": {"merge": "shake-shake"}},
+    "steps": {"training": {"schedule": {"name": "steps", "milestones": [1]}}},
+    "warm-restarts": {"training": {"schedule": {"name": "warm-restarts", "period": 1}}},
+    "weight-decay": {"training": {"weight_decay": 0.01}},
+    "recalibrated": {"candidates": {"batchnorm": "recalibrated"}},
+}
+
+
+@pytest.fixture(scope="module")
+def scale(tmp_path_factory):
+    """The smoke scale's multibranch study with two short epochs, and every ablation a variant."""
+    content = yaml.safe_load((SCALES / "smoke.yaml").read_text())
+    study = content["studies"]["multibranch"]
+    base = copy.deepcopy(study["base"])
+    base["data"] |= {"train": 200, "validation": 100, "test": 100}
+    base["training"]["epochs"] = 2
+    base["candidates"]["count"] = 3
+    content["studies"] = {"multibranch": study | {"base": base, "variants": ABLATIONS}}
+    path = tmp_path_factory.mktemp("scale") / "ablations.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_scale(str(path))
+
+
+def stages(scale, variant, out):
+    """Search to fine-tuning; returns the run's folder."""
+    search(
+        scale.spec("multibranch", variant),
+        scale="ablations",
+        study="multibranch",
+        variant=variant,
+        seed=0,
+        out=out,
+        device=CPU,
+    )
+    run = Run.load(out)
+    sample(run, "posterior", run.spec.candidates.count, 0)
+    rank_run(run, "posterior", CPU)
+    retrain(run, "posterior", "finetune", CPU)
+    return out
+
+
+@pytest.fixture(scope="module")
+def guided(scale, tmp_path_factory):
+    return stages(scale, "guided", tmp_path_factory.mktemp("guided"))
+
+
+@pytest.mark.parametrize("variant", [name for name in ABLATIONS if name != "guided"])
+def test_each_ablation_runs_and_changes_what_it_should(scale, guided, variant, tmp_path):
+    folder = stages(scale, variant, tmp_path)
+    ours, theirs = (load_file(path / "weights.safetensors") for path in (folder, guided))
+    assert ours.keys() == theirs.keys()
+    assert all(bool(torch.isfinite(value).all()) for value in ours.values())
+    same = all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert same == (variant == "recalibrated")  # which acts on judging alone
+    results, losses = [], []
+    for path in (folder, guided):
+        results.append(json.loads((path / "result-posterior-finetune.json").read_text()))
+        losses.append(list(pd.read_parquet(path / "ranking-posterior.parquet")["validation_loss"]))
+    assert 0 <= results[0]["test_accuracy"] <= 1
+    assert losses[0] != losses[1]
