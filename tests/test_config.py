@@ -9,6 +9,7 @@ import yaml
 
 from pdnas.config import SCALES, load_scale
 from pdnas.errors import PdnasError
+from pdnas.supernets import NAMED
 
 SCALE = {
     "description": "a test",
@@ -240,3 +241,29 @@ def test_held_out_images_need_switches_that_move_on_their_own(write, gates):
         **{"base.data": {"name": "digits", "validation": 100, "heldout": 50}, "base.gates": gates}
     )
     assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)
+
+
+def test_the_paper_s_scale_has_all_six_supernets_at_full_size():
+    scale = load_scale("paper")
+    size = {
+        "m": "supernet-m",
+        "mi": "supernet-mi",
+        "mi-cifar100": "supernet-mi",
+        "e": "supernet-e",
+        "ei": "supernet-ei",
+        "r50": "supernet-r50",
+        "d121": "supernet-d121",
+    }
+    assert scale.studies.keys() == size.keys()
+    for study, supernet in size.items():
+        assert scale.spec(study, "guided").supernet == NAMED[supernet]
+
+
+def test_the_paper_s_warm_restarts_end_with_its_last_epoch():
+    """ENAS: T0 = 10 and Tmul = 2 fill its 630 epochs."""
+    for study in ("e", "ei"):
+        training = load_scale("paper").spec(study, "guided").training
+        epochs, period = 0, training.schedule.period
+        while epochs < training.epochs:
+            epochs, period = epochs + period, period * training.schedule.growth
+        assert epochs == training.epochs
