@@ -2,7 +2,7 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test lint lock
+.PHONY: all test regress lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -19,6 +19,10 @@ all: $(installed)
 
 test: $(installed)
 	.venv/bin/pytest -q
+
+# The study on the small benchmark against its stored intervals: is the method as good as it was?
+regress: $(installed)
+	.venv/bin/pdnas regress
 
 lint: $(installed)
 	.venv/bin/ruff check

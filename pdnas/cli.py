@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pdnas.commands import data, nasbench, pipeline, report, subnet
+from pdnas.commands import data, nasbench, pipeline, regress, report, subnet
 from pdnas.errors import PdnasError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (
     pipeline.retrain,
     subnet.extract,
     pipeline.describe,
+    regress.regress,
     report.table,
     report.figure,
     report.show,

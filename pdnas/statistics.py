@@ -69,6 +69,25 @@ def confidence_interval(values: Sequence[float] | ArrayLike, level: float = 0.95
     return Interval(*_student_t(sample, level), count=sample.size, level=level)
 
 
+def prediction_interval(values: Sequence[float] | ArrayLike, count: int, level: float) -> Interval:
+    """Where the mean of m = ``count`` further seeds lies.
+
+    The mean ± t_{(1+level)/2, n-1} · s · √(1/n + 1/m).
+
+    Args:
+        values: one number a seed, shape (n,), n ≥ 2; taken as independent and about normal.
+        count: m, ≥ 1.
+        level: two-sided coverage.
+
+    Raises:
+        ValueError: as :func:`confidence_interval`.
+    """
+    known = confidence_interval(values, level)
+    half_width = (known.high - known.estimate) * np.sqrt(1 + known.count / count)
+    low, high = known.estimate - half_width, known.estimate + half_width
+    return Interval(known.estimate, float(low), float(high), known.count, level)
+
+
 def geometric_interval(values: Sequence[float] | ArrayLike, level: float = 0.95) -> Interval:
     """Geometric mean over seeds, with Student's t interval of the logarithms taken back by exp.
 

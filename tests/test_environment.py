@@ -136,6 +136,7 @@ def checkout(tmp_path: Path) -> Checkout:
         ([], "snakemake --cores all all"),
         (["all", "SCALE=smoke"], "snakemake --cores all all --config scale=smoke"),
         (["test"], "pytest -q"),
+        (["regress"], "pdnas regress"),
         (["lint"], "ruff format --check"),
     ],
 )

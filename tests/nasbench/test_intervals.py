@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pdnas.statistics import confidence_interval, geometric_interval
+from pdnas.statistics import confidence_interval, geometric_interval, prediction_interval
 
 
 def test_student_t() -> None:
@@ -62,3 +62,12 @@ def test_refused() -> None:
     for bad in (-1.0, math.nan):
         with pytest.raises(ValueError, match="positive"):
             geometric_interval([1.0, bad])
+
+
+def test_prediction_interval_covers_means_of_new_seeds() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        found = prediction_interval(rng.normal(5, 2, 20), 4, 0.9)
+        covered += found.low <= rng.normal(5, 2, 4).mean() <= found.high
+    assert covered / 2000 == pytest.approx(0.9, abs=0.02)

@@ -1,0 +1,176 @@
+"""Is the method still as good as it was? The whole study on the small benchmark, in under a minute.
+
+A few seeds of the real search and the real scoring are judged by the table of
+:mod:`pdnas.nasbench.digits`. Each metric must lie in its stored interval: where, with the given
+probability, the mean of as many new seeds lies, if they are drawn like those of the calibration
+(``digits729/intervals.json``). The seeds of calibration and regression differ.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
+from scipy.stats import kendalltau
+
+from pdnas.artefacts import read_json, read_table, write_json
+from pdnas.config import Spec
+from pdnas.errors import PdnasError
+from pdnas.nasbench.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
+from pdnas.nasbench.efficiency import (
+    expected_accuracy_of_best,
+    mass_at_least,
+    mean_accuracy,
+)
+from pdnas.nasbench.scores import score_run
+from pdnas.posterior import CellPosterior
+from pdnas.progress import Progress
+from pdnas.provenance import Stopwatch, provenance
+from pdnas.run import Run
+from pdnas.statistics import prediction_interval
+from pdnas.train.search import search
+
+SEEDS = range(4)
+CALIBRATION_SEEDS = range(100, 120)
+LEVEL = 0.999
+"""Coverage of one metric's interval: of a thousand sound runs one leaves it."""
+
+TOP = 0.05
+"""Share of the cells that count as good."""
+
+METRICS = {
+    "speedup": f"samples to a cell of the best {TOP:.0%}, uniform / posterior (geometric mean)",
+    "mean_accuracy": "true accuracy of one sample",
+    "kendall_tau": "one-shot scores and true accuracies of all cells",
+    "chosen_accuracy": "true accuracy of the candidate with the best one-shot score",
+}
+_LOGARITHMIC = {"speedup"}
+"""Metrics whose seeds differ by factors."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric: the mean over seeds and the interval in which it should lie."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def passed(self) -> bool:
+        return self.low <= self.mean <= self.high  # NaN does not
+
+
+def metrics(
+    probabilities: ArrayLike, scores: ArrayLike, accuracy: ArrayLike, candidates: int
+) -> dict[str, float]:
+    """The numbers that are watched, exact for the given distribution and scores.
+
+    Args:
+        probabilities: of every cell, shape (cells,).
+        scores: one-shot validation accuracies, shape (cells,).
+        accuracy: true accuracies, shape (cells,).
+        candidates: number of samples that are ranked by score.
+    """
+    target = np.quantile(np.asarray(accuracy), 1 - TOP, method="higher")
+    good = float(np.mean(np.asarray(accuracy) >= target))
+    return {
+        "speedup": float(mass_at_least(probabilities, accuracy, target)) / good,
+        "mean_accuracy": mean_accuracy(probabilities, accuracy),
+        "kendall_tau": float(kendalltau(scores, accuracy).statistic),
+        "chosen_accuracy": float(
+            expected_accuracy_of_best(probabilities, scores, accuracy, candidates)[0]
+        ),
+    }
+
+
+def study(spec: Spec, seed: int) -> dict[str, float]:
+    """The metrics of one seed: search, score every cell, compare with the truth."""
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as name, quiet():
+        folder = Path(name)
+        search(
+            spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
+        )
+        run = Run.load(folder)
+        score_run(run, None, device)
+        posterior = run.posterior()
+        scores = read_table(folder / "scores.parquet")["score"]
+    assert isinstance(posterior, CellPosterior)
+    return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
+
+
+def run_seeds(spec: Spec, seeds: Sequence[int], jobs: int) -> dict[str, list[float]]:
+    """The metrics of several seeds, a list each.
+
+    Args:
+        jobs: processes.
+    """
+    records = []
+    with Progress(f"study on {STUDY}", len(seeds)) as progress:
+        for record in parallel(study, [(spec, seed) for seed in seeds], jobs):
+            records.append(record)
+            progress.advance()
+    return {name: [record[name] for record in records] for name in METRICS}
+
+
+def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
+    """Run many seeds and write ``intervals.json``, from which the intervals follow."""
+    stopwatch = Stopwatch()
+    spec = specification("guided")
+    values = run_seeds(spec, seeds, jobs)
+    record = {
+        "level": LEVEL,
+        "seeds": list(seeds),
+        "metrics": values,
+        "provenance": provenance(spec.model_dump(mode="json"), None, stopwatch),
+    }
+    write_json(folder / "intervals.json", record)
+
+
+def load_calibration(folder: Path = FOLDER) -> dict[str, Any]:
+    """What :func:`calibrate` wrote.
+
+    Raises:
+        PdnasError: it is missing or damaged, or was made with another specification.
+    """
+    path = folder / "intervals.json"
+    record = read_json(path)
+    try:
+        same = Spec.model_validate(record["provenance"]["config"]) == specification("guided")
+    except (KeyError, ValidationError):
+        same = False
+    if not same or set(record["metrics"]) != set(METRICS):
+        raise PdnasError(
+            f"{path} was made with another specification; run `pdnas regress --rebuild intervals`"
+        )
+    return record
+
+
+def compare(
+    measured: Mapping[str, Sequence[float]], calibration: Mapping[str, Any]
+) -> dict[str, Verdict]:
+    """Hold the mean of each metric's seeds against its interval.
+
+    Args:
+        measured: a list of one number a seed, by metric.
+        calibration: see :func:`load_calibration`.
+    """
+    verdicts = {}
+    for name, values in measured.items():
+        known = np.array(calibration["metrics"][name])
+        new = np.array(values)
+        if name in _LOGARITHMIC:
+            with np.errstate(divide="ignore"):  # a posterior without any mass there
+                known, new = np.log(known), np.log(new)
+        expected = prediction_interval(known, len(new), calibration["level"])
+        numbers = np.array([new.mean(), expected.low, expected.high])
+        verdicts[name] = Verdict(*(np.exp(numbers) if name in _LOGARITHMIC else numbers).tolist())
+    return verdicts
