@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pdnas.artefacts import atomic_path
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -95,3 +96,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
             figure.savefig(temporary, format=extension, metadata=metadata)
         paths.append(path)
     return paths
+
+
+def save_data(data: pd.DataFrame, folder: Path, name: str) -> Path:
+    """Write the data in a figure as ``folder/name.csv``; returns the path."""
+    path = folder / f"{name}.csv"
+    with atomic_path(path) as temporary:
+        data.to_csv(temporary, index=False, float_format="%.8g", lineterminator="\n")
+    return path
