@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pdnas.commands import data, nasbench, pipeline, regress, report, subnet
+from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, subnet
 from pdnas.errors import PdnasError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ for command in (
     report.figure,
     report.show,
     report.publish,
+    analysis.audit,
+    analysis.official,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")
