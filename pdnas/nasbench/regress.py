@@ -22,6 +22,7 @@ from scipy.stats import kendalltau
 
 from pdnas.artefacts import read_json, read_table, write_json
 from pdnas.config import Spec
+from pdnas.data.sources import cache_directory
 from pdnas.errors import PdnasError
 from pdnas.nasbench.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
 from pdnas.nasbench.efficiency import (
@@ -35,6 +36,7 @@ from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.run import Run
 from pdnas.statistics import prediction_interval
+from pdnas.train.checkpoint import fingerprint
 from pdnas.train.search import search
 
 SEEDS = range(4)
@@ -91,45 +93,66 @@ def metrics(
     }
 
 
-def study(spec: Spec, seed: int) -> dict[str, float]:
-    """The metrics of one seed: search, score every cell, compare with the truth."""
+def search_and_score(spec: Spec, seed: int, folder: Path) -> None:
+    """Search and score every cell, in the run folder ``folder``, unless that is done already."""
+    if (folder / "scores.json").is_file():
+        return
     device = torch.device("cpu")
-    with tempfile.TemporaryDirectory() as name, quiet():
-        folder = Path(name)
+    with quiet():
         search(
             spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
         )
-        run = Run.load(folder)
-        score_run(run, None, device)
-        posterior = run.posterior()
+        score_run(Run.load(folder), None, device)
+
+
+def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
+    """The metrics of one seed: search, score every cell, compare with the truth.
+
+    Args:
+        keep: run folder to work in and to leave behind.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        search_and_score(spec, seed, folder)
+        posterior = Run.load(folder).posterior()
         scores = read_table(folder / "scores.parquet")["score"]
     assert isinstance(posterior, CellPosterior)
     return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
 
 
-def run_seeds(spec: Spec, seeds: Sequence[int], jobs: int) -> dict[str, list[float]]:
+def run_seeds(
+    spec: Spec, seeds: Sequence[int], jobs: int, keep: Path | None = None
+) -> dict[str, list[float]]:
     """The metrics of several seeds, a list each.
 
     Args:
         jobs: processes.
+        keep: folder for the runs of all seeds; those that are there already are not run again.
     """
     records = []
+    tasks = [(spec, seed, keep and keep / f"seed{seed}") for seed in seeds]
     with Progress(f"study on {STUDY}", len(seeds)) as progress:
-        for record in parallel(study, [(spec, seed) for seed in seeds], jobs):
+        for record in parallel(study, tasks, jobs):
             records.append(record)
             progress.advance()
     return {name: [record[name] for record in records] for name in METRICS}
 
 
 def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
-    """Run many seeds and write ``intervals.json``, from which the intervals follow."""
+    """Run many seeds and write ``intervals.json``, from which the intervals follow.
+
+    A killed call goes on after the seeds that it finished: their runs stay in the cache.
+    """
     stopwatch = Stopwatch()
     spec = specification("guided")
-    values = run_seeds(spec, seeds, jobs)
+    runs = cache_directory() / f"{STUDY}-runs-{fingerprint(spec.model_dump(mode='json'))}"
+    values = run_seeds(spec, seeds, jobs, runs)
+    times = [read_json(runs / f"seed{seed}" / "run.json")["provenance"] for seed in seeds]
     record = {
         "level": LEVEL,
         "seeds": list(seeds),
         "metrics": values,
+        "search_cpu_seconds": float(np.mean([time["cpu_seconds"] for time in times])),
         "provenance": provenance(spec.model_dump(mode="json"), None, stopwatch),
     }
     write_json(folder / "intervals.json", record)
