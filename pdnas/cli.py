@@ -28,6 +28,7 @@ for command in (
     report.publish,
     analysis.audit,
     analysis.official,
+    analysis.draw,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
-from pdnas.artefacts import atomic_path, read_json, write_json, write_tensors
+from pdnas.artefacts import atomic_path, write_json, write_tensors
 from pdnas.errors import PdnasError
-from pdnas.posterior import Candidates
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import make_judge, recalibrated
 from pdnas.run import Run
@@ -53,15 +52,7 @@ def extract_run(
     stopwatch = Stopwatch()
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
-    candidates, _ = Candidates.load(run.folder / f"candidates-{source}.safetensors")
-    if number is None:
-        number = int(read_json(run.folder / f"ranking-{source}.json")["best"])
-    if not 0 <= number < len(candidates):
-        raise PdnasError(
-            f"no candidate {number} in candidates-{source}.safetensors; choose 0 to "
-            f"{len(candidates) - 1}"
-        )
-    choice = candidates[number]
+    number, choice = run.candidate(source, number)
     device = torch.device("cpu")
     supernet = run.supernet(device)
     loader = run.loader("validation", device)

@@ -73,6 +73,26 @@ class Run:
     def posterior(self) -> posterior.Posterior:
         return posterior.load(self.folder / "posterior.safetensors")
 
+    def candidate(self, source: str, number: int | None) -> tuple[int, Choice]:
+        """One of the candidates drawn from ``source``: its number and what it chooses.
+
+        Args:
+            source: ``posterior``, ``random`` or ``uniform``.
+            number: from 0; None: the best of the ranking.
+
+        Raises:
+            PdnasError: there is no such candidate.
+        """
+        candidates, _ = posterior.Candidates.load(self.folder / f"candidates-{source}.safetensors")
+        if number is None:
+            number = int(read_json(self.folder / f"ranking-{source}.json")["best"])
+        if not 0 <= number < len(candidates):
+            raise PdnasError(
+                f"no candidate {number} in candidates-{source}.safetensors; choose 0 to "
+                f"{len(candidates) - 1}"
+            )
+        return number, candidates[number]
+
     def supernet(self, device: torch.device) -> Supernet:
         """The trained supernet, in evaluation mode.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pdnas.commands.pipeline import RunFolder, Source
 from pdnas.errors import PdnasError
 
 
@@ -48,4 +49,29 @@ def official(
     from pdnas.report.official import draw
 
     for path in draw(out):
+        typer.echo(path)
+
+
+def draw(
+    run: RunFolder,
+    source: Annotated[
+        Source | None, typer.Option(help="Draw one of these candidates; else the posterior.")
+    ] = None,
+    candidate: Annotated[
+        int | None, typer.Option(min=0, help="Its number; the best of the ranking by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write; PDF, PNG and CSV by this name.")] = Path(
+        "architecture"
+    ),
+) -> None:
+    """Draw an architecture: blocks, branches, and the share of each operation that is kept.
+
+    Example: pdnas draw runs/laptop/multibranch/guided/seed0 --source posterior --out best
+    """
+    from pdnas.report.drawing import draw_run
+    from pdnas.run import Run
+
+    if candidate is not None and source is None:
+        raise PdnasError("a candidate's number needs --source, which says of which candidates")
+    for path in draw_run(Run.load(run), source and source.value, candidate, out):
         typer.echo(path)
