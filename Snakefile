@@ -14,4 +14,5 @@ rule all:
     input:
         TABLES,
         FIGURES,
+        rules.report_page.output,
         RESULTS,

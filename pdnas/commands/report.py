@@ -1,4 +1,4 @@
-"""``pdnas table | figure | show | publish``: from the files of runs to what people read."""
+"""From the files of runs to what people read: tables, figures, the page, summaries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pdnas.errors import PdnasError
 
 if TYPE_CHECKING:
     from pdnas.report.collect import Collection
+    from pdnas.report.compare import Comparison
 
 Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
 Runs = Annotated[
@@ -76,6 +77,27 @@ def figure(
 
 def show(
     run: Annotated[Path, typer.Argument(help="Folder of a run: it holds run.json.")],
+def report(
+    scale: Scale = "laptop",
+    runs: Runs = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; report/report.html in RUNS by default.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page of a scale's tables and figures.
+
+    Example:
+
+        pdnas report --scale laptop
+    """
+    from pdnas.report import page
+
+    collection = _collect(scale, runs)
+    target = out or collection.folder / "report" / "report.html"
+    page.write(collection, target)
+    typer.echo(target)
+
+
     as_json: Json = False,
 ) -> None:
     """Sum up one run.
@@ -96,6 +118,29 @@ def show(
 
 def publish(
     out: Annotated[Path, typer.Argument(help="Folder to write, such as results/laptop.")],
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run, or of a variant: seed*/ in it.")],
+    second: Annotated[Path, typer.Argument(help="Another of the same kind.")],
+    as_json: Json = False,
+) -> None:
+    """Hold two runs, or two variants seed by seed, against each other, with 95 % intervals.
+
+    Examples:
+
+        pdnas compare runs/laptop/multibranch/guided runs/laptop/multibranch/random
+
+        pdnas compare runs/laptop/multibranch/guided/seed0 runs/laptop/multibranch/full/seed0 --json
+    """
+    from pdnas.report.compare import compare as hold
+    from pdnas.report.compare import read
+
+    made = hold(read(first), read(second))
+    if as_json:
+        typer.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _print_comparison(made)
+
+
     scale: Scale = "laptop",
     runs: Runs = None,
     as_json: Json = False,
@@ -126,6 +171,32 @@ def _collect(scale: str, runs: Path | None) -> Collection:
 
 def _print_pairs(pairs: list[tuple[str, str]]) -> None:
     from rich.console import Console
+def _print_comparison(made: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pdnas.report.formats import Column, text
+
+    console = Console(highlight=False)
+    if made.settings:
+        settings = Table("setting", made.first, made.second, box=None, header_style="bold")
+        for key, values in made.settings.items():
+            settings.add_row(key, *map(str, values))
+        console.print(settings, "")
+    numbers = Table(box=None, header_style="bold")
+    numbers.add_column("measured")
+    for heading in (made.first, made.second, "second - first"):
+        numbers.add_column(heading, justify="right")
+    for each in made.differences:
+        column = Column("", "", decimals=3 if each.quantity.endswith("[M]") else 2)
+        cells = (text(value, column) for value in (each.first, each.second, each.difference))
+        numbers.add_row(each.quantity, *cells)
+    console.print(numbers, "")
+    seeds = len(made.seeds)
+    what = "mean ± half-width of the 95 % t-interval, differences paired by seed"
+    console.print(f"{seeds} seed{'s: ' + what if seeds > 1 else ''}.", *made.notes, sep="\n")
+
+
     from rich.table import Table
     from rich.text import Text
 

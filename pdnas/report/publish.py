@@ -10,7 +10,7 @@ from typing import Any
 from pdnas.artefacts import read_json, write_failure, write_json
 from pdnas.config import scale_path
 from pdnas.errors import PdnasError
-from pdnas.report.collect import collect, describe_hardware
+from pdnas.report.collect import Collection, collect, describe_hardware
 
 RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency.json")
 TABLES = (
@@ -42,7 +42,7 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
         raise PdnasError(f"{out} exists and is no published result; name another folder")
     collection = collect(scale, runs)
     folders = [run.path for run in collection.runs]
-    records = {path: read_json(path) for folder in folders for path in _matching(folder, RECORDS)}
+    records = records_of(collection)
     for path, record in records.items():
         code = str(record["provenance"]["code"])
         if code.endswith(("+changes", "(no git checkout)")):
@@ -51,7 +51,7 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             )
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    summary = _summary(collection.name, collection.scale.description, records)
+    summary = summarise(collection)
     try:
         for name in ("tables", "figures"):
             shutil.copytree(report / name, partial / "report" / name)
@@ -75,7 +75,16 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
         yield from sorted(folder.glob(pattern))
 
 
-def _summary(scale: str, description: str, records: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+def records_of(collection: Collection) -> dict[Path, dict[str, Any]]:
+    """Every record of a collection's runs by its path."""
+    return {
+        path: read_json(path) for run in collection.runs for path in _matching(run.path, RECORDS)
+    }
+
+
+def summarise(collection: Collection) -> dict[str, Any]:
+    """What made a collection's numbers: commits, machines, seconds by stage summed over jobs."""
+    records = records_of(collection)
     seconds: dict[str, float] = {}
     for path, record in records.items():
         stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(
@@ -85,8 +94,8 @@ def _summary(scale: str, description: str, records: dict[Path, dict[str, Any]]) 
         seconds[stage] = round(seconds.get(stage, 0.0) + wall, 1)
     provenances = [record["provenance"] for record in records.values()]
     return {
-        "scale": scale,
-        "description": description,
+        "scale": collection.name,
+        "description": collection.scale.description,
         "searches": sum(path.name == "run.json" for path in records),
         "code": sorted({provenance["code"] for provenance in provenances}),
         "hardware": sorted({describe_hardware(each["hardware"]) for each in provenances}),

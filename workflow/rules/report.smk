@@ -90,3 +90,26 @@ for name in FIGURE_NAMES:
         shell:
             "pdnas figure {params.name} --scale {params.scale:q} --runs {params.runs:q}"
             " --out {params.out:q} >{log} 2>&1"
+
+
+rule report_page:
+    input:
+        TABLES,
+        FIGURES,
+    output:
+        f"{RUNS}/report/report.html",
+    params:
+        scale=config["scale"],
+        runs=RUNS,
+    log:
+        f"{RUNS}/report/log/page.log",
+    benchmark:
+        f"{RUNS}/report/log/page.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+        gpu=0,
+    message:
+        "one page of all tables and figures"
+    shell:
+        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log} 2>&1"

@@ -1,0 +1,190 @@
+"""Two runs, or two variants over their seeds, against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pdnas.errors import PdnasError
+from pdnas.report.collect import RunFiles, flatten
+from pdnas.statistics import Interval, confidence_interval
+
+MODES = {"none": "inherited weights", "finetune": "fine-tuned", "scratch": "from scratch"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A quantity of both sides, means over the seeds they share, and second minus first.
+
+    The interval of ``difference`` is that of the differences seed by seed: what a seed does to
+    both sides cancels.
+    """
+
+    quantity: str
+    first: Interval
+    second: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``settings`` are the keys of the resolved specification that differ, with both values."""
+
+    first: str
+    second: str
+    seeds: tuple[tuple[int, int], ...]
+    settings: dict[str, tuple[Any, Any]]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as a record; ``difference`` is second minus first."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "seeds": [list(pair) for pair in self.seeds],
+            "settings": {
+                key: {"first": one, "second": two} for key, (one, two) in self.settings.items()
+            },
+            "differences": [
+                {
+                    "quantity": each.quantity,
+                    "first": each.first.to_json(),
+                    "second": each.second.to_json(),
+                    "difference": each.difference.to_json(),
+                }
+                for each in self.differences
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def read(path: Path) -> list[RunFiles]:
+    """The run in a folder, or a variant's runs in the folders ``seed*`` below it.
+
+    Raises:
+        PdnasError: there is neither, or a run is of another version of pdnas.
+    """
+    if (path / "run.json").is_file():
+        return [RunFiles.read(path)]
+    runs = [RunFiles.read(record.parent) for record in path.glob("seed*/run.json")]
+    if not runs:
+        raise PdnasError(
+            f"{path} is neither a run (it has no run.json) nor a variant (it has no "
+            "seed*/run.json below it)"
+        )
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def compare(first: Sequence[RunFiles], second: Sequence[RunFiles]) -> Comparison:
+    """Hold two runs, or two variants paired by seed, against each other.
+
+    Args:
+        first: the runs of one side, as :func:`read` gives them.
+        second: the runs of the other side. Two single runs may have different seeds.
+
+    Raises:
+        PdnasError: they saw different data sets, or share no seed.
+    """
+    names = _name(first), _name(second)
+    data = first[0].spec.data.name, second[0].spec.data.name
+    if data[0] != data[1]:
+        raise PdnasError(
+            f"{names[0]} was run on {data[0]} and {names[1]} on {data[1]}: "
+            "their numbers cannot be compared"
+        )
+    pairs = _pairs(first, second)
+    if not pairs:
+        seeds = (", ".join(str(run.seed) for run in side) for side in (first, second))
+        raise PdnasError(
+            f"{names[0]} and {names[1]} share no seed: they have {' and '.join(seeds)}"
+        )
+    flat = [flatten(side[0].spec.model_dump(mode="json")) for side in (first, second)]
+    notes = []
+    hardware = [{str(run.provenance.get("hardware")) for run in side} for side in (first, second)]
+    if hardware[0] != hardware[1]:
+        notes.append("They ran on different machines or threads: times cannot be compared.")
+    if alone := len(first) + len(second) - 2 * len(pairs):
+        notes.append(f"Left out: {alone} run{'s' * (alone > 1)} whose seed the other side lacks.")
+    if len(pairs) == 1:
+        notes.append("One seed: a difference without an interval may be chance.")
+    return Comparison(
+        *names,
+        seeds=tuple((one.seed, two.seed) for one, two in pairs),
+        settings={
+            key: (flat[0].get(key), flat[1].get(key))
+            for key in {**flat[0], **flat[1]}
+            if flat[0].get(key) != flat[1].get(key)
+        },
+        differences=paired(pairs),
+        notes=tuple(notes),
+    )
+
+
+def _name(side: Sequence[RunFiles]) -> str:
+    run = side[0]
+    return f"{run.study}/{run.variant}" + (f" seed {run.seed}" if len(side) == 1 else "")
+
+
+def _pairs(
+    first: Sequence[RunFiles], second: Sequence[RunFiles]
+) -> list[tuple[RunFiles, RunFiles]]:
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])]
+    others = {run.seed: run for run in second}
+    return [(run, others[run.seed]) for run in first if run.seed in others]
+
+
+def paired(pairs: Sequence[tuple[RunFiles, RunFiles]]) -> tuple[Difference, ...]:
+    """Every quantity that all runs of the pairs have."""
+    values = [(_quantities(one), _quantities(two)) for one, two in pairs]
+    shared = [
+        name for name in values[0][0] if all(name in side for pair in values for side in pair)
+    ]
+    return tuple(
+        Difference(
+            name,
+            confidence_interval([one[name] for one, _ in values]),
+            confidence_interval([two[name] for _, two in values]),
+            confidence_interval([two[name] - one[name] for one, two in values]),
+        )
+        for name in shared
+    )
+
+
+def _source(run: RunFiles) -> str:
+    """What the run's own candidates are drawn from."""
+    if run.spec.gates.mode == "learned":
+        return "posterior"
+    if run.spec.gates.mode == "none":
+        return "full"
+    return "uniform" if run.spec.supernet.name == "nasbench201" else "random"
+
+
+def _quantities(run: RunFiles) -> dict[str, float]:
+    """What was measured of a run: errors in percent, parameters, minutes."""
+    source, found = _source(run), {}
+    for mode, words in MODES.items():
+        result = run.results.get((source, mode))
+        if result is not None:
+            found[f"test error, {words} [%]"] = 100 * (1 - result["test_accuracy"])
+            if result.get("validation_accuracy") is not None:
+                validation = 100 * (1 - result["validation_accuracy"])
+                found[f"validation error, {words} [%]"] = validation
+            found["parameters of the chosen network [M]"] = result["parameters"] / 1e6
+    ranking = run.ranking(source)
+    if ranking is not None:
+        errors = 100 * (1 - ranking["validation_accuracy"])
+        found["validation error, mean of all candidates [%]"] = float(errors.mean())
+        found["validation error, best candidate [%]"] = float(errors.min())
+        found["parameters, mean of all candidates [M]"] = float(ranking["parameters"].mean()) / 1e6
+    efficiency = run.efficiency()
+    if efficiency is not None:
+        for name, record in efficiency["datasets"].items():
+            found[f"true accuracy of a sample, {name} [%]"] = 100 * record["mean_accuracy"]
+    seconds = run.provenance.get("wall_seconds")
+    if seconds is not None:
+        found["search time [min]"] = seconds / 60
+    return found

@@ -1,0 +1,94 @@
+"""Two runs or variants against each other: paired by seed, and refused where it means nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from scipy import stats
+from typer.testing import CliRunner
+
+from pdnas.commands import report
+from pdnas.errors import PdnasError
+from pdnas.report.compare import Comparison, compare, read
+
+from .conftest import GUIDED_TEST, RANDOM_TEST, Tree
+
+
+def hold(first: Path, second: Path) -> Comparison:
+    return compare(read(first), read(second))
+
+
+def test_variants_are_paired_by_seed(tree: Tree) -> None:
+    study = tree.folder / "branches"
+    made = hold(study / "guided", study / "random")
+    assert made.seeds == ((0, 0), (1, 1), (2, 2))
+    assert made.settings == {
+        "gates.mode": ("learned", "fixed"),
+        "gates.match": (None, "guided"),
+    }
+    by_name = {each.quantity: each for each in made.differences}
+    error = by_name["test error, inherited weights [%]"]
+    differences = 100 * (np.array(GUIDED_TEST) - np.array(RANDOM_TEST))
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    assert error.difference.estimate == pytest.approx(differences.mean())
+    assert (error.difference.low, error.difference.high) == pytest.approx((low, high))
+    assert error.first.estimate == pytest.approx(100 * (1 - np.mean(GUIDED_TEST)))
+    # Guided candidates were not fine-tuned, random ones were: nothing to hold against each other.
+    assert not any("fine-tuned" in name for name in by_name)
+    assert by_name["search time [min]"].difference.estimate == 0
+
+
+def test_a_seed_that_one_side_lacks_is_left_out_and_told(tree: Tree) -> None:
+    study = tree.folder / "branches"
+    shutil.rmtree(study / "random" / "seed1")
+    made = hold(study / "guided", study / "random")
+    assert made.seeds == ((0, 0), (2, 2))
+    assert "Left out: 1 run" in made.notes[0]
+
+
+def test_single_runs_have_no_interval(tree: Tree) -> None:
+    study = tree.folder / "branches"
+    made = hold(study / "guided" / "seed0", study / "guided" / "seed2")
+    assert made.seeds == ((0, 2),)
+    assert made.settings == {}
+    error = made.differences[0].difference
+    assert error.estimate == pytest.approx(100 * (GUIDED_TEST[0] - GUIDED_TEST[2]))
+    assert np.isnan(error.low)
+    assert "One seed" in made.notes[-1]
+
+
+def test_other_machines_make_times_incomparable(tree: Tree) -> None:
+    path = tree.folder / "branches" / "random" / "seed0" / "run.json"
+    path.write_text(path.read_text().replace("Abacus 9000", "Abacus 9001"))
+    made = hold(tree.folder / "branches" / "guided", tree.folder / "branches" / "random")
+    assert "different machines" in made.notes[0]
+
+
+def test_what_cannot_be_compared_is_a_clear_error(tree: Tree, tmp_path: Path) -> None:
+    study = tree.folder / "branches"
+    with pytest.raises(PdnasError, match="neither a run"):
+        read(tmp_path)
+    path = study / "random" / "seed0" / "run.json"
+    path.write_text(path.read_text().replace('"cifar10"', '"digits"'))
+    with pytest.raises(PdnasError, match=r"guided seed 0 was run on cifar10 .* on digits"):
+        hold(study / "guided" / "seed0", study / "random" / "seed0")
+    shutil.rmtree(study / "full" / "seed0")
+    with pytest.raises(PdnasError, match="share no seed: they have 0 and 1, 2"):
+        hold(study / "weak-prior", study / "full")
+
+
+def test_the_command(tree: Tree) -> None:
+    app = typer.Typer()
+    app.command()(report.compare)
+    folders = [str(tree.folder / "branches" / variant) for variant in ("guided", "random")]
+    printed = CliRunner().invoke(app, folders, env={"COLUMNS": "200"}).stdout
+    for part in ("gates.mode", "branches/guided", "37.00 ± 8.96", "3 seeds"):
+        assert part in printed
+    record = json.loads(CliRunner().invoke(app, [*folders, "--json"]).stdout)
+    assert record["differences"][0]["difference"]["count"] == 3
+    assert record["settings"]["gates.mode"] == {"first": "learned", "second": "fixed"}

@@ -1,0 +1,96 @@
+"""The page that a reviewer is handed: complete, self-contained, and right about its headlines."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from pdnas.errors import PdnasError
+from pdnas.report import figures, formats, page, tables
+from pdnas.report.collect import collect
+from pdnas.statistics import confidence_interval
+
+from .conftest import GUIDED_TEST, RANDOM_TEST, Tree
+
+
+class Page(HTMLParser):
+    """What is checked of a page: ids, links, images, tables and everything a browser would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.tags.append(tag)
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "a":
+            self.links.append(found["href"])
+        elif loaded := found.get("src") or found.get("href"):
+            self.sources.append(loaded)
+
+
+@pytest.fixture
+def text(tree: Tree) -> str:
+    collection = collect(tree.scale_name, tree.folder)
+    for name in ("table3", "table9"):
+        formats.write(tables.table(name, collection), tree.folder / "report" / "tables")
+    for name in ("mismatch", "figure1"):
+        figures.draw(name, collection, tree.folder / "report" / "figures")
+    page.write(collection, tree.folder / "report" / "report.html")
+    return (tree.folder / "report" / "report.html").read_text()
+
+
+def test_everything_is_there_and_nothing_is_fetched(text: str) -> None:
+    found = Page(text)
+    items = [name for name in found.ids if name.startswith(("figure-", "table-"))]
+    assert items == ["figure-figure1", "figure-mismatch", "table-table3", "table-table9"]
+    assert sorted(set(found.ids)) == sorted(found.ids)
+    inside = {link.removeprefix("#") for link in found.links if link.startswith("#")}
+    assert inside <= set(found.ids)
+    assert [link for link in found.links if not link.startswith("#")] == []
+    assert len(found.sources) == 3, "two figures and an empty icon"
+    assert all(source.startswith("data:") for source in found.sources)
+    assert "script" not in found.tags
+    assert not re.search(r"@import|url\(", text)
+
+
+def test_tables_are_tables_with_the_papers_numbers_apart(text: str) -> None:
+    table = text[text.index('id="table-table3"') :]
+    assert '<th colspan="2" class="group">paper</th>' in table
+    assert '<td class="number ours">37.00 ± 8.96</td>' in table
+    assert "not run" in table
+    assert (
+        "The paper&#39;s central comparison" in table or "The paper's central comparison" in table
+    )
+
+
+def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
+    found = {each.question: each for each in page.headlines(collect(tree.scale_name, tree.folder))}
+    differences = confidence_interval(
+        [100 * (r - g) for g, r in zip(GUIDED_TEST, RANDOM_TEST, strict=True)]
+    )
+    (each,) = (each for question, each in found.items() if "guided minus random" in question)
+    half = differences.high - differences.estimate
+    assert each.measured == f"{differences.estimate:.2f} ± {half:.2f} points"
+    assert (each.seeds, each.verdict) == (3, "guided is better")
+    (each,) = (each for question, each in found.items() if "whole network's" in question)
+    assert each.verdict == "open: the interval holds no difference"
+    # Guided candidates were not fine-tuned, so nothing is said of that.
+    assert not any("does fine-tuning help" in question for question in found)
+    ratios = [each for question, each in found.items() if "fewer samples" in question]
+    assert all(each.verdict == "fewer" for each in ratios)
+    assert len(ratios) == 3
+
+
+def test_a_scale_without_runs_or_report_is_a_clear_error(empty_tree: Tree) -> None:
+    collection = collect(empty_tree.scale_name, empty_tree.folder)
+    with pytest.raises(PdnasError, match="run the workflow first"):
+        page.write(collection, empty_tree.folder / "report.html")
