@@ -28,8 +28,9 @@ from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
 from pdnas.train.checkpoint import fingerprint
 
 IMAGES_AT_ONCE = 50
-ROWS_AT_ONCE = 5000
-"""Pairs of a cell and an image in one batch: 160 MB for 8 channels of 32x32 pixels."""
+ROWS_AT_ONCE = 500
+"""Pairs of a cell and an image in one batch: 16 MB for 8 channels of 32x32 pixels. On a CPU larger
+batches fall out of its caches and take longer (docs/speed.md); the scores are the same."""
 
 _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 # EDGES are ordered by target: the first three lead to nodes 1 and 2, the others to the output.
