@@ -2,7 +2,7 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test regress lint lock
+.PHONY: all test regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -23,6 +23,14 @@ test: $(installed)
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)
 	.venv/bin/pdnas regress
+
+# Speed and memory against what people would use instead (15 minutes at most on two cores).
+bench: $(installed)
+	.venv/bin/python -m benchmarks
+
+# The quick rows anew: is a ratio much worse than the stored one?
+bench-check: $(installed)
+	.venv/bin/python -m benchmarks --check
 
 lint: $(installed)
 	.venv/bin/ruff check

@@ -1,0 +1,1 @@
+"""Speed and memory against what people would use instead: ``python -m benchmarks``."""

@@ -1,0 +1,168 @@
+"""Ranking by racing, and scoring all cells at once."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.measure import Aim, Effort, Measure, no_gpu, paired_times, quantity, ratio
+from pdnas.cells import CellSpace
+from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
+from pdnas.posterior import CELL, Candidates
+from pdnas.provenance import Stopwatch, provenance
+from pdnas.rank import make_judge, race
+from pdnas.run import Run
+from pdnas.supernets.nasbench201 import NasBench201Supernet
+
+JUDGED = {
+    "guided": "guided candidates of a small 3-branch ResNet",
+    "cells": "uniform NAS-Bench-201 cells",
+}
+"""Real rankings: which of 200 candidates is right on which of 2000 validation images."""
+TOLERANCE = 0.0005
+REPETITIONS = 200
+
+
+def racing(effort: Effort) -> list[Measure]:
+    """Image evaluations of plain ranking over those of racing, and how often racing is right.
+
+    A simulation on real candidates: each repetition shuffles the images, and draws 100 of the
+    candidates.
+    """
+    measures = []
+    for name, words in JUDGED.items():
+        correct = load_correct(name)
+        found = [simulate(correct, 100, seed) for seed in range(effort.choose(REPETITIONS, 3))]
+        right = statistics.mean(lost <= TOLERANCE + 1e-9 for _, lost in found)
+        same = statistics.mean(lost == 0 for _, lost in found)
+        saved = [factor for factor, _ in found]
+        part = f"racing, 100 {words}"
+        worst = 100 * max(lost for _, lost in found)
+        measures += [
+            quantity(
+                f"{part}: fewer image evaluations",
+                "every candidate on every image",
+                saved,
+                "x",
+                aim=Aim(8, least=True),
+                obstacle=OBSTACLE,
+            ),
+            Measure(
+                f"{part}: winner within 0.05 %",
+                "plain ranking",
+                100 * right,
+                (100 * right,) * 2,
+                len(found),
+                "%",
+                Aim(95, least=True),
+                f"an equally accurate winner in {same:.1%}, at worst {worst:.2f} points lost",
+                "a stricter bound would save less",
+            ),
+        ]
+    return measures
+
+
+OBSTACLE = (
+    "candidates of one posterior are nearly equally good; to tell one that trails by g from the "
+    "best takes about 9 s²/g² images, s² the variance of the paired difference (docs/speed.md)"
+)
+
+
+def load_correct(name: str) -> NDArray[np.bool_]:
+    """Shape (candidates, images)."""
+    with np.load(Path(__file__).with_name(f"judged-{name}.npz")) as file:
+        return np.unpackbits(file["correct"], axis=1, count=int(file["images"])).astype(bool)
+
+
+def simulate(correct: NDArray[np.bool_], count: int, seed: int) -> tuple[float, float]:
+    """(factor saved, accuracy lost) of one race among ``count`` of the candidates."""
+    rng = np.random.default_rng(seed)
+    chosen = correct[rng.permutation(len(correct))[:count]][:, rng.permutation(correct.shape[1])]
+
+    def judge(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
+        return chosen[candidate, start:stop]
+
+    result = race(count, chosen.shape[1], judge)
+    accuracy = chosen.mean(axis=1)
+    return chosen.size / result.evaluations, float(accuracy.max() - accuracy[result.best])
+
+
+def record(folder: Path, source: str, out: Path) -> None:
+    """Judge a run's candidates on every image and keep each verdict, for :func:`racing`."""
+    run = Run.load(folder)
+    device = torch.device("cpu")
+    candidates, _ = Candidates.load(folder / f"candidates-{source}.safetensors")
+    judge = make_judge(run, run.supernet(device), run.loader("validation", device), device)
+    x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
+    right = [judge.each(candidates[number], x, y)[0].numpy() for number in range(len(candidates))]
+    facts = provenance({"run": run.record["spec"], "source": source}, run.seed, Stopwatch())
+    np.savez_compressed(
+        out, correct=np.packbits(right, axis=1), images=len(y), provenance=json.dumps(facts)
+    )
+
+
+def many_candidates(effort: Effort) -> list[Measure]:
+    """Many candidates in one batch: of use where a GPU is idle at small batches."""
+    return [no_gpu("many candidates in one batch", "one after the other", Aim(5, least=True))]
+
+
+@torch.no_grad()
+def scoring(effort: Effort) -> list[Measure]:
+    """Scores of all cells of the space, from a sample of blocks, against a loop over cells.
+
+    A pair is one block of cells scored together, and some of its cells one by one; either time is
+    taken to that of the whole space: the first by the number of distinct cells, the second by the
+    number of all cells, since a plain loop does not know which are alike.
+    """
+    space = CellSpace()
+    supernet = NasBench201Supernet(effort.choose(8, 2), 1, space, 3, 10).eval()
+    side, images = effort.choose(32, 8), effort.choose(IMAGES_AT_ONCE, 2)
+    x = torch.randn(images, 3, side, side).to(memory_format=torch.channels_last)
+    batches = [(x, torch.randint(10, (images,)))]
+    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    every = blocks(space)
+    distinct = sum(len(block) for block in every)
+    rng = np.random.default_rng(0)
+    weights = np.array([len(block) for block in every]) / distinct
+    times = []
+    for number in rng.choice(len(every), effort.share(0.3), p=weights):
+        block = every[number][: effort.choose(1000, 3)]
+        sample = rng.choice(block, min(len(block), effort.choose(12, 2)), replace=False)
+        ((loop, together),) = paired_times(
+            partial(_one_by_one, supernet, sample, x),
+            partial(score_block, supernet, block, batches),
+            1,
+        )
+        times.append((loop / len(sample) * len(space), together / len(block) * distinct))
+    note = (
+        f"{len(times)} of {len(every)} blocks, taken to all 15 625 cells; of the factor, "
+        f"{len(space) / distinct:.2f} is cells that compute the same"
+    )
+    part = "scoring all NAS-Bench-201 cells"
+    aim = Aim(3, least=True)
+    return [ratio(part, "a loop over cells", times, aim=aim, note=note, obstacle=ONE_CELL_SHARED)]
+
+
+ONE_CELL_SHARED = (
+    "of three cells, a stage each and equally expensive, only the first has parts in common; that "
+    "and leaving out equal cells can save a factor of 1.28 / (2/3) = 1.9 at most, and gathering "
+    "rows takes part of it back"
+)
+
+
+def _one_by_one(supernet: NasBench201Supernet, cells: Any, x: torch.Tensor) -> None:
+    for cell in cells:
+        with supernet.candidate({CELL: torch.from_numpy(cell)}):
+            supernet(x)
+
+
+if __name__ == "__main__":  # python -m benchmarks.candidates RUN SOURCE OUT.npz
+    typer.run(record)

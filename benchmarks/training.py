@@ -1,0 +1,164 @@
+"""Training steps: with gates and without, one operation an image and all of them, on a GPU."""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.measure import (
+    Aim,
+    Effort,
+    Measure,
+    Work,
+    no_gpu,
+    paired_times,
+    peak_bytes,
+    quantity,
+    ratio,
+)
+from pdnas.cells import CellSpace
+from pdnas.elbo import Objective
+from pdnas.gates import GateMode, GateSettings
+from pdnas.supernets import Supernet
+from pdnas.supernets.densenet import DenseNetSupernet
+from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet
+
+EXAMPLES, LENGTH_SCALE2, WEIGHT_DECAY = 20_000, 50.0, 5e-4
+
+
+def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Noise in place of images, and labels."""
+    x = torch.randn(images, 3, size, size, device=device)
+    y = torch.randint(10, (images,), device=device)
+    return x.to(memory_format=torch.channels_last), y
+
+
+def training_step(supernet: Supernet, x: Tensor, y: Tensor, *, plain: bool = False) -> Work:
+    """One step as :func:`pdnas.train.fit.fit` takes it.
+
+    A plain network has no objective but cross-entropy, and weight decay on all its weights.
+    """
+    supernet.train().to(x.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = Objective(LENGTH_SCALE2, EXAMPLES)
+    parameters = [p for p in supernet.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(
+        parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY * plain
+    )
+
+    def step() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+            output = supernet(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        loss = nll.mean() if plain else objective(nll, supernet).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _gates_against_none(
+    part: str, gated: Supernet, plain: Supernet, batch: tuple[Tensor, Tensor], pairs: int
+) -> list[Measure]:
+    gated.configure_gates(GateSettings())
+    plain.configure_gates(GateSettings(mode="none"))
+    steps = training_step(gated, *batch), training_step(plain, *batch, plain=True)
+    times = paired_times(*steps, pairs)
+    peaks = [float(peak_bytes(step, batch[0].device)) for step in steps]
+    memory = [(peaks[0], peaks[1])]
+    aim = Aim(1.1, least=False)
+    return [
+        ratio(f"{part}: time", "without gates", times, aim=aim, obstacle=TIME_OF_GATES),
+        ratio(f"{part}: peak memory", "without gates", memory, aim=aim, obstacle=MEMORY_OF_GATES),
+    ]
+
+
+TIME_OF_GATES = (
+    "the product of channels and switches is one more pass over every convolution's input, and in "
+    "the backward pass two; folding it into ReLU and BatchNorm would save some of them, but rounds "
+    "differently from the layers as they are"
+)
+MEMORY_OF_GATES = (
+    "autograd keeps the product for the convolution and the channels before it for the switches; "
+    "computing the product again in the backward pass would save one, for time"
+)
+
+
+def gated_3branch(effort: Effort) -> list[Measure]:
+    """Gated step of the 3-branch ResNet."""
+    gpu = effort.device.type == "cuda"
+    width, blocks = (96, 4) if gpu else (effort.choose(8, 2), effort.choose(2, 1))
+    gated, plain = (MultiBranchSupernet(width, blocks, 3, 10) for _ in range(2))
+    batch = random_batch(effort.choose(128, 4), effort.choose(32, 8), effort.device)
+    part = f"gated step, 3-branch, width {width}"
+    return _gates_against_none(part, gated, plain, batch, effort.share(0.5))
+
+
+def gated_d121(effort: Effort) -> list[Measure]:
+    """Gated step of DenseNet-121, on a CPU with a quarter of the growth."""
+    gpu = effort.device.type == "cuda"
+    growth = 32 if gpu else effort.choose(8, 2)
+    layers = (1, 1) if effort.tiny else (6, 12, 24, 16)
+    gated, plain = (DenseNetSupernet(layers, growth, 3, 10) for _ in range(2))
+    side = 224 if gpu else effort.choose(64, 16)
+    batch = random_batch(effort.choose(64 if gpu else 16, 2), side, effort.device)
+    part = f"gated step, D-121, growth {growth}"
+    return _gates_against_none(part, gated, plain, batch, effort.share(0.4))
+
+
+def one_hot(effort: Effort) -> list[Measure]:
+    """NAS-Bench-201: one operation an image and edge against all five, weighted."""
+    channels = effort.choose(16 if effort.device.type == "cuda" else 8, 2)
+    batch = random_batch(effort.choose(128, 4), effort.choose(32, 8), effort.device)
+    aim = Aim(2 if effort.device.type == "cuda" else 3, least=True)
+    everything = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
+    everything.configure_gates(GateSettings(temperature=1, estimator="relaxed"))
+    slow = training_step(everything, *batch)
+    measures = []
+    modes: dict[str, GateMode] = {"warm-up": "fixed", "afterwards": "learned"}
+    for phase, mode in modes.items():
+        one = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
+        one.configure_gates(GateSettings(mode=mode, temperature=1))
+        times = paired_times(slow, training_step(one, *batch), effort.share(0.5))
+        obstacle = (
+            "the straight-through credit needs every operation's output for every image, though "
+            "without gradients, and one product of it with the slope: memory traffic that the "
+            "forward pass of all five has too"
+            if mode == "learned"
+            else "gathering and adding rows costs what the narrow operations save"
+        )
+        part = f"NAS-Bench-201 one-hot step, {phase}"
+        measures.append(
+            ratio(part, "all operations for every image", times, aim=aim, obstacle=obstacle)
+        )
+    return measures
+
+
+def supernet_m(effort: Effort) -> list[Measure]:
+    """SupNet-M in bfloat16 against the card's own rate of multiplying matrices."""
+    part, against = "SupNet-M (width 96) training", "measured bf16 matrix rate"
+    aim = Aim(35, least=True)
+    if effort.device.type != "cuda" and not effort.tiny:
+        return [no_gpu(part, against, aim)]
+    side = effort.choose(8192, 64)
+    a, b = (torch.randn(side, side, device=effort.device, dtype=torch.bfloat16) for _ in range(2))
+    supernet = MultiBranchSupernet(effort.choose(96, 2), effort.choose(4, 1), 3, 10)
+    supernet.configure_gates(GateSettings())
+    images = effort.choose(128, 4)
+    x, y = random_batch(images, effort.choose(32, 8), effort.device)
+    step = training_step(supernet, x, y)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    times = paired_times(step, lambda: a @ b, effort.pairs)
+    flops = counter.get_total_flops()
+    rates = [(flops / one, 2 * side**3 / other) for one, other in times]
+    rate = images / statistics.median(one for one, _ in times)
+    hours = 1800 * 45_000 / rate / 3600
+    percent = [100 * ours / card for ours, card in rates]
+    note = f"{rate:.0f} images/s, {hours:.1f} h for 1800 epochs of 45 000 images"
+    return [quantity(part, against, percent, "%", aim=aim, note=note)]
