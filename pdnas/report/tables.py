@@ -209,9 +209,17 @@ def _against_published(
     }
     ours: dict[str, list[Sequence[Cell]]] = {}
     for study, supernet in studies.items():
-        counts = collection.sweep(study, "candidates.count") if with_count else {GUIDED: None}
-        for variant, count in counts.items():
-            label = f"PGNAS-{supernet}" + (f" ({count} candidates)" if with_count else "")
+        if with_count:
+            counts = collection.sweep(study, "candidates.count")
+            additions = {variant: f" ({count} candidates)" for variant, count in counts.items()}
+        else:
+            priors = collection.sweep(study, "gates.prior")
+            additions = {
+                variant: " + constant L2 term" if prior == "constant" else ""
+                for variant, prior in priors.items()
+            }
+        for variant, addition in additions.items():
+            label = f"PGNAS-{supernet}{addition}"
             cells = _error_size_time(measured(collection, study, variant, "posterior", "none"))
             ours.setdefault(label, []).append((study, *cells))
     reported, search, names = {}, {}, {}
@@ -401,8 +409,11 @@ def table6(collection: Collection) -> Table:
     ours: dict[int, list[Sequence[Cell]]] = {}
     studies = _stand_in_studies(collection)
     for study in studies:
+        counts = collection.sweep(study, "candidates.count")
+        found = [variant for variant in counts if collection.find(study, variant)]
+        largest = max(found, key=lambda variant: counts[variant], default=GUIDED)
         rankings = []
-        for run in collection.find(study, GUIDED):
+        for run in collection.find(study, largest):
             ranking = run.ranking("posterior")
             if ranking is not None:
                 seconds = run.ranking_records["posterior"]["provenance"]["wall_seconds"]
@@ -505,20 +516,17 @@ def table7(collection: Collection) -> Table:
 @register("table8")
 def table8(collection: Collection) -> Table:
     """ImageNet against published searches."""
-    rows = tuple(
-        (
-            row["method"],
-            row["search_method"],
-            *(
-                _reported(row[name])
-                for name in ("top1_error_pct", "top5_error_pct", "gpu_days", "params_m")
-            ),
-            NOT_RUN,
-            NOT_RUN,
-            NOT_RUN,
-        )
-        for row in paper("table8_imagenet").to_dict("records")
-    )
+    numbers = ("top1_error_pct", "top5_error_pct", "gpu_days", "params_m")
+    published = paper("table8_imagenet").to_dict("records")
+    reported = {
+        (row["method"], row["search_method"]): [_reported(row[name]) for name in numbers]
+        for row in published
+    }
+    ours = {
+        key: _imagenet_cells(collection, "D-121", (GUIDED, "posterior", "none"))
+        for key in reported
+        if key[0] == "PGNAS-D-121"
+    }
     return Table(
         "table8",
         "Table 8 of the paper: ImageNet, mobile-sized architectures",
@@ -529,28 +537,29 @@ def table8(collection: Collection) -> Table:
             Column("paper_top5_error_pct", "top-5 error [%]", PAPER, decimals=1),
             Column("paper_gpu_days", "GPU days", PAPER, decimals=None),
             PAPER_PARAMETERS,
-            Column("ours_top1_error_pct", "top-1 error [%]", OURS, estimate=True),
-            Column("ours_top5_error_pct", "top-5 error [%]", OURS, estimate=True),
-            PARAMETERS,
+            *IMAGENET_COLUMNS,
         ),
-        rows,
-        conditions(collection, ()),
+        _join(reported, ours, reported, (4, 5)),
+        (MEAN_NOTE, *conditions(collection, collection.stand_ins("D-121"))),
     )
+
+
+TABLE9_MODELS = {
+    "ResNet-50": ("plain", "full", "none"),
+    "Inflated ResNet-50": (FULL, "full", "none"),
+    "PGNAS-R-50": (GUIDED, "posterior", "none"),
+}
+"""Table 9's models as (variant, source, mode)."""
 
 
 @register("table9")
 def table9(collection: Collection) -> Table:
     """ImageNet, ResNet-50, inflated and searched."""
-    rows = tuple(
-        (
-            row["model"],
-            _reported(row["top1_error_pct"]),
-            _reported(row["params_m"]),
-            NOT_RUN,
-            NOT_RUN,
-        )
+    reported = {
+        row["model"]: [_reported(row["top1_error_pct"]), _reported(row["params_m"])]
         for row in paper("table9_imagenet_resnet50").to_dict("records")
-    )
+    }
+    ours = {model: _imagenet_cells(collection, "R-50", TABLE9_MODELS[model]) for model in reported}
     return Table(
         "table9",
         "Table 9 of the paper: ImageNet, ResNet-50, inflated and searched",
@@ -558,12 +567,32 @@ def table9(collection: Collection) -> Table:
             Column("model", "model", is_text=True),
             Column("paper_top1_error_pct", "top-1 error [%]", PAPER),
             PAPER_PARAMETERS,
-            Column("ours_top1_error_pct", "top-1 error [%]", OURS, estimate=True),
-            PARAMETERS,
+            *IMAGENET_COLUMNS,
         ),
-        rows,
-        conditions(collection, ()),
+        _join(reported, ours, reported, (2, 5)),
+        (MEAN_NOTE, *conditions(collection, collection.stand_ins("R-50"))),
     )
+
+
+IMAGENET_COLUMNS = (
+    STUDY,
+    Column("ours_top1_error_pct", "top-1 error [%]", OURS, estimate=True),
+    PARAMETERS,
+    MINUTES,
+    SEEDS,
+)
+
+
+def _imagenet_cells(
+    collection: Collection, supernet: str, method: tuple[str, str, str]
+) -> list[Sequence[Cell]]:
+    """Cells of IMAGENET_COLUMNS, for each study that stands for ``supernet``."""
+    found: list[Sequence[Cell]] = []
+    for study in collection.stand_ins(supernet):
+        rows = measured(collection, study, *method)
+        if not rows.empty:
+            found.append((study, *_error_size_time(rows)))
+    return found
 
 
 # --- beyond the paper -----------------------------------------------------------------------------
