@@ -54,6 +54,10 @@ def source_of(study, variant):
     return {"learned": "posterior", "fixed": "random", "none": "full"}[mode]
 
 
+# Tables 3 and 5 compare with and without fine-tuning.
+FINETUNED = ("guided", "random", "guided-tau-2-3")
+
+
 def results():
     """The last file of everything that is to be run."""
     for study, content in STUDIES.items():
@@ -69,7 +73,7 @@ def results():
                         yield f"{run}/efficiency.json"
                     continue
                 yield f"{run}/result-{source}-none.json"
-                if settings.retrain and variant in ("guided", "random"):
+                if settings.retrain and variant in FINETUNED:
                     yield f"{run}/result-{source}-finetune.json"
 
 
