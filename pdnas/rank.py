@@ -50,6 +50,7 @@ class Judge:
         batchnorm: ``running`` takes the supernet's BatchNorm statistics as they are;
             ``recalibrated`` gives each candidate its own, from ``calibration`` (training images).
         calibration: images of shape (images, channels, height, width) for ``recalibrated``.
+        top: most probable classes among which an image's own has to be.
     """
 
     supernet: Supernet
@@ -57,11 +58,12 @@ class Judge:
     training: TrainingConfig
     batchnorm: BatchNormStatistics = "running"
     calibration: list[Tensor] | None = None
+    top: int = 1
 
     def __call__(self, choice: Choice) -> tuple[float, float]:
         """Accuracy and mean cross-entropy of one architecture with inherited weights."""
         with self._judging(choice):
-            return evaluate(self.supernet, self.loader, self.training)
+            return evaluate(self.supernet, self.loader, self.training, self.top)
 
     @torch.no_grad()
     def each(self, choice: Choice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

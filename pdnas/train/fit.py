@@ -368,14 +368,23 @@ def _schedule(
 
 
 @torch.no_grad()
-def evaluate(supernet: Supernet, loader: Loader, training: TrainingConfig) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy of the network as it stands, in evaluation mode."""
+def evaluate(
+    supernet: Supernet, loader: Loader, training: TrainingConfig, top: int = 1
+) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of the network as it stands, in evaluation mode.
+
+    Args:
+        top: an image counts as right if its class is among the ``top`` most probable ones.
+    """
     supernet.eval()
     correct = loss = None
     for x, y in loader.epoch(0):
         with autocast(x.device, training):
             output = supernet(x)
-        right = (output.argmax(dim=1) == y).sum()
+        if top == 1:
+            right = (output.argmax(dim=1) == y).sum()
+        else:
+            right = (output.topk(top, dim=1).indices == y[:, None]).sum()
         nll = cross_entropy(output.float(), y, reduction="sum").double()
         correct = right if correct is None else correct + right
         loss = nll if loss is None else loss + nll

