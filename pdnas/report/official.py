@@ -26,8 +26,9 @@ from pdnas.supernets import NAMED, ChannelSupernet, build
 if TYPE_CHECKING:
     import pandas as pd
 
-LEARNING_RATE_DROPS = (90, 140, 160)
-"""Epochs after which the search divided its learning rate by 10 (supplement)."""
+LEARNING_RATE_DROPS = (90, 150)
+"""Epochs at which the released training log divides its learning rate by 10; the supplement says
+90, 140 and 160."""
 
 _GATE = re.compile(r"^module\.(\S+)\.p_logit\s+tensor\(\[([^]]*)\]", re.MULTILINE)
 _ACCURACY = re.compile(r"^ \* Acc@1 (\S+) Acc@5 (\S+)$", re.MULTILINE)
