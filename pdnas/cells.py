@@ -23,6 +23,10 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source node, target node) of each edge, in the order of the architecture string."""
 
+CHAIN = (0, 2, 1, 5, 4, 3)
+"""The edges as 0>1, 1>2, 0>2, 2>3, 1>3, 0>3: each leaves the node in which the one before it ends,
+or ends in the same node."""
+
 _TOKEN = re.compile(r"([a-z0-9_]+)~(\d)")
 
 

@@ -253,6 +253,10 @@ class GateConfig(Strict):
         Literal["straight-through", "relaxed", "softmax", "score"],
         Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
     ] = "straight-through"
+    dependence: Annotated[
+        Literal["independent", "chain"],
+        Field(description="of a cell's edges; chain: each depends on the one before it"),
+    ] = "independent"
     noise: Annotated[
         Literal["image", "batch"], Field(description="one mask an image, or one a batch")
     ] = "image"
@@ -261,6 +265,12 @@ class GateConfig(Strict):
     def _match_only_fixed(self) -> Self:
         if self.match is not None and self.mode != "fixed":
             raise ValueError("match needs mode: fixed")
+        return self
+
+    @model_validator(mode="after")
+    def _chain_of_hard_choices(self) -> Self:
+        if self.dependence == "chain" and self.estimator not in ("straight-through", "score"):
+            raise ValueError("dependence: chain needs estimator: straight-through or score")
         return self
 
 
@@ -307,6 +317,8 @@ class Spec(Strict):
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
+        if self.gates.dependence == "chain" and not isinstance(self.supernet, NasBench201Config):
+            raise ValueError("gates.dependence: chain needs supernet nasbench201")
         for option in ("auxiliary_weight", "drop_path"):
             if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
                 raise ValueError(f"training.{option} needs supernet enas")

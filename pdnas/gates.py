@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 GateMode = Literal["learned", "fixed", "none"]
 Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
+Dependence = Literal["independent", "chain"]
 
 # torch.rand gives multiples of 2^-24 in [0, 1); half a step away from 0 keeps the logit finite.
 _SMALLEST_UNIFORM = 2.0**-25
@@ -38,6 +39,8 @@ class GateSettings:
         per_image: one mask for every image of a batch, or one for the batch as a whole.
         estimator: how logits of one-of-many switches get their gradient; two-way ones are always
             relaxed.
+        dependence: ``chain`` lets each one-of-many switch depend on the one before it; two-way ones
+            are always independent.
     """
 
     mode: GateMode = "learned"
@@ -45,6 +48,7 @@ class GateSettings:
     temperature: float = 0.2
     per_image: bool = True
     estimator: Estimator = "straight-through"
+    dependence: Dependence = "independent"
 
 
 def logistic_noise(shape: Sequence[int], device: torch.device) -> Tensor:

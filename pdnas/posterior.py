@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdnas.artefacts import read_tensors, write_tensors
-from pdnas.cells import EDGES, CellSpace
+from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 
 Choice = Mapping[str, Tensor]
@@ -200,34 +201,46 @@ class ChannelPosterior(Posterior):
 
 
 class CellPosterior(Posterior):
-    """One categorical distribution over operations for each edge of a NAS-Bench-201 cell.
+    """Categorical distributions over operations, one for each edge of a NAS-Bench-201 cell.
 
-    It is the distribution of independent Bernoulli switches on the operations of an edge, given
-    that exactly one is on: probabilities proportional to the keep odds (1 - p)/p.
+    Edges are independent, or each depends on the edge before it in :data:`pdnas.cells.CHAIN` (a
+    Markov chain). One categorical is the distribution of independent Bernoulli switches on the
+    operations of an edge, given that exactly one is on: probabilities proportional to the keep odds
+    (1 - p)/p.
 
     Args:
-        probabilities: shape (6, operations), rows adding up to 1.
+        probabilities: independent edges: shape (6, operations). A chain: (6, operations,
+            operations), where row r of an edge holds if the edge before it has operation r; the
+            chain's first edge uses row 0. Rows add up to 1.
         space: the cell space, which names the operations.
     """
 
     def __init__(self, probabilities: Tensor, space: CellSpace) -> None:
-        self.probabilities = probabilities.double()
+        # Independent edges are a chain with a single row.
+        tables = probabilities.unsqueeze(1) if probabilities.dim() == 2 else probabilities
+        self.conditionals = tables.double()
         self.space = space
-        if self.probabilities.shape != (len(EDGES), len(space.operations)):
+        edges, options = len(EDGES), len(space.operations)
+        if self.conditionals.shape not in ((edges, 1, options), (edges, options, options)):
             raise PdnasError(
-                f"a cell posterior needs {len(EDGES)} x {len(space.operations)} probabilities, not "
-                f"{tuple(self.probabilities.shape)}"
+                f"a cell posterior needs {edges} x {options} probabilities, a chain {edges} x "
+                f"{options} x {options}, not {tuple(probabilities.shape)}"
             )
-        sums = self.probabilities.sum(dim=1)
-        if not (bool((self.probabilities >= 0).all()) and torch.allclose(sums, sums.new_ones(()))):
+        sums = self.conditionals.sum(dim=2)
+        if not (bool((self.conditionals >= 0).all()) and torch.allclose(sums, sums.new_ones(()))):
             raise PdnasError("a cell posterior's probabilities must add up to 1 on every edge")
-        self.probabilities = self.probabilities / sums[:, None]
+        self.conditionals = self.conditionals / sums[:, :, None]
 
-    @classmethod
-    def uniform(cls, space: CellSpace) -> CellPosterior:
+    @staticmethod
+    def uniform(space: CellSpace) -> CellPosterior:
         """Every cell equally likely."""
         options = len(space.operations)
-        return cls(torch.full((len(EDGES), options), 1 / options), space)
+        return CellPosterior(torch.full((len(EDGES), options), 1 / options), space)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Marginal probability of each operation on each edge, shape (6, operations)."""
+        return edge_marginals(self.conditionals)
 
     def cell_probabilities(self) -> NDArray[np.float64]:
         """Probability of every cell of the space, in cell-id order, shape (len(space),)."""
@@ -245,8 +258,12 @@ class CellPosterior(Posterior):
         generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(count, len(EDGES), 1, dtype=torch.float64, generator=generator)
         # Inverse CDF; the last bound is left out, so rounding can never choose past the end.
-        bounds = self.probabilities.cumsum(dim=1)[:, :-1]
-        return Candidates({CELL: (uniform >= bounds).sum(dim=2).to(torch.int8)})
+        bounds = self.conditionals.cumsum(dim=2)[:, :, :-1]
+        cells = torch.zeros(count, len(EDGES), dtype=torch.long)
+        for edge in CHAIN:
+            rows = rows_used(cells, self.conditionals.shape[1])[:, edge]
+            cells[:, edge] = (uniform[:, edge] >= bounds[edge, rows]).sum(dim=1)
+        return Candidates({CELL: cells.to(torch.int8)})
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
         _require_switches(candidates, {CELL: self.probabilities})
@@ -260,20 +277,70 @@ class CellPosterior(Posterior):
         return self._log_of(cells)
 
     def _log_of(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
-        log = torch.log(self.probabilities).numpy()
-        return log[np.arange(len(EDGES)), cells].sum(axis=1)
+        log = torch.log(self.conditionals).numpy()
+        rows = rows_used(torch.tensor(cells), log.shape[1]).numpy()
+        return log[np.arange(len(EDGES)), rows, cells].sum(axis=1)
 
     def entropy(self) -> float:
-        return -float(torch.xlogy(self.probabilities, self.probabilities).sum())
+        # The chain rule: every row's entropy, as often as the row is used.
+        terms = torch.xlogy(self.conditionals, self.conditionals)
+        return -float((row_weights(self.conditionals)[:, :, None] * terms).sum())
 
     def mode(self) -> Candidates:
-        return Candidates({CELL: self.probabilities.argmax(dim=1).to(torch.int8)[None]})
+        # Viterbi: backwards, the best operation for each row and the probability from there on.
+        best = torch.empty(self.conditionals.shape[:2], dtype=torch.long)
+        onwards = self.conditionals.new_ones(())
+        for edge in reversed(CHAIN):
+            onwards, best[edge] = (self.conditionals[edge] * onwards).max(dim=1)
+        cell = torch.zeros(1, len(EDGES), dtype=torch.long)
+        for edge in CHAIN:
+            cell[:, edge] = best[edge, rows_used(cell, best.shape[1])[:, edge]]
+        return Candidates({CELL: cell.to(torch.int8)})
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {"probabilities": self.probabilities}
+        return {"probabilities": self.conditionals.squeeze(1)}
 
     def _metadata(self) -> dict[str, Any]:
         return {"kind": "cells", "operations": list(self.space.operations)}
+
+
+def rows_used(cells: Tensor, rows: int) -> Tensor:
+    """Which row of an edge's conditional probabilities a cell makes use of, shape (cells, 6).
+
+    Args:
+        cells: operation codes, shape (cells, 6).
+        rows: rows of an edge: 1 if edges are independent, else the number of operations.
+    """
+    used = torch.zeros_like(cells)
+    if rows > 1:
+        used[:, CHAIN[1:]] = cells[:, CHAIN[:-1]]
+    return used
+
+
+def row_weights(conditionals: Tensor) -> Tensor:
+    """Probability that a row is the one made use of, shape (6, rows): the forward recursion.
+
+    Args:
+        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+    """
+    edges, rows, _ = conditionals.shape
+    if rows == 1:
+        return conditionals.new_ones(edges, 1)
+    weight = torch.eye(rows, dtype=conditionals.dtype, device=conditionals.device)[0]
+    weights = [weight] * edges
+    for before, edge in pairwise(CHAIN):
+        weight = weight @ conditionals[before]
+        weights[edge] = weight
+    return torch.stack(weights)
+
+
+def edge_marginals(conditionals: Tensor) -> Tensor:
+    """Marginal probability of each operation on each edge, shape (6, operations).
+
+    Args:
+        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+    """
+    return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
 
 
 def load(path: Path) -> Posterior:

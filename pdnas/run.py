@@ -17,6 +17,7 @@ from pdnas.config import NasBench201Config, Spec
 from pdnas.data.images import INFO, DatasetInfo
 from pdnas.data.loader import Loader, build_loader
 from pdnas.errors import PdnasError
+from pdnas.gates import GateSettings
 from pdnas.posterior import CELL, Choice
 from pdnas.supernets import Supernet, build
 
@@ -126,4 +127,6 @@ def make_supernet(spec: Spec, device: torch.device) -> Supernet:
     """A freshly initialised supernet of a specification, channels last."""
     info = INFO[spec.data.name]
     network = build(spec.supernet, info.channels, len(info.classes))
+    # What its distribution can represent decides the shape of its logits, so of a file of weights.
+    network.configure_gates(GateSettings(dependence=spec.gates.dependence))
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -4,7 +4,9 @@ Skeleton (Dong and Yang, ICLR 2020, section 2): a 3x3 stem, three stages of cell
 residual blocks that halve the resolution, BN-ReLU, average pool, classifier; all cells of the
 network are alike. The distribution over cells is the posterior of method.md section 8: independent
 Bernoulli switches on the operations of an edge, conditioned on exactly one being on. That is a
-categorical distribution, and here its logits are the parameters.
+categorical distribution, and here its logits are the parameters. As an option
+(``gates.dependence: chain``), an edge's logits depend on the operation of the edge before it in
+:data:`pdnas.cells.CHAIN`.
 
 While the supernet trains, every image draws its own cell, and only the images that chose an
 operation pass through it with gradients: about a fifth of the arithmetic of computing all five, and
@@ -23,15 +25,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pdnas.cells import EDGES, CellSpace
+from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import CELL, CellPosterior, Choice
+from pdnas.posterior import (
+    CELL,
+    CellPosterior,
+    Choice,
+    edge_marginals,
+    row_weights,
+    rows_used,
+)
 from pdnas.supernets.base import Supernet
 
 NODES = 4
@@ -271,8 +281,10 @@ class NasBench201Supernet(Supernet):
     def configure_gates(self, settings: GateSettings) -> None:
         # The switches of an edge start alike, so any initial drop probability means uniform.
         self._settings = settings
-        nn.init.zeros_(self.logits)
-        self.logits.requires_grad_(settings.mode == "learned")
+        options = len(self.space.operations)
+        rows = (options,) if settings.dependence == "chain" else ()
+        logits = self.logits.new_zeros(len(EDGES), *rows, options)
+        self.logits = nn.Parameter(logits, requires_grad=settings.mode == "learned")
 
     def set_temperature(self, temperature: float) -> None:
         self._settings = replace(self._settings, temperature=temperature)
@@ -294,21 +306,44 @@ class NasBench201Supernet(Supernet):
         """Draw a cell for every image; returns what takes a layer and its input to its output."""
         self._drawn = None
         settings, learns = self._settings, self.logits.requires_grad
-        logits = self.logits.expand(images, -1, -1)
         if settings.mode == "learned" and settings.estimator == "softmax":
+            logits = self.logits.expand(images, -1, -1)
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights)
         if settings.mode == "learned" and settings.estimator == "relaxed":
-            weights = nn.functional.gumbel_softmax(logits, tau=settings.temperature)
+            weights = self._relaxed_draw(images)
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
-            soft = nn.functional.gumbel_softmax(logits, tau=settings.temperature)
+            soft = self._relaxed_draw(images)
             return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
         self._drawn = self._draw(images)
         return partial(CellMixture.forward, routes=self.routes(self._drawn))
 
+    def _relaxed_draw(self, images: int) -> Tensor:
+        """A Gumbel softmax for every image and edge, shape (images, 6, operations).
+
+        In a chain, edge by edge: an image's choice on one edge (its largest entry) says which row
+        of the next edge's logits counts. Only that row gets a gradient; the choice that led to it
+        gets its own, straight through, since another choice would have brought another row.
+        """
+        temperature = self._settings.temperature
+        if self.logits.dim() == 2:
+            return nn.functional.gumbel_softmax(self.logits.expand(images, -1, -1), tau=temperature)
+        soft = [self.logits.new_empty(())] * len(EDGES)
+        logits = self.logits[CHAIN[0], 0].expand(images, -1)
+        for before, edge in pairwise(CHAIN):
+            soft[before] = nn.functional.gumbel_softmax(logits, tau=temperature)
+            table, chosen = self.logits[edge], soft[before]
+            change = chosen - chosen.detach()  # zero, with the gradient of the relaxed choice
+            logits = table[chosen.argmax(dim=1)] + change @ table.detach()
+        soft[CHAIN[-1]] = nn.functional.gumbel_softmax(logits, tau=temperature)
+        return torch.stack(soft, dim=1)
+
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
+        if self.logits.dim() == 3:
+            with torch.no_grad():
+                return self._relaxed_draw(images).argmax(dim=2)  # an exact draw: the Gumbel maximum
         probabilities = torch.softmax(self.logits.detach().float(), dim=1)
         return torch.multinomial(probabilities, images, replacement=True).T
 
@@ -339,7 +374,11 @@ class NasBench201Supernet(Supernet):
         self._choice = choice[CELL]
 
     def posterior(self) -> CellPosterior:
-        return CellPosterior(torch.softmax(self.logits.detach().double().cpu(), dim=1), self.space)
+        return CellPosterior(torch.softmax(self.logits.detach().double().cpu(), dim=-1), self.space)
+
+    def _tables(self) -> Tensor:
+        """The logits as (6, rows, operations): independent edges have one row."""
+        return self.logits.unsqueeze(1) if self.logits.dim() == 2 else self.logits
 
     def candidate_parameters(self, choice: Choice) -> int:
         every = sum(p.numel() for cell in self._cells() for p in cell.parameters())
@@ -360,7 +399,7 @@ class NasBench201Supernet(Supernet):
 
     def prior_energy(self, *, constant: bool = False) -> Tensor:
         if self._choice is None:
-            keep = torch.softmax(self.logits, dim=1)
+            keep = edge_marginals(torch.softmax(self._tables(), dim=2))
             if constant:
                 keep = torch.ones_like(keep)
         else:
@@ -389,8 +428,9 @@ class NasBench201Supernet(Supernet):
     def entropy(self) -> Tensor:
         if self._choice is not None:
             return self.logits.new_zeros(())
-        log_q = torch.log_softmax(self.logits, dim=1)
-        return -(log_q.exp() * log_q).sum()
+        log_q = torch.log_softmax(self._tables(), dim=2)
+        q = log_q.exp()
+        return -(row_weights(q)[:, :, None] * (q * log_q)).sum()
 
     def score_surrogate(self, nll: Tensor) -> Tensor:
         """Zero in value; its gradient estimates ∇ E_q[NLL] where the score function is to do so.
@@ -403,8 +443,10 @@ class NasBench201Supernet(Supernet):
             return nll.new_zeros(())
         n = len(nll)
         advantage = (nll - nll.mean()) * (n / max(n - 1, 1))  # of one image: nothing to learn
-        log_q = torch.log_softmax(self.logits, dim=1)
-        log_cells = log_q[torch.arange(len(EDGES), device=nll.device), self._drawn].sum(dim=1)
+        log_q = torch.log_softmax(self._tables(), dim=2)
+        edges = torch.arange(len(EDGES), device=nll.device)
+        rows = rows_used(self._drawn, log_q.shape[1])
+        log_cells = log_q[edges, rows, self._drawn].sum(dim=1)
         surrogate = (advantage * log_cells).mean()
         return surrogate - surrogate.detach()
 

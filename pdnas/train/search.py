@@ -124,7 +124,14 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
             raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
         drop = supernet.matching_drop_probability(like)
     supernet.configure_gates(
-        GateSettings(gates.mode, drop, gates.temperature, gates.noise == "image", gates.estimator)
+        GateSettings(
+            gates.mode,
+            drop,
+            gates.temperature,
+            gates.noise == "image",
+            gates.estimator,
+            gates.dependence,
+        )
     )
     return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
 
