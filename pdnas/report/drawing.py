@@ -2,7 +2,9 @@
 
 Every gated operation is a box with its kept share; those of a branch stand below each other,
 branches of a block side by side, and blocks follow each other in rows. Parts without gates (stem,
-identity shortcuts, R-50's 1x1 convolutions, pooling) have nothing to drop and are left out.
+identity shortcuts, R-50's 1x1 convolutions, pooling) have nothing to drop and are left out, and so
+is the wiring inside a cell of ENAS: its branches are the two inputs' calibrations, then the nodes'
+two operations each, from left to right.
 """
 
 from __future__ import annotations

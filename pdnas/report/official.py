@@ -18,6 +18,7 @@ from pdnas.data import sources
 from pdnas.errors import PdnasError
 from pdnas.posterior import ChannelPosterior
 from pdnas.report import style
+from pdnas.report.drawing import architecture, operations
 from pdnas.report.figures import Drawing
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import paper
@@ -150,6 +151,10 @@ def draw(folder: Path, progress: bool = True) -> list[Path]:
         "official-trajectories": lambda: trajectories(log),
         "official-dropped": lambda: dropped(log),
         "official-candidates": lambda: candidates(selection),
+        "official-architecture": lambda: architecture(
+            "the official SupNet-D-121, last row of its log",
+            operations(supernet(), posterior(log), None),
+        ),
     }
     paths = []
     with style.style():
