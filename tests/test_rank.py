@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pdnas import rank as module
 from pdnas.artefacts import read_table
-from pdnas.config import load_scale
+from pdnas.config import Spec, load_scale
 from pdnas.rank import FIRST_ROUND, race, rank_run, rounds
 from pdnas.report.collect import RunFiles
 from pdnas.run import Run
@@ -143,3 +144,12 @@ def test_a_killed_race_goes_on_and_ends_the_same(run, monkeypatch):
     rank_run(run, "posterior", CPU)
     pd.testing.assert_frame_equal(read_table(path), whole)
     assert not journal.exists()
+
+
+def test_a_race_needs_its_images_in_memory():
+    spec = load_scale("smoke").spec("multibranch", "guided").model_dump()
+    spec["candidates"]["ranking"] = "racing"
+    assert Spec.model_validate(spec).candidates.ranking == "racing"
+    spec["data"]["name"] = "imagenet"
+    with pytest.raises(ValidationError, match="racing needs validation images in memory"):
+        Spec.model_validate(spec)
