@@ -97,13 +97,14 @@ def simulate(correct: NDArray[np.bool_], count: int, seed: int) -> tuple[float, 
 
 def record(folder: Path, source: str, out: Path) -> None:
     """Judge a run's candidates on every image and keep each verdict, for :func:`racing`."""
+    stopwatch = Stopwatch()
     run = Run.load(folder)
     device = torch.device("cpu")
     candidates, _ = Candidates.load(folder / f"candidates-{source}.safetensors")
     judge = make_judge(run, run.supernet(device), run.loader("validation", device), device)
     x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
     right = [judge.each(candidates[number], x, y)[0].numpy() for number in range(len(candidates))]
-    facts = provenance({"run": run.record["spec"], "source": source}, run.seed, Stopwatch())
+    facts = provenance({"run": run.record["spec"], "source": source}, run.seed, stopwatch)
     np.savez_compressed(
         out, correct=np.packbits(right, axis=1), images=len(y), provenance=json.dumps(facts)
     )
