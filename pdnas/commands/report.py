@@ -55,8 +55,8 @@ def figure(
     name: Annotated[
         str,
         typer.Argument(
-            help="figure1, mismatch, trajectories, kept-share, posterior-cells, efficiency or "
-            "best-of-n."
+            help="figure1, mismatch, pareto, candidates, error-cost, trajectories, kept-share, "
+            "posterior-cells, efficiency or best-of-n."
         ),
     ],
     scale: Scale = "laptop",

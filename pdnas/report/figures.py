@@ -6,7 +6,7 @@ a workflow always finds its files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from pdnas.errors import PdnasError
 from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
-from pdnas.report.tables import measured, reciprocal
+from pdnas.report.tables import expected_best, measured, reciprocal, total_minutes
 from pdnas.statistics import Interval, confidence_interval, geometric_interval
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
     from matplotlib.figure import Figure
 
 
@@ -294,6 +295,202 @@ def mismatch(collection: Collection) -> Drawing | None:
         axis.grid(False, axis="x")
         style.title(axis, _describe(collection, study))
     axes[0, 0].set_ylabel("test error [%]")
+def _judged(collection: Collection, study: str) -> Iterator[tuple[str, RunFiles, Any]]:
+    """(label, run, ranking) of ``guided``, its variants in l², and ``random``."""
+    sweep = collection.sweep(study, "gates.length_scale2")
+    kinds = [
+        (f"guided, l² = {value:g}", variant, "posterior")
+        for variant, value in sorted(sweep.items(), key=lambda item: float(item[1]))
+    ]
+    for label, variant, source in [*kinds, ("random", RANDOM, "random")]:
+        for run in collection.find(study, variant):
+            ranking = run.ranking(source)
+            if ranking is not None and ranking["cell"].isna().all():  # a cell's size says little
+                yield label, run, ranking
+
+
+def _looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each label: random light, guided from dark to pale with l²."""
+    guided = [label for label in dict.fromkeys(labels) if label != "random"]
+    colours = style.sequence(max(len(guided), 2))
+    return {"random": {"color": RANDOM_COLOUR, "marker": "s"}} | {
+        label: {
+            "color": GUIDED_COLOUR if len(guided) == 1 else colours[i],
+            "marker": "oD^vP*"[i % 6],
+        }
+        for i, label in enumerate(guided)
+    }
+
+
+def pareto_front(size: ArrayLike, error: ArrayLike) -> NDArray[np.bool_]:
+    """Which points no other beats: none is as small and better, or smaller and as good."""
+    sizes, errors = np.asarray(size, dtype=float), np.asarray(error, dtype=float)
+    order = np.lexsort((errors, sizes))
+    ordered = errors[order]
+    best_before = np.concatenate([[np.inf], np.minimum.accumulate(ordered)[:-1]])
+    front = np.zeros(len(sizes), dtype=bool)
+    front[order[ordered < best_before]] = True
+    return front
+
+
+@register("pareto")
+def pareto(collection: Collection) -> Drawing | None:
+    """Candidates' validation error against their size with the Pareto front, a panel a seed."""
+    import pandas as pd
+
+    tables = [
+        ranking[["candidate", "parameters"]].assign(
+            study=study,
+            seed=run.seed,
+            kind=label,
+            validation_error_pct=100 * (1 - ranking["validation_accuracy"]),
+        )
+        for study in collection.scale.studies
+        for label, run, ranking in _judged(collection, study)
+    ]
+    if not tables:
+        return None
+    data = pd.concat(tables, ignore_index=True)
+    data["on_front"] = False
+    for _, rows in data.groupby(["study", "seed"]):
+        data.loc[rows.index, "on_front"] = pareto_front(
+            rows["parameters"], rows["validation_error_pct"]
+        )
+    looks = _looks(data["kind"])
+    studies = list(dict.fromkeys(data["study"]))
+    shown = {
+        study: sorted(data.loc[data["study"] == study, "seed"].unique())[:MOST_PANELS]
+        for study in studies
+    }
+    columns = max(len(seeds) for seeds in shown.values())
+    figure, axes = style.panels(len(studies), columns, height=3.0, sharex="row", sharey="row")
+    for row, (study, seeds) in zip(axes, shown.items(), strict=True):
+        for axis, seed in zip(row, seeds, strict=False):
+            own = data[(data["study"] == study) & (data["seed"] == seed)]
+            for kind, points in own.groupby("kind", sort=False):
+                axis.scatter(
+                    points["parameters"] / 1e6,
+                    points["validation_error_pct"],
+                    s=9,
+                    alpha=0.75,
+                    linewidths=0,
+                    label=kind,
+                    **looks[str(kind)],
+                )
+            front = own[own["on_front"]].sort_values("parameters")
+            axis.step(
+                front["parameters"] / 1e6,
+                front["validation_error_pct"],
+                where="post",
+                color=REFERENCE_COLOUR,
+                linewidth=1.1,
+                label="Pareto front",
+            )
+            axis.set_xlabel("parameters [M]")
+            style.title(axis, f"seed {seed}")
+        for axis in row[len(seeds) :]:
+            axis.set_axis_off()
+        row[0].set_ylabel(
+            "validation error, inherited weights [%]\n" + _describe(collection, study)
+        )
+    _legend_above(figure, axes.flat)
+    return Drawing(figure, data)
+
+
+@register("candidates")
+def candidates(collection: Collection) -> Drawing | None:
+    """Expected validation error of the best of n candidates against n."""
+    import pandas as pd
+
+    records = []
+    for study in collection.scale.studies:
+        judged: dict[str, list[Any]] = {}
+        for label, _, ranking in _judged(collection, study):
+            judged.setdefault(label, []).append(ranking["validation_accuracy"].to_numpy())
+        for label, seeds in judged.items():
+            total = min(map(len, seeds))
+            for count in np.unique(np.geomspace(1, total, 40).round().astype(int)).tolist():
+                errors = [100 * (1 - expected_best(values, count)) for values in seeds]
+                interval = confidence_interval(errors)
+                records.append((study, label, count, *_bounds(interval), interval.count))
+    if not records:
+        return None
+    names = ["study", "kind", "candidates", "validation_error_pct", "low95_pct", "high95_pct"]
+    data = pd.DataFrame(records, columns=[*names, "seeds"])
+    looks = _looks(data["kind"])
+    studies = list(dict.fromkeys(data["study"]))
+    figure, axes = style.panels(1, len(studies), height=3.3, width=5.4 * len(studies))
+    for axis, study in zip(axes[0], studies, strict=True):
+        for kind, own in data[data["study"] == study].groupby("kind", sort=False):
+            look = looks[str(kind)]
+            n = own["candidates"]
+            axis.plot(n, own["validation_error_pct"], markevery=0.15, label=kind, **look)
+            axis.fill_between(
+                n, own["low95_pct"], own["high95_pct"], color=look["color"], alpha=0.15, lw=0
+            )
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_xlabel("number of candidates n")
+        axis.set_ylabel("expected validation error of the best [%]")
+        style.title(axis, _describe(collection, study))
+    _legend_above(figure, axes.flat)
+    return Drawing(figure, data)
+
+
+@register("error-cost")
+def error_cost(collection: Collection) -> Drawing | None:
+    """Test error against the wall time of everything that one seed took."""
+    import pandas as pd
+
+    records = []
+    for study in collection.scale.studies:
+        rows = collection.measurements
+        rows = rows[(rows["study"] == study) & rows["test_error"].notna()]
+        for keys, own in rows.groupby(["variant", "mode"], sort=False):
+            minutes = confidence_interval(total_minutes(own))
+            error = confidence_interval(own["test_error"])
+            records.append((study, *keys, *_bounds(minutes), *_bounds(error), error.count))
+    if not records:
+        return None
+    names = ["study", "variant", "mode"]
+    names += [
+        f"{name}{end}" for name in ("minutes", "test_error_pct") for end in ("", "_low", "_high")
+    ]
+    data = pd.DataFrame(records, columns=[*names, "seeds"])
+    studies = list(dict.fromkeys(data["study"]))
+    figure, axes = style.panels(len(studies), 1, height=3.4)
+    for axis, study in zip(axes[:, 0], studies, strict=True):
+        own = data[data["study"] == study]
+        variants = list(dict.fromkeys(own["variant"]))
+        for variant, mode, x, x_low, x_high, y, y_low, y_high in own[names[1:]].itertuples(
+            index=False
+        ):
+            number = variants.index(variant)
+            colour = {GUIDED: GUIDED_COLOUR, RANDOM: RANDOM_COLOUR, FULL: REFERENCE_COLOUR}.get(
+                variant, style.sequence(len(variants))[number]
+            )
+            axis.errorbar(
+                x,
+                y,
+                xerr=[[x - x_low], [x_high - x]],
+                yerr=[[y - y_low], [y_high - y]],
+                color=colour,
+                marker="osD^vPX*"[number % 8],
+                markersize=7,
+                markerfacecolor=colour if mode == "none" else "white",
+                linestyle="none",
+                linewidth=1,
+                capsize=2,
+                label=variant + ("" if mode == "none" else ", fine-tuned"),
+            )
+        axis.set_xlim(left=0)
+        axis.set_xlabel("wall time of one seed, all stages [min]")
+        axis.set_ylabel("test error [%]")
+        style.title(axis, _describe(collection, study))
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Drawing(figure, data)
+
+
     _legend_above(figure, axes.flat)
     return Drawing(figure, data)
 

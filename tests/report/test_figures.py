@@ -61,6 +61,40 @@ def test_mismatch(tree: Tree, tmp_path: Path) -> None:
     assert (row["low95_pct"], row["high95_pct"]) == pytest.approx((low, high))
 
 
+def test_pareto_front() -> None:
+    size, error = [3, 1, 2, 2, 1, 4], [5, 9, 6, 7, 10, 5]
+    assert figures.pareto_front(size, error).tolist() == [True, True, True, False, False, False]
+
+
+def test_pareto(tree: Tree, tmp_path: Path) -> None:
+    data = draw("pareto", tree, tmp_path)
+    assert set(data["kind"]) == {"guided, l² = 50", "guided, l² = 500", "random"}
+    assert len(data) == 6 * 60 + 2
+    # All candidates are of one size, so the best of a seed is its whole front.
+    best = data[data["on_front"]].set_index("seed")["validation_error_pct"]
+    for seed in range(3):
+        assert best[seed] == data.loc[data["seed"] == seed, "validation_error_pct"].min()
+
+
+def test_candidates(tree: Tree, tmp_path: Path) -> None:
+    data = draw("candidates", tree, tmp_path).set_index(["kind", "candidates"])
+    errors = [100 * (1 - guided_accuracies(seed)) for seed in range(3)]
+    for count, values in ((1, np.mean(errors, axis=1)), (60, np.min(errors, axis=1))):
+        row = data.loc[("guided, l² = 500", count)]
+        low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+        assert row["validation_error_pct"] == pytest.approx(values.mean())
+        assert (row["low95_pct"], row["high95_pct"]) == pytest.approx((low, high))
+    assert data.loc["random"]["validation_error_pct"].is_monotonic_decreasing
+
+
+def test_error_cost(tree: Tree, tmp_path: Path) -> None:
+    data = draw("error-cost", tree, tmp_path).set_index(["variant", "mode"])
+    row = data.loc[("random", "finetune")]
+    assert row["minutes"] == pytest.approx((120 + 6 + 30 + 72) / 60)
+    assert row["test_error_pct"] == pytest.approx(100 * (1 - np.mean(FINETUNED_TEST)))
+    assert ("guided", "finetune") not in data.index
+
+
 def test_trajectories(tree: Tree, tmp_path: Path) -> None:
     data = draw("trajectories", tree, tmp_path)
     assert set(data["length_scale2"]) == {500}

@@ -4,6 +4,9 @@ TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "eff
 FIGURE_NAMES = [
     "figure1",
     "mismatch",
+    "pareto",
+    "candidates",
+    "error-cost",
     "trajectories",
     "kept-share",
     "posterior-cells",
