@@ -236,7 +236,7 @@ def agreement(accuracies: ArrayLike) -> dict[str, Any]:
         "kendall_tau": float(np.mean([kendalltau(a, b).statistic for a, b in pairs])),
         "spearman": rank_correlation,
         "reliability": reliability,
-        "noise_ceiling": float(np.sqrt(reliability)),
+        "noise_ceiling": float(np.sqrt(max(reliability, 0.0))),
     }
 
 

@@ -147,12 +147,10 @@ def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
     spec = specification("guided")
     runs = cache_directory() / f"{STUDY}-runs-{fingerprint(spec.model_dump(mode='json'))}"
     values = run_seeds(spec, seeds, jobs, runs)
-    times = [read_json(runs / f"seed{seed}" / "run.json")["provenance"] for seed in seeds]
     record = {
         "level": LEVEL,
         "seeds": list(seeds),
         "metrics": values,
-        "search_cpu_seconds": float(np.mean([time["cpu_seconds"] for time in times])),
         "provenance": provenance(spec.model_dump(mode="json"), None, stopwatch),
     }
     write_json(folder / "intervals.json", record)
