@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.measure import Aim, Effort, Measure, no_gpu, paired_times, quantity, ratio
+from benchmarks.measure import Aim, Effort, Measure, paired_times, quantity, ratio
 from pdnas.cells import CellSpace
 from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.posterior import CELL, Candidates
@@ -111,8 +111,12 @@ def record(folder: Path, source: str, out: Path) -> None:
 
 
 def many_candidates(effort: Effort) -> list[Measure]:
-    """Many candidates in one batch: of use where a GPU is idle at small batches."""
-    return [no_gpu("many candidates in one batch", "one after the other", Aim(5, least=True))]
+    """Many candidates in one batch: of use where a GPU is idle at small batches; not written."""
+    note = "not run: ranking has no such code yet, and it would need a GPU to be of use"
+    aim = Aim(5, least=True)
+    return [
+        Measure("many candidates in one batch", "one after the other", None, aim=aim, note=note)
+    ]
 
 
 @torch.no_grad()
