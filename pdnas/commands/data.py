@@ -26,7 +26,12 @@ _DATASETS = {  # what, licence; data sets made of sources or brought by the user
 
 @app.command()
 def fetch(names: Names = None, as_json: Json = False) -> None:
-    """Get data sets or single sources; by default everything that can be downloaded."""
+    """Get data sets or single sources; by default everything that can be downloaded.
+
+    Example:
+
+        pdnas data fetch cifar10
+    """
     from pdnas.data.sources import SOURCES
 
     # Either archive makes the data set cifar10, so neither is needed for itself.
@@ -44,7 +49,12 @@ def fetch(names: Names = None, as_json: Json = False) -> None:
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Every data set and source: what it is, its licence and size, and where it lies."""
+    """Every data set and source: what it is, its licence and size, and where it lies.
+
+    Example:
+
+        pdnas data list
+    """
     from pdnas.data.sources import SOURCES
 
     rows: list[dict[str, Any]] = []
@@ -72,6 +82,10 @@ def verify(names: Names = None, as_json: Json = False) -> None:
     """Check data again: checksums of sources, contents of data sets; by default all that is here.
 
     Named data that are absent, and all that are damaged, are errors.
+
+    Example:
+
+        pdnas data verify cifar10
     """
     from pdnas.data.sources import SOURCES
 

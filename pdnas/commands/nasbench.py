@@ -30,7 +30,12 @@ def build(
         ),
     ] = None,
 ) -> None:
-    """Build the ground-truth table and print where it is; by default from small public files."""
+    """Build the ground-truth table and print where it is; by default from small public files.
+
+    Example:
+
+        pdnas nasbench build
+    """
     from pdnas.nasbench.table import build
 
     typer.echo(build(source))
@@ -44,7 +49,12 @@ def query(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Everything known about one cell."""
+    """Everything known about one cell.
+
+    Example:
+
+        pdnas nasbench query 5000
+    """
     from pdnas.nasbench.table import GroundTruth
 
     truth = GroundTruth.load()
@@ -76,6 +86,10 @@ def efficiency(
     """How many samples a posterior saves against uniform sampling, by exact enumeration.
 
     Several runs count as seeds of one search: means with 95 % intervals.
+
+    Example:
+
+        pdnas nasbench efficiency runs/laptop/nasbench201/guided/seed0 --target 93.5
     """
     from pdnas import artefacts
     from pdnas.nasbench import efficiency as arithmetic
@@ -123,7 +137,12 @@ def score(
     threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
-    """One-shot validation accuracy of every cell of the run's space, with inherited weights."""
+    """One-shot validation accuracy of every cell of the run's space, with inherited weights.
+
+    Example:
+
+        pdnas nasbench score runs/laptop/nasbench201/guided/seed0 --images 1000
+    """
     from pdnas.nasbench.scores import score_run
     from pdnas.run import Run
     from pdnas.train.fit import choose_device

@@ -87,7 +87,12 @@ def sample(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw candidates from a run's posterior, at a fixed drop rate, or uniformly."""
+    """Draw candidates from a run's posterior, at a fixed drop rate, or uniformly.
+
+    Example:
+
+        pdnas sample runs/laptop/multibranch/guided/seed0 --count 100
+    """
     from pdnas.run import Run
     from pdnas.sample import sample as draw
 
@@ -106,7 +111,12 @@ def rank(
     threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's candidates on validation data with inherited weights."""
+    """Judge a run's candidates on validation data with inherited weights.
+
+    Example:
+
+        pdnas rank runs/laptop/multibranch/guided/seed0
+    """
     from pdnas.rank import rank_run
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
@@ -128,7 +138,12 @@ def retrain(
     threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
-    """Finish the best candidate and evaluate it once on the test data."""
+    """Finish the best candidate and evaluate it once on the test data.
+
+    Example:
+
+        pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
+    """
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from pdnas import cli
 from pdnas.commands import report
 from pdnas.errors import PdnasError
 from pdnas.report.figures import FIGURES
@@ -98,6 +102,24 @@ def test_the_papers_numbers_need_no_runs(tmp_path: Path, monkeypatch: pytest.Mon
     printed = invoke("table", "9")
     assert "22.73" in printed
     assert "not run" in printed
+
+
+def commands(group: Any) -> Iterator[tuple[str, str]]:
+    """Every command below a group, with its help."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command)
+        else:
+            yield name, command.help or ""
+
+
+def test_every_command_has_an_example() -> None:
+    found = dict(commands(typer.main.get_command(cli.app)))
+    assert len(found) > 15
+    without = [
+        name for name, text in found.items() if not re.search(rf"pdnas (\w+ )?{name}\b", text)
+    ]
+    assert without == []
 
 
 def test_every_table_and_figure_has_a_caption() -> None:
