@@ -1,4 +1,4 @@
-"""From the files of runs to what people read: tables, figures, the page, summaries."""
+"""``pdnas table | figure | show | publish``: from the files of runs to what people read."""
 
 from __future__ import annotations
 
@@ -75,8 +75,6 @@ def figure(
         typer.echo(path)
 
 
-def show(
-    run: Annotated[Path, typer.Argument(help="Folder of a run: it holds run.json.")],
 def report(
     scale: Scale = "laptop",
     runs: Runs = None,
@@ -98,6 +96,8 @@ def report(
     typer.echo(target)
 
 
+def show(
+    run: Annotated[Path, typer.Argument(help="Folder of a run: it holds run.json.")],
     as_json: Json = False,
 ) -> None:
     """Sum up one run.
@@ -116,8 +116,6 @@ def report(
         _print_pairs(lines(summary))
 
 
-def publish(
-    out: Annotated[Path, typer.Argument(help="Folder to write, such as results/laptop.")],
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run, or of a variant: seed*/ in it.")],
     second: Annotated[Path, typer.Argument(help="Another of the same kind.")],
@@ -141,6 +139,8 @@ def compare(
         _print_comparison(made)
 
 
+def publish(
+    out: Annotated[Path, typer.Argument(help="Folder to write, such as results/laptop.")],
     scale: Scale = "laptop",
     runs: Runs = None,
     as_json: Json = False,
@@ -169,8 +169,6 @@ def _collect(scale: str, runs: Path | None) -> Collection:
     return collect(scale, runs or Path("runs") / Path(scale).stem)
 
 
-def _print_pairs(pairs: list[tuple[str, str]]) -> None:
-    from rich.console import Console
 def _print_comparison(made: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -197,6 +195,8 @@ def _print_comparison(made: Comparison) -> None:
     console.print(f"{seeds} seed{'s: ' + what if seeds > 1 else ''}.", *made.notes, sep="\n")
 
 
+def _print_pairs(pairs: list[tuple[str, str]]) -> None:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 

@@ -24,8 +24,8 @@ from pdnas.statistics import Interval, confidence_interval, geometric_interval
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike, NDArray
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,10 @@ def mismatch(collection: Collection) -> Drawing | None:
         axis.grid(False, axis="x")
         style.title(axis, _describe(collection, study))
     axes[0, 0].set_ylabel("test error [%]")
+    _legend_above(figure, axes.flat)
+    return Drawing(figure, data)
+
+
 def _judged(collection: Collection, study: str) -> Iterator[tuple[str, RunFiles, Any]]:
     """(label, run, ranking) of ``guided``, its variants in l², and ``random``."""
     sweep = collection.sweep(study, "gates.length_scale2")
@@ -488,10 +492,6 @@ def error_cost(collection: Collection) -> Drawing | None:
         axis.set_ylabel("test error [%]")
         style.title(axis, _describe(collection, study))
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return Drawing(figure, data)
-
-
-    _legend_above(figure, axes.flat)
     return Drawing(figure, data)
 
 

@@ -70,16 +70,16 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
     return summary
 
 
-def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from sorted(folder.glob(pattern))
-
-
 def records_of(collection: Collection) -> dict[Path, dict[str, Any]]:
     """Every record of a collection's runs by its path."""
     return {
         path: read_json(path) for run in collection.runs for path in _matching(run.path, RECORDS)
     }
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    for pattern in patterns:
+        yield from sorted(folder.glob(pattern))
 
 
 def summarise(collection: Collection) -> dict[str, Any]:
