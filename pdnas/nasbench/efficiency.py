@@ -33,6 +33,9 @@ TARGETS: dict[Dataset, tuple[float, ...]] = {
 }
 """CIFAR-10's usual targets, and on the other two the round numbers that are about as rare."""
 
+ROUND_NUMBERS = (10, 100, 1000)
+"""Numbers of samples that the curves have beside those of an even grid, since tables quote them."""
+
 QUANTILES = (0.05, 0.5, 0.95)
 """Levels at which the best of n is reported."""
 
@@ -230,6 +233,16 @@ def best_quantiles(
     return accuracy_quantiles_of_best(probabilities, accuracy, accuracy, n, levels)
 
 
+def kendall_tau(scores: ArrayLike, accuracy: ArrayLike) -> float:
+    """Kendall's tau-b (ties counted as neither) between two arrays of equal length.
+
+    NaN where one of them is constant: it orders nothing.
+    """
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(scores, accuracy).statistic)
+
+
 @dataclass(frozen=True)
 class Target:
     """What it takes to reach one accuracy. Sample counts are inf, speed-up 0, without any mass."""
@@ -258,6 +271,10 @@ class DatasetEfficiency:
     """Of the truly best of n samples."""
     chosen_of_n: dict[str, list[float]] | None
     """Of the one with the highest one-shot score among n samples; None without scores."""
+    kendall_tau: float | None
+    """Kendall's tau-b between scores and true accuracies of all cells; None without scores."""
+    kendall_tau_top: float | None
+    """The same among the truly best tenth of all cells."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +320,8 @@ def _reach(q: Floats, accuracy: Floats, targets: Sequence[float]) -> tuple[Targe
 
 def _curves(q: Floats, scores: Floats, accuracy: Floats) -> dict[str, list[float]]:
     """What ``best_of_n`` and ``chosen_of_n`` hold: by score, for q and for uniform sampling."""
-    draws = np.unique(np.geomspace(1, q.size, 61).round().astype(np.int64))
+    grid = np.geomspace(1, q.size, 61).round().astype(np.int64)
+    draws = np.unique([*grid, *(n for n in ROUND_NUMBERS if n <= q.size)])
     curves: dict[str, list[float]] = {"n": draws.tolist()}
     for prefix, distribution in (("", q), ("uniform_", uniform(q.size))):
         expected = expected_accuracy_of_best(distribution, scores, accuracy, draws)
@@ -321,6 +339,7 @@ def _by_dataset(
     best = float(accuracy.max())
     # Forty thresholds, multiples of half a point, up to the last one below the optimum.
     thresholds = (np.floor(best * 200) - np.arange(39, -1, -1)) / 200
+    top = accuracy >= np.quantile(accuracy, 0.9)
     return DatasetEfficiency(
         mean_accuracy=mean_accuracy(q, accuracy),
         uniform_mean_accuracy=float(accuracy.mean()),
@@ -334,6 +353,8 @@ def _by_dataset(
         },
         best_of_n=_curves(q, accuracy, accuracy),
         chosen_of_n=None if scores is None else _curves(q, scores, accuracy),
+        kendall_tau=None if scores is None else kendall_tau(scores, accuracy),
+        kendall_tau_top=None if scores is None else kendall_tau(scores[top], accuracy[top]),
     )
 
 

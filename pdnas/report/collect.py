@@ -173,10 +173,14 @@ class RunFiles:
         """A row an epoch."""
         return self._table("history.parquet")
 
-    def efficiency(self) -> dict[str, Any] | None:
-        """Exact sample efficiency against the ground truth."""
-        path = self.path / "efficiency.json"
+    def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
+        """Exact sample efficiency against the ground truth, or that with all cells scored."""
+        path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
         return read_json(path) if path.is_file() else None
+
+    def scores(self) -> pd.DataFrame | None:
+        """A row a cell: its one-shot accuracy and loss."""
+        return self._table("scores.parquet")
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.path / name
@@ -258,20 +262,39 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """A run's sample efficiency by the true accuracies on one data set, as in efficiency.json."""
+    """A run's sample efficiency, as in efficiency.json, and the data set it is held against."""
 
     run: RunFiles
     truth: str
+    everything: Mapping[str, Any]
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What is said of the data set ``truth``."""
+        facts: Mapping[str, Any] = self.everything["datasets"][self.truth]
+        return facts
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Many searches of the ground truth with one method: their summary and where every query is."""
+
     record: Mapping[str, Any]
+    path: Path
+
+    def trace(self) -> pd.DataFrame:
+        """A row a seed and query."""
+        return read_table(self.path)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A scale and the runs of it that exist."""
+    """A scale and the runs of it that exist under a folder."""
 
     name: str
     scale: Scale
     runs: tuple[RunFiles, ...]
+    folder: Path
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
@@ -293,18 +316,35 @@ class Collection:
         """The studies that stand for one of the paper's supernets."""
         return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
 
-    def efficiencies(self) -> dict[tuple[str, str], list[Efficiency]]:
-        """Sample efficiencies of the learned posteriors over cells, by (study, variant)."""
+    def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
+        """Sample efficiencies of distributions over cells, by (study, variant).
+
+        Args:
+            target: ``all``: the learned posteriors that this target runs; ``nasbench``: every
+                distribution, with what all cells' scores add where they were scored.
+        """
         found: dict[tuple[str, str], list[Efficiency]] = {}
         for run in self.runs:
-            record = run.efficiency() if run.spec.gates.mode == "learned" else None
+            if target == "all":
+                here = self.scale.studies[run.study].target == "all"
+                record = run.efficiency() if here and run.spec.gates.mode == "learned" else None
+            else:
+                record = run.efficiency(scored=True) or run.efficiency()
             if record is not None:
                 # A data set that the benchmark lacks (digits) is held against its first one.
                 names = record["datasets"]
                 truth = run.spec.data.name if run.spec.data.name in names else next(iter(names))
-                efficiency = Efficiency(run, truth, names[truth])
+                efficiency = Efficiency(run, truth, record)
                 found.setdefault((run.study, run.variant), []).append(efficiency)
         return found
+
+    @cached_property
+    def rivals(self) -> dict[str, Rival]:
+        """Searches of the table, by the method's name."""
+        return {
+            path.stem: Rival(read_json(path), path.with_suffix(".parquet"))
+            for path in sorted((self.folder / "rivals").glob("*.json"))
+        }
 
     def ablations(self, study: str) -> dict[str, tuple[str, Any]]:
         """Variants whose resolved specification differs from ``guided`` in one field, with
@@ -354,7 +394,7 @@ def collect(scale: str, folder: Path) -> Collection:
                     run = RunFiles.read(path)
                     _require_same(run, spec)
                     runs.append(run)
-    return Collection(Path(scale).stem, content, tuple(runs))
+    return Collection(Path(scale).stem, content, tuple(runs), folder)
 
 
 def _require_same(run: RunFiles, spec: Spec) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
 from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
@@ -74,10 +73,7 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     with style.style():
         drawing = FIGURES[name](collection) or _not_run(name, collection.name)
         paths = style.save(drawing.figure, folder, name)
-    data = folder / f"{name}.csv"
-    with atomic_path(data) as temporary:
-        drawing.data.to_csv(temporary, index=False, float_format="%.8g", lineterminator="\n")
-    return [*paths, data]
+    return [*paths, style.save_data(drawing.data, folder, name)]
 
 
 def _not_run(name: str, scale: str) -> Drawing:
@@ -95,7 +91,7 @@ def _describe(collection: Collection, study: str) -> str:
     return f"{study} (for SupNet-{supernet})" if supernet else study
 
 
-def _bounds(interval: Interval) -> tuple[float, float, float]:
+def bounds(interval: Interval) -> tuple[float, float, float]:
     """Estimate, low and high, the bounds falling on the estimate where there is no interval."""
     if np.isnan(interval.low):
         return interval.estimate, interval.estimate, interval.estimate
@@ -242,7 +238,7 @@ def mismatch(collection: Collection) -> Drawing | None:
                 rows = measured(collection, study, variant, source, mode)
                 if not rows.empty:
                     interval = confidence_interval(rows["test_error"])
-                    estimate, low, high = _bounds(interval)
+                    estimate, low, high = bounds(interval)
                     records.append((study, variant, mode, estimate, low, high, interval.count))
     names = ["study", "variant", "mode", "test_error_pct", "low95_pct", "high95_pct", "seeds"]
     data = pd.DataFrame(records, columns=names)
@@ -416,7 +412,7 @@ def candidates(collection: Collection) -> Drawing | None:
             for count in np.unique(np.geomspace(1, total, 40).round().astype(int)).tolist():
                 errors = [100 * (1 - expected_best(values, count)) for values in seeds]
                 interval = confidence_interval(errors)
-                records.append((study, label, count, *_bounds(interval), interval.count))
+                records.append((study, label, count, *bounds(interval), interval.count))
     if not records:
         return None
     names = ["study", "kind", "candidates", "validation_error_pct", "low95_pct", "high95_pct"]
@@ -453,7 +449,7 @@ def error_cost(collection: Collection) -> Drawing | None:
         for keys, own in rows.groupby(["variant", "mode"], sort=False):
             minutes = confidence_interval(total_minutes(own))
             error = confidence_interval(own["test_error"])
-            records.append((study, *keys, *_bounds(minutes), *_bounds(error), error.count))
+            records.append((study, *keys, *bounds(minutes), *bounds(error), error.count))
     if not records:
         return None
     names = ["study", "variant", "mode"]
@@ -735,7 +731,7 @@ def efficiency(collection: Collection) -> Drawing | None:
         for index, threshold in enumerate(curves[0]["threshold"]):
             uniform = reciprocal(curves[0]["uniform_mass"][index])
             learned = geometric_interval([reciprocal(curve["mass"][index]) for curve in curves])
-            records.append((study, 100 * threshold, uniform, *_bounds(learned), learned.count))
+            records.append((study, 100 * threshold, uniform, *bounds(learned), learned.count))
         names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
         data = pd.DataFrame(records, columns=names)
         own = data[(data["study"] == study) & np.isfinite(data["uniform"])]
@@ -781,7 +777,7 @@ def efficiency(collection: Collection) -> Drawing | None:
         axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
         axis.grid(False, axis="x")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_xlabel(f"target: true test accuracy on {_data_name(seeds[0].truth)} [%]")
+        axis.set_xlabel(f"target: true test accuracy on {data_name(seeds[0].truth)} [%]")
         axis.set_ylabel("expected number of samples")
         style.title(axis, f"{study}, {len(seeds)} seeds")
         axis.legend(loc="upper left")
@@ -801,7 +797,7 @@ def best_of_n(collection: Collection) -> Drawing | None:
     for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
         curves = [seed.record["best_of_n"] for seed in seeds]
         learned = [
-            _bounds(confidence_interval([100 * curve["expected"][index] for curve in curves]))
+            bounds(confidence_interval([100 * curve["expected"][index] for curve in curves]))
             for index in range(len(curves[0]["n"]))
         ]
         own = pd.DataFrame(learned, columns=["learned_pct", "low95_pct", "high95_pct"]).assign(
@@ -835,12 +831,12 @@ def best_of_n(collection: Collection) -> Drawing | None:
         axis.set_xlim(1, own["n"].max())
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("number of samples n")
-        axis.set_ylabel(f"expected best true accuracy on {_data_name(seeds[0].truth)} [%]")
+        axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
         style.title(axis, f"{study}, {len(seeds)} seeds")
         axis.legend(loc="lower right")
     return Drawing(figure, pd.concat(tables, ignore_index=True))
 
 
-def _data_name(name: str) -> str:
+def data_name(name: str) -> str:
     known = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}
     return known.get(name, name)

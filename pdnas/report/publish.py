@@ -12,14 +12,17 @@ from pdnas.config import scale_path
 from pdnas.errors import PdnasError
 from pdnas.report.collect import Collection, collect, describe_hardware
 
-RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency.json")
+RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency*.json", "scores.json")
 TABLES = (
     "history.parquet",
     "trajectory.parquet",
     "posterior.safetensors",
     "candidates-*.safetensors",
     "ranking-*.parquet",
+    "scores.parquet",
 )
+
+_LOGS = shutil.ignore_patterns("log")
 
 
 def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
@@ -60,6 +63,8 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             target.mkdir(parents=True)
             for path in _matching(folder, RECORDS + TABLES):
                 shutil.copyfile(path, target / path.name)
+        if (runs / "rivals").is_dir():
+            shutil.copytree(runs / "rivals", partial / "rivals", ignore=_LOGS)
         shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")
         write_json(partial / "published.json", summary)
         shutil.rmtree(out, ignore_errors=True)
@@ -87,9 +92,8 @@ def summarise(collection: Collection) -> dict[str, Any]:
     records = records_of(collection)
     seconds: dict[str, float] = {}
     for path, record in records.items():
-        stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(
-            path.stem.split("-")[0], path.stem
-        )
+        kind = path.stem.split("-")[0]
+        stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(kind, kind)
         wall = record["provenance"]["wall_seconds"]
         seconds[stage] = round(seconds.get(stage, 0.0) + wall, 1)
     provenances = [record["provenance"] for record in records.values()]

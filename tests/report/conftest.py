@@ -52,6 +52,18 @@ studies:
     variants:
       guided: {}
       uniform: {gates: {mode: fixed}}
+  rivals:
+    target: nasbench
+    seeds: [0, 1]
+    base:
+      data: {name: cifar10, train: 1000, validation: 200}
+      supernet: {name: nasbench201, channels: 4, cells: 1}
+      training: {epochs: 4, batch: 50, learning_rate: 0.1}
+      gates: {temperature: 1, length_scale2: 0}
+      candidates: {count: 20}
+    variants:
+      spos: {gates: {mode: fixed}}
+      gdas: {}
 """
 
 HARDWARE = {"cpu": "Abacus 9000", "cores": 2, "memory_gib": 4.0, "gpus": [], "threads": 1}

@@ -54,27 +54,49 @@ def source_of(study, variant):
     return {"learned": "posterior", "fixed": "random", "none": "full"}[mode]
 
 
+def runs():
+    """(study, its settings, variant, seed, specification) of every run of the chosen studies."""
+    for study, content in STUDIES.items():
+        for variant in content.variants:
+            for seed in content.seeds:
+                yield study, content, variant, seed, SCALE.spec(study, variant)
+
+
+def has_truth(settings):
+    """Whether there is ground truth: it was trained on CIFAR-10 and says nothing of other images."""
+    return settings.supernet.name == "nasbench201" and settings.data.name == "cifar10"
+
+
 # Tables 3 and 5 compare with and without fine-tuning.
 FINETUNED = ("guided", "random", "guided-tau-2-3")
 
 
 def results():
-    """The last file of everything that is to be run."""
-    for study, content in STUDIES.items():
-        for variant in content.variants:
-            settings = SCALE.spec(study, variant)
-            source = source_of(study, variant)
-            for seed in content.seeds:
-                run = f"{RUNS}/{study}/{variant}/seed{seed}"
-                if settings.supernet.name == "nasbench201":
-                    yield f"{run}/ranking-{'posterior' if source == 'posterior' else 'uniform'}.json"
-                    # The ground truth was trained on CIFAR-10; it says nothing of other images.
-                    if settings.data.name == "cifar10":
-                        yield f"{run}/efficiency.json"
-                    continue
-                yield f"{run}/result-{source}-none.json"
-                if settings.retrain and variant in FINETUNED:
-                    yield f"{run}/result-{source}-finetune.json"
+    """The last file of everything that `all` is to run."""
+    for study, content, variant, seed, settings in runs():
+        if content.target != "all":
+            continue
+        source = source_of(study, variant)
+        run = f"{RUNS}/{study}/{variant}/seed{seed}"
+        if settings.supernet.name == "nasbench201":
+            yield f"{run}/ranking-{'posterior' if source == 'posterior' else 'uniform'}.json"
+            if has_truth(settings):
+                yield f"{run}/efficiency.json"
+            continue
+        yield f"{run}/result-{source}-none.json"
+        if settings.retrain and variant in FINETUNED:
+            yield f"{run}/result-{source}-finetune.json"
 
 
+def nasbench_results():
+    """The last file of everything that `nasbench` is to run."""
+    for study, content, variant, seed, settings in runs():
+        if has_truth(settings):
+            name = "efficiency-scored" if content.score_images else "efficiency"
+            yield f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json"
+    yield from expand(f"{RUNS}/rivals/{{method}}.json", method=RIVALS)
+
+
+RIVALS = ["random", "evolution", "reinforce", "local-search", "predictor"]
 RESULTS = list(results())
+NASBENCH_RESULTS = list(nasbench_results())

@@ -1,0 +1,168 @@
+"""The study of NAS-Bench-201: its tables and figures, from records of exact arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pdnas.artefacts import write_json, write_table
+from pdnas.cells import CellSpace
+from pdnas.nasbench import rivals
+from pdnas.nasbench.efficiency import efficiency, expected_accuracy_of_best, expected_samples
+from pdnas.nasbench.table import GroundTruth
+from pdnas.posterior import CellPosterior
+from pdnas.report import figures, nasbench, tables
+from pdnas.report.collect import Collection, collect
+from pdnas.report.formats import NOT_RUN
+from pdnas.statistics import Interval
+
+from .conftest import Tree, provenance
+
+FIGURES = (
+    "samples-to-target",
+    "best-so-far",
+    "one-shot",
+    "posterior-training",
+    "posterior-mass",
+    "cost",
+)
+
+
+def one_shot_scores(truth: GroundTruth, seed: int) -> np.ndarray:
+    """Scores that know half of the truth."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, len(CellSpace()))
+    return truth.accuracy() / 2 + noise
+
+
+@pytest.fixture
+def collection(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Collection:
+    """The tree after ``snakemake nasbench``: everything scored, one search of the table."""
+    uniform = CellPosterior.uniform(CellSpace())
+    runs = [
+        *(("cells", "guided", seed, cell_posteriors[seed]) for seed in range(3)),
+        *(("rivals", "spos", seed, uniform) for seed in range(2)),
+        *(("rivals", "gdas", seed, cell_posteriors[0]) for seed in range(2)),
+    ]
+    for study, variant, seed, posterior in runs:
+        path = tree.folder / study / variant / f"seed{seed}"
+        if not path.exists():
+            tree.search(study, variant, seed, seconds=100 + seed)
+        scores = one_shot_scores(truth, seed)
+        table = pd.DataFrame({"cell_id": np.arange(len(scores)), "score": scores, "loss": -scores})
+        write_table(path / "scores.parquet", table)
+        posterior.save(path / "posterior.safetensors", {})
+        record = efficiency(posterior.cell_probabilities(), truth, scores=scores).to_json()
+        write_json(path / "efficiency-scored.json", {**record, "provenance": provenance(1.0)})
+    asked = rivals.search("random", truth.accuracy(), range(30), 120, CellSpace())
+    trace = rivals.trace(asked, range(30), truth.accuracy(), truth.accuracy())
+    write_table(tree.folder / "rivals" / "random.parquet", trace)
+    write_json(tree.folder / "rivals" / "random.json", rivals.summarise(trace, (0.93,)))
+    return collect(tree.scale_name, tree.folder)
+
+
+def test_table_of_methods(
+    collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
+) -> None:
+    made = tables.table("nasbench", collection)
+    keys = [column.key for column in made.columns]
+    rows = {row[0]: dict(zip(keys, row, strict=True)) for row in made.rows}
+    assert list(rows)[:3] == ["posterior-guided", "SPOS (uniform)", "GDAS"]
+
+    guided = rows["posterior-guided"]
+    needed = [
+        expected_samples(q.cell_probabilities(), truth.accuracy(), 0.935) for q in cell_posteriors
+    ]
+    samples = guided["ours_samples_to_935"]
+    assert isinstance(samples, Interval)
+    assert samples.estimate == pytest.approx(np.exp(np.log(needed).mean()))
+    assert samples.count == guided["ours_seeds"] == 3
+    chosen = [
+        expected_accuracy_of_best(
+            q.cell_probabilities(), one_shot_scores(truth, seed), truth.accuracy(), 100
+        )[0]
+        for seed, q in enumerate(cell_posteriors)
+    ]
+    assert isinstance(guided["ours_chosen_cifar10_pct"], Interval)
+    assert guided["ours_chosen_cifar10_pct"].estimate == pytest.approx(100 * np.mean(chosen))
+    assert guided["published_accuracy_pct"] is None
+
+    spos = rows["SPOS (uniform)"]
+    uniform = np.full(len(CellSpace()), 1 / len(CellSpace()))
+    assert spos["ours_samples_to_935"] == pytest.approx(
+        expected_samples(uniform, truth.accuracy(), 0.935)
+    )
+    assert spos["ours_mode_accuracy_pct"] is None, "a uniform distribution has no mode"
+    assert spos["published_accuracy_pct"] == "87.66 ± 1.69"
+    assert rows["GDAS"]["published_accuracy_pct"] == "93.61 ± 0.09"
+    assert rows["DrNAS"]["published_accuracy_pct"] == "94.36"
+    assert rows["DrNAS"]["ours_chosen_cifar10_pct"] == NOT_RUN
+
+
+def test_table_of_rivals(collection: Collection) -> None:
+    made = tables.table("rivals", collection)
+    keys = [column.key for column in made.columns]
+    rows = {row[0]: dict(zip(keys, row, strict=True)) for row in made.rows}
+    trace = collection.rivals["random"].trace()
+    last = 100 * trace[trace["query"] == 120]["best_accuracy"]
+    assert isinstance(rows["random"]["ours_chosen_last_pct"], Interval)
+    assert rows["random"]["ours_chosen_last_pct"].estimate == pytest.approx(last.mean())
+    assert rows["random"]["ours_searches"] == 30
+    assert rows["evolution"]["ours_chosen_100_pct"] == NOT_RUN
+
+
+def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
+    assert {row[0] for row in tables.table("efficiency", collection).rows} == {"cells"}
+
+
+def test_expected_queries_are_the_reciprocal_of_the_chance() -> None:
+    first = np.random.default_rng(0).geometric(0.02, 20_000).astype(float)
+    interval = nasbench.expected_queries(np.where(first > 30, np.inf, first), 30)
+    assert interval.estimate == pytest.approx(50, rel=0.03)
+    assert interval.low < 50 < interval.high
+    assert interval.high - interval.low < 3
+
+
+def test_a_target_that_no_search_reaches() -> None:
+    interval = nasbench.expected_queries(np.full(5, np.inf), 30)
+    assert interval.estimate == np.inf
+    assert np.isnan(interval.low)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
+    figures.draw(name, collection, tmp_path)
+    with Image.open(tmp_path / f"{name}.png") as image:
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    assert len(pd.read_csv(tmp_path / f"{name}.csv")) >= 3
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_was_run(name: str, empty_tree: Tree, tmp_path: Path) -> None:
+    figures.draw(name, collect(empty_tree.scale_name, empty_tree.folder), tmp_path)
+    assert pd.read_csv(tmp_path / f"{name}.csv")["status"].tolist() == ["not run"]
+
+
+def test_mass_adds_up(collection: Collection, tmp_path: Path) -> None:
+    figures.draw("posterior-mass", collection, tmp_path)
+    data = pd.read_csv(tmp_path / "posterior-mass.csv")
+    assert set(data["variant"]) == {"guided", "gdas"}
+    everything = data[data["best_cells"] == len(CellSpace())]
+    assert everything["mass_pct"].to_numpy() == pytest.approx(100)
+    assert (
+        data.groupby("variant")["mass_pct"].apply(lambda mass: mass.is_monotonic_increasing).all()
+    )
+
+
+def test_one_shot_figure_says_the_tau_of_all_seeds(
+    collection: Collection, truth: GroundTruth, tmp_path: Path
+) -> None:
+    record = collection.efficiencies("nasbench")["cells", "guided"][0].record
+    pairs = pd.DataFrame({"truth": truth.accuracy(), "score": one_shot_scores(truth, 0)})
+    expected = pairs.corr("kendall").iloc[0, 1]
+    assert record["kendall_tau"] == pytest.approx(expected)
+    best = pairs[pairs["truth"] >= pairs["truth"].quantile(0.9)]
+    assert record["kendall_tau_top"] == pytest.approx(best.corr("kendall").iloc[0, 1])
