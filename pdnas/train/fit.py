@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ from pdnas.errors import PdnasError
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
-from pdnas.train.checkpoint import Checkpoints
+from pdnas.train.checkpoint import SECONDS_BETWEEN, Checkpoints
+from pdnas.train.finite import NotFiniteError, require_finite, require_finite_state
 
 Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From images to logits, and those of an auxiliary head where one is trained."""
@@ -59,6 +59,26 @@ class Fitted:
     history: History
     trajectory: Tensor
     stopwatch: Stopwatch
+
+
+@dataclass
+class _Epoch:
+    """How far an epoch has come.
+
+    Attributes:
+        learning_rate: that of its first step.
+        steps: that have begun; a checkpoint is made when all of them are done.
+        images: of the steps that are done.
+        sums: of loss, terms and accuracy, each times its images, shape (6,) float64 on the device;
+            None before the first step.
+        seconds: spent on it by earlier, interrupted calls.
+    """
+
+    learning_rate: float
+    steps: int = 0
+    images: int = 0
+    sums: Tensor | None = None
+    seconds: float = 0.0
 
 
 def choose_device(name: str) -> torch.device:
@@ -102,7 +122,8 @@ def fit(
     Weights and switches are trained together in one pass (paper, section 3.3), or, with images
     held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
-    that was killed ends with the same bits as one that was not (on a CPU).
+    that was killed ends with the same bits as one that was not (on a CPU). Checkpoints are made
+    after each epoch, and every few minutes within one.
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.
@@ -117,18 +138,39 @@ def fit(
     history: History = []
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
+    now = _Epoch(float(schedule.get_last_lr()[0]))
     state = checkpoints.latest() if checkpoints is not None else None
     if state is not None:
-        supernet.load_state_dict(state["supernet"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        now = _restore(state, supernet, optimizers, schedule, device)
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
+    saved_at = time.monotonic()
+
+    def save(seconds: float) -> None:
+        """Make a checkpoint after ``seconds`` of the present epoch."""
+        nonlocal saved_at
+        if checkpoints is None:
+            return
+        state = {
+            "supernet": supernet.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "schedule": schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": history,
+            "trajectory": torch.stack(trajectory),
+            "stopwatch": stopwatch.read(),
+            "epoch": asdict(now) | {"seconds": seconds},
+        }
+        checkpoints.save(len(history), now.steps, state)
+        saved_at = time.monotonic()
+
+    def after_step(seconds: float) -> None:
+        if time.monotonic() - saved_at >= SECONDS_BETWEEN:
+            require_finite_state(supernet)
+            save(seconds)
+
     network = _network(supernet, training)
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
@@ -147,44 +189,31 @@ def fit(
                 supernet.set_temperature(gates.temperature + share * change)
             # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
             supernet.set_drop_path(training.drop_path * epoch / training.epochs)
-            rate = schedule.get_last_lr()[0]
             supernet.train()
-            record = _train_epoch(
-                network,
-                supernet,
-                loader.epoch(epoch),
-                training,
-                objective,
-                optimizers,
-                schedule,
-                _Alternation(*heldout, epoch) if heldout is not None and learns else None,
-            )
-            if not math.isfinite(record["loss"]):
-                where = (
-                    f" (the last good checkpoint is in {checkpoints.folder})" if checkpoints else ""
+            try:
+                record = _train_epoch(
+                    network,
+                    supernet,
+                    loader.epoch(epoch, now.steps),
+                    training,
+                    objective,
+                    optimizers,
+                    schedule,
+                    _Alternation(*heldout, epoch, now.steps) if heldout and learns else None,
+                    now,
+                    after_step,
                 )
+                require_finite_state(supernet)
+            except NotFiniteError as error:
+                kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
                 raise PdnasError(
-                    f"the loss became {record['loss']} in epoch {epoch}; lower "
-                    "training.learning_rate or gates.length_scale2" + where
-                )
-            history.append({"epoch": epoch, "learning_rate": float(rate), **record})
+                    f"epoch {epoch}, step {now.steps}: {error}; lower training.learning_rate or "
+                    f"gates.length_scale2{kept}"
+                ) from error
+            history.append({"epoch": epoch, "learning_rate": now.learning_rate, **record})
             trajectory.append(_probabilities(supernet))
-            if checkpoints is not None:
-                checkpoints.save(
-                    epoch,
-                    {
-                        "supernet": supernet.state_dict(),
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                        "schedule": schedule.state_dict(),
-                        "rng": torch.get_rng_state(),
-                        "cuda_rng": torch.cuda.get_rng_state(device)
-                        if device.type == "cuda"
-                        else None,
-                        "history": history,
-                        "trajectory": torch.stack(trajectory),
-                        "stopwatch": stopwatch.read(),
-                    },
-                )
+            now = _Epoch(float(schedule.get_last_lr()[0]))
+            save(0.0)
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -198,6 +227,38 @@ def fit(
     supernet.set_drop_path(0)
     supernet.eval()
     return Fitted(history, torch.stack(trajectory), stopwatch)
+
+
+def _restore(
+    state: Mapping[str, Any],
+    supernet: Supernet,
+    optimizers: list[torch.optim.Optimizer],
+    schedule: LRScheduler,
+    device: torch.device,
+) -> _Epoch:
+    """Put a checkpoint's state back into everything that has one; returns the epoch it is from.
+
+    Raises:
+        PdnasError: it does not fit, so it is that of another version of the code.
+    """
+    try:
+        supernet.load_state_dict(state["supernet"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        epoch = _Epoch(**state["epoch"])
+        if epoch.sums is not None:
+            epoch.sums = epoch.sums.to(device)
+        return epoch
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PdnasError(
+            f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
+            "start anew"
+        ) from error
 
 
 def _network(supernet: Supernet, training: TrainingConfig) -> Network:
@@ -225,13 +286,19 @@ def _board(folder: Path | None, done: int) -> Iterator[SummaryWriter | None]:
 
 
 class _Alternation:
-    """Held-out batches without end, a pure function of the epoch, and the objective on them."""
+    """Held-out batches without end, a pure function of the epoch, and the objective on them.
 
-    def __init__(self, loader: Loader, objective: Objective, epoch: int) -> None:
+    Args:
+        start: how many of them an earlier call has used.
+    """
+
+    def __init__(self, loader: Loader, objective: Objective, epoch: int, start: int) -> None:
         self.objective = objective
+        turns, rest = divmod(start, len(loader))
         # Turn and epoch together number a shuffle; no run has a million epochs.
         self._batches = itertools.chain.from_iterable(
-            loader.epoch(epoch + turn * 1_000_000) for turn in itertools.count()
+            loader.epoch(epoch + turn * 1_000_000, rest if turn == turns else 0)
+            for turn in itertools.count(turns)
         )
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -267,6 +334,7 @@ def _step(
     if auxiliary is not None:
         auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
     terms = objective(nll, supernet, auxiliary)
+    require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     terms.loss.backward()
@@ -284,12 +352,20 @@ def _train_epoch(
     optimizers: list[torch.optim.Optimizer],
     schedule: LRScheduler,
     alternation: _Alternation | None,
+    now: _Epoch,
+    after_step: Callable[[float], None],
 ) -> dict[str, float]:
-    """One pass over the data; sums stay on the device, so a GPU never waits for the host."""
-    started = time.monotonic()
-    images = 0
-    sums: Tensor | None = None
+    """One pass over the data, or what is left of it; ``now`` is kept up to date.
+
+    ``after_step`` is told the seconds spent on the epoch. A GPU is waited for once a step, when
+    the loss is looked at.
+
+    Raises:
+        NotFiniteError: the loss of the last step that began is no finite number.
+    """
+    started = time.monotonic() - now.seconds
     for x, y in batches:
+        now.steps += 1
         if alternation is None:
             terms, output = _step(network, supernet, (x, y), training, objective, optimizers)
         else:
@@ -305,10 +381,11 @@ def _train_epoch(
             parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
             batch = torch.stack(parts)
             weighted = batch.double() * len(y)
-            sums = weighted if sums is None else sums + weighted
-        images += len(y)
-    assert sums is not None  # a loader has at least one batch
-    loss, nll_mean, prior, entropy, auxiliary, accuracy = (sums / images).tolist()
+            now.sums = weighted if now.sums is None else now.sums + weighted
+        now.images += len(y)
+        after_step(time.monotonic() - started)
+    assert now.sums is not None  # a loader has at least one batch
+    loss, nll_mean, prior, entropy, auxiliary, accuracy = (now.sums / now.images).tolist()
     seconds = time.monotonic() - started
     return {
         "loss": loss,
@@ -318,7 +395,7 @@ def _train_epoch(
         "auxiliary_term": auxiliary,
         "train_accuracy": accuracy,
         "seconds": seconds,
-        "images_per_second": images / seconds,
+        "images_per_second": now.images / seconds,
     }
 
 
