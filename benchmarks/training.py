@@ -22,7 +22,7 @@ from benchmarks.measure import (
 )
 from pdnas.cells import CellSpace
 from pdnas.elbo import Objective
-from pdnas.gates import GateMode, GateSettings
+from pdnas.gates import GateSettings
 from pdnas.supernets import Supernet
 from pdnas.supernets.densenet import DenseNetSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
@@ -120,16 +120,22 @@ def one_hot(effort: Effort) -> list[Measure]:
     everything.configure_gates(GateSettings(temperature=1, estimator="relaxed"))
     slow = training_step(everything, *batch)
     measures = []
-    modes: dict[str, GateMode] = {"warm-up": "fixed", "afterwards": "learned"}
-    for phase, mode in modes.items():
+    phases = {
+        "warm-up": GateSettings(mode="fixed", temperature=1),
+        "afterwards": GateSettings(temperature=1),
+        "afterwards, credit from a quarter of the images": GateSettings(
+            temperature=1, credit_share=0.25
+        ),
+    }
+    for phase, settings in phases.items():
         one = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
-        one.configure_gates(GateSettings(mode=mode, temperature=1))
-        times = paired_times(slow, training_step(one, *batch), effort.share(0.5))
+        one.configure_gates(settings)
+        times = paired_times(slow, training_step(one, *batch), effort.share(1 / len(phases)))
         obstacle = (
-            "the straight-through credit needs every operation's output for every image, though "
-            "without gradients, and one product of it with the slope: memory traffic that the "
-            "forward pass of all five has too"
-            if mode == "learned"
+            "the straight-through credit needs every operation's output for the images that give "
+            "it, though without gradients, and one product of it with the slope: memory traffic "
+            "that the forward pass of all five has too"
+            if settings.mode == "learned"
             else "gathering and adding rows costs what the narrow operations save"
         )
         part = f"NAS-Bench-201 one-hot step, {phase}"

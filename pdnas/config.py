@@ -253,6 +253,12 @@ class GateConfig(Strict):
         Literal["straight-through", "relaxed", "softmax", "score"],
         Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
     ] = "straight-through"
+    credit_share: Annotated[
+        float,
+        Field(
+            gt=0, le=1, description="straight-through: share of a batch's images that give credit"
+        ),
+    ] = 1.0
     dependence: Annotated[
         Literal["independent", "chain"],
         Field(description="of a cell's edges; chain: each depends on the one before it"),

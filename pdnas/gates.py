@@ -41,6 +41,7 @@ class GateSettings:
             relaxed.
         dependence: ``chain`` lets each one-of-many switch depend on the one before it; two-way ones
             are always independent.
+        credit_share: share of a batch's images that give the straight-through gradient.
     """
 
     mode: GateMode = "learned"
@@ -49,6 +50,7 @@ class GateSettings:
     per_image: bool = True
     estimator: Estimator = "straight-through"
     dependence: Dependence = "independent"
+    credit_share: float = 1.0
 
 
 def logistic_noise(shape: Sequence[int], device: torch.device) -> Tensor:

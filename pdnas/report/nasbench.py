@@ -21,7 +21,7 @@ from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
 from pdnas.report.figures import OPERATION_NAMES, Drawing, bounds, data_name
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
-from pdnas.report.tables import SEEDS, conditions, estimate, paper, reciprocal
+from pdnas.report.tables import NOTHING_RUN, SEEDS, conditions, estimate, paper, reciprocal
 from pdnas.statistics import Interval, confidence_interval, geometric_interval
 
 NAMES = {
@@ -269,6 +269,7 @@ def rivals(collection: Collection) -> Table:
             "query costs 12 epochs of training one network; a sample of the table of one-shot "
             "methods costs one evaluation.",
             PUBLISHED_NOTE,
+            *(() if collection.rivals else (NOTHING_RUN,)),
         ),
     )
 
