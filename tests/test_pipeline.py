@@ -59,6 +59,14 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in done.stderr
 
 
+def test_no_stage_imports_torchvision_or_the_compiler() -> None:
+    """Either costs a command more than a second; docs/speed.md."""
+    stages = "pdnas.train.search, pdnas.sample, pdnas.rank, pdnas.train.retrain, pdnas.extract"
+    unwanted = "{'torchvision', 'torch._dynamo'} & {*sys.modules}"
+    code = f"import sys, {stages}; sys.exit(bool({unwanted}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
     search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
