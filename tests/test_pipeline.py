@@ -91,6 +91,19 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_a_search_that_stops_in_time_says_so_and_goes_on(tmp_path: Path) -> None:
+    search = ["search", "nasbench201", "guided", "--scale", "smoke", "--out", tmp_path]
+    done = pdnas(*search, "--stop-after", "0")
+    assert done.returncode == 75
+    *_, line = done.stderr.splitlines()
+    assert "stopped after epoch 1/4" in line
+    assert "same command" in line
+    assert not (tmp_path / "run.json").exists()
+    done = pdnas(*search, "--stop-after", "9")
+    assert done.returncode == 0, done.stderr
+    assert "1/4" not in done.stderr, "it began anew instead of going on"
+
+
 def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) -> None:
     """A search on a tiny file system of its own, which grows after the search has filled it."""
     disk, results = tmp_path / "disk", tmp_path / "results"

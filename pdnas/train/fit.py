@@ -32,7 +32,7 @@ from pdnas.config import (
 )
 from pdnas.data.loader import Loader
 from pdnas.elbo import Objective, Terms
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, Unfinished
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
@@ -43,6 +43,10 @@ Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 History = list[dict[str, float]]
 """One record for each epoch; the keys are those of history.parquet in docs/files.md."""
+
+SAVING_SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: where an epoch is short and a state large (200
+MB for SupNet-M), not every epoch is followed by one."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def fit(
     description: str,
     heldout: tuple[Loader, Objective] | None = None,
     tensorboard: Path | None = None,
+    deadline: float | None = None,
 ) -> Fitted:
     """Train ``supernet`` in place, from the last checkpoint on where there is one.
 
@@ -109,9 +114,12 @@ def fit(
         checkpoints: None for a training so short that it would rather start anew.
         heldout: images that move the switches, and their objective.
         tensorboard: folder for TensorBoard's logs.
+        deadline: time of ``time.monotonic`` that no epoch but the first is to pass; the
+            ``checkpoints`` then have what is needed to go on.
 
     Raises:
         PdnasError: the loss is no longer finite, or a checkpoint cannot be read or written.
+        Unfinished: the deadline came first.
     """
     optimizers, schedule = _optimizers(supernet, training, gates, len(loader))
     history: History = []
@@ -130,6 +138,7 @@ def fit(
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
     network = _network(supernet, training)
+    saved, saving = -math.inf, 0.0
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
 
@@ -138,6 +147,7 @@ def fit(
         _board(tensorboard, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
+            began = time.monotonic()
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
                 parameter.requires_grad_(learns)
@@ -169,7 +179,10 @@ def fit(
                 )
             history.append({"epoch": epoch, "learning_rate": float(rate), **record})
             trajectory.append(_probabilities(supernet))
-            if checkpoints is not None:
+            now, last = time.monotonic(), epoch == training.epochs
+            # As if the next epoch took as long as this one, with a checkpoint after each.
+            stops = deadline is not None and not last and 2 * now - began + saving > deadline
+            if checkpoints is not None and (stops or last or now - saved >= saving / SAVING_SHARE):
                 checkpoints.save(
                     epoch,
                     {
@@ -185,6 +198,8 @@ def fit(
                         "stopwatch": stopwatch.read(),
                     },
                 )
+                saved = time.monotonic()
+                saving = saved - now
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -193,6 +208,8 @@ def fit(
                 note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
                 f"{record['images_per_second']:.0f} images/s"
             )
+            if stops:
+                raise Unfinished(f"{description}: stopped after epoch {epoch}/{training.epochs}")
     for parameter in learned:
         parameter.requires_grad_(True)
     supernet.set_drop_path(0)
