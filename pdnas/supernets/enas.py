@@ -38,6 +38,7 @@ from torchvision.ops import StochasticDepth
 
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLinear
+from pdnas.parts import for_images
 from pdnas.supernets.base import ChannelSupernet
 from pdnas.supernets.layers import FactorizedReduction
 
@@ -101,7 +102,17 @@ def make_operation(code: int, channels: int, stride: int) -> nn.Module:
             return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
         case _:
             raise PdnasError(f"no operation {code} in an ENAS cell; they are numbered from 0 to 4")
-    return nn.Sequential(OrderedDict(layers, drop_path=StochasticDepth(0.0, "row")))
+    return nn.Sequential(OrderedDict(layers, drop_path=DropPath(0.0, "row")))
+
+
+class DropPath(StochasticDepth):
+    """Drop-path whose switches do not depend on how a batch is cut into parts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        draw = super().forward
+        return x * for_images(len(x), lambda images: draw(x.new_ones(images, 1, 1, 1)))
 
 
 class Node(nn.Module):
@@ -226,7 +237,7 @@ class EnasSupernet(ChannelSupernet):
         """Drop operations of the last cell with ``probability``, of earlier ones in proportion."""
         for number, cell in enumerate(self.cells, start=1):
             for module in cell.modules():
-                if isinstance(module, StochasticDepth):
+                if isinstance(module, DropPath):
                     module.p = probability * number / len(self.cells)
 
     def auxiliary_parameters(self) -> int:
