@@ -194,6 +194,10 @@ class TrainingConfig(Strict):
 
     epochs: Count
     batch: Count
+    micro_batch: Annotated[
+        Count | None,
+        Field(description="images that go through the network at once; null: the whole batch"),
+    ] = None
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
@@ -253,12 +257,6 @@ class GateConfig(Strict):
         Literal["straight-through", "relaxed", "softmax", "score"],
         Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
     ] = "straight-through"
-    credit_share: Annotated[
-        float,
-        Field(
-            gt=0, le=1, description="straight-through: share of a batch's images that give credit"
-        ),
-    ] = 1.0
     dependence: Annotated[
         Literal["independent", "chain"],
         Field(description="of a cell's edges; chain: each depends on the one before it"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.gates import GatedConv2d
+from pdnas.parts import for_images
 
 
 class FactorizedReduction(nn.Module):
@@ -45,5 +46,9 @@ class StochasticDepth(nn.Module):
         if not self.training or self.p == 0:
             return x
         survival = 1 - self.p
-        survives = x.new_empty(len(x), *(1,) * (x.dim() - 1)).bernoulli_(survival)
+
+        def draw(images: int) -> Tensor:
+            return x.new_empty(images, *(1,) * (x.dim() - 1)).bernoulli_(survival)
+
+        survives = for_images(len(x), draw)
         return x * (survives / survival if survival else survives)

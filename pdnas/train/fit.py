@@ -31,8 +31,9 @@ from pdnas.config import (
     WarmRestartSchedule,
 )
 from pdnas.data.loader import Loader
-from pdnas.elbo import Objective, Terms
+from pdnas.elbo import Objective
 from pdnas.errors import PdnasError, Unfinished
+from pdnas.parts import micro_batches
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
@@ -40,6 +41,9 @@ from pdnas.train.checkpoint import Checkpoints
 
 Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From images to logits, and those of an auxiliary head where one is trained."""
+
+MEASURES = ("loss", "nll", "prior_term", "entropy_term", "auxiliary_term", "train_accuracy")
+"""What an epoch's record holds of its batches, as means over images."""
 
 History = list[dict[str, float]]
 """One record for each epoch; the keys are those of history.parquet in docs/files.md."""
@@ -275,21 +279,32 @@ def _step(
     training: TrainingConfig,
     objective: Objective,
     optimizers: list[torch.optim.Optimizer],
-) -> tuple[Terms, Tensor]:
-    """One step of ``optimizers``; returns the loss and the network's output on the batch."""
-    x, y = batch
-    with autocast(x.device, training):
-        output, auxiliary = network(x)
-    nll = cross_entropy(output.float(), y, reduction="none")
-    if auxiliary is not None:
-        auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
-    terms = objective(nll, supernet, auxiliary)
+) -> Tensor:
+    """One step of ``optimizers``, with the gradients of one micro-batch after the other summed up.
+
+    Returns:
+        the batch's :data:`MEASURES`, shape (measures,).
+    """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    terms.loss.backward()
+    measures = torch.zeros(len(MEASURES), dtype=torch.float64, device=batch[0].device)
+    for x, y in micro_batches(supernet, *batch, training.micro_batch):
+        with autocast(x.device, training):
+            output, auxiliary = network(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        if auxiliary is not None:
+            auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
+        terms = objective(nll, supernet, auxiliary)
+        # Weighted like this, means over images become that of the batch, and the rest counts once.
+        share = len(y) / len(batch[1])
+        (share * terms.loss).backward()
+        with torch.no_grad():
+            correct = (output.argmax(dim=1) == y).float().mean()
+            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+            measures += share * torch.stack(parts).double()
     for optimizer in optimizers:
         optimizer.step()
-    return terms, output
+    return measures
 
 
 def _train_epoch(
@@ -308,32 +323,22 @@ def _train_epoch(
     sums: Tensor | None = None
     for x, y in batches:
         if alternation is None:
-            terms, output = _step(network, supernet, (x, y), training, objective, optimizers)
+            measures = _step(network, supernet, (x, y), training, objective, optimizers)
         else:
             weights, switches = optimizers
             with _held_still(switches):
-                terms, output = _step(network, supernet, (x, y), training, objective, [weights])
+                measures = _step(network, supernet, (x, y), training, objective, [weights])
             with _held_still(weights):
                 held_out = alternation.batch()
                 _step(network, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
-        with torch.no_grad():
-            correct = (output.argmax(dim=1) == y).float().mean()
-            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
-            batch = torch.stack(parts)
-            weighted = batch.double() * len(y)
-            sums = weighted if sums is None else sums + weighted
+        weighted = measures * len(y)
+        sums = weighted if sums is None else sums + weighted
         images += len(y)
     assert sums is not None  # a loader has at least one batch
-    loss, nll_mean, prior, entropy, auxiliary, accuracy = (sums / images).tolist()
     seconds = time.monotonic() - started
     return {
-        "loss": loss,
-        "nll": nll_mean,
-        "prior_term": prior,
-        "entropy_term": entropy,
-        "auxiliary_term": auxiliary,
-        "train_accuracy": accuracy,
+        **dict(zip(MEASURES, (sums / images).tolist(), strict=True)),
         "seconds": seconds,
         "images_per_second": images / seconds,
     }

@@ -135,7 +135,6 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
             gates.noise == "image",
             gates.estimator,
             gates.dependence,
-            gates.credit_share,
         )
     )
     return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
