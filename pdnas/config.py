@@ -194,6 +194,10 @@ class TrainingConfig(Strict):
 
     epochs: Count
     batch: Count
+    micro_batch: Annotated[
+        Count | None,
+        Field(description="images that go through the network at once; null: the whole batch"),
+    ] = None
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0

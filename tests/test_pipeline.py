@@ -59,6 +59,14 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in done.stderr
 
 
+def test_no_stage_imports_torchvision_or_the_compiler() -> None:
+    """Either costs a command more than a second; docs/speed.md."""
+    stages = "pdnas.train.search, pdnas.sample, pdnas.rank, pdnas.train.retrain, pdnas.extract"
+    unwanted = "{'torchvision', 'torch._dynamo'} & {*sys.modules}"
+    code = f"import sys, {stages}; sys.exit(bool({unwanted}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
     search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
@@ -83,6 +91,19 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     trajectories = [pd.read_parquet(folder / "trajectory.parquet") for folder in (tmp_path, run)]
     pd.testing.assert_frame_equal(*trajectories)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_search_that_stops_in_time_says_so_and_goes_on(tmp_path: Path) -> None:
+    search = ["search", "nasbench201", "guided", "--scale", "smoke", "--out", tmp_path]
+    done = pdnas(*search, "--stop-after", "0")
+    assert done.returncode == 75
+    *_, line = done.stderr.splitlines()
+    assert "stopped after epoch 1/4" in line
+    assert "same command" in line
+    assert not (tmp_path / "run.json").exists()
+    done = pdnas(*search, "--stop-after", "9")
+    assert done.returncode == 0, done.stderr
+    assert "1/4" not in done.stderr, "it began anew instead of going on"
 
 
 def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,14 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(min=1, help="Processor threads; results depend on them.")]
+StopAfter = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="MINUTES",
+        help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
+    ),
+]
 
 
 class Source(StrEnum):
@@ -48,6 +57,7 @@ def search(
         Path | None,
         typer.Option(help="Run whose parameter count decides the drop rate (gates.match)."),
     ] = None,
+    stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
     """Train a supernet and learn its posterior; a killed search goes on where it was.
@@ -59,6 +69,7 @@ def search(
     from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
+    deadline = _deadline(stop_after)
     settings = load_scale(scale)
     spec = settings.spec(study, variant)
     name = Path(scale).stem
@@ -74,6 +85,7 @@ def search(
             out=folder,
             device=choose_device(settings.device),
             match=match,
+            deadline=deadline,
         )
     _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
 
@@ -141,6 +153,7 @@ def retrain(
     ] = Mode.none,
     device: Device = "auto",
     threads: Threads = 1,
+    stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
     """Finish the best candidate and evaluate it once on the test data.
@@ -154,10 +167,11 @@ def retrain(
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
+    deadline = _deadline(stop_after)
     set_threads(threads)
     found = Run.load(run)
     with claim(run, f"retrain-{source.value}-{mode.value}"):
-        record = finish(found, source.value, mode.value, choose_device(device))
+        record = finish(found, source.value, mode.value, choose_device(device), deadline)
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
@@ -210,6 +224,11 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def _deadline(minutes: float | None) -> float | None:
+    """The time of ``time.monotonic`` so many minutes from now."""
+    return None if minutes is None else time.monotonic() + 60 * minutes
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:

@@ -41,6 +41,8 @@ PARAMETERS = Column("ours_params_m", "parameters [M]", OURS, decimals=3, estimat
 MINUTES = Column("ours_minutes", "time [min]", OURS, decimals=1, estimate=True)
 SEEDS = Column("ours_seeds", "seeds", OURS)
 STUDY = Column("ours_study", "study", OURS, is_text=True)
+
+NOTHING_RUN = "Nothing of this table was run at this scale."
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
@@ -196,7 +198,7 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
         if values := sorted(set(rows[name].dropna())):
             notes.append(f"{label}: {'; '.join(values)}.")
     if not used:
-        notes.append("Nothing of this table was run at this scale.")
+        notes.append(NOTHING_RUN)
     return tuple(notes)
 
 

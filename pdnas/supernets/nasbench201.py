@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
+from pdnas.parts import for_images
 from pdnas.posterior import (
     CELL,
     CellPosterior,
@@ -311,12 +312,12 @@ class NasBench201Supernet(Supernet):
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights)
         if settings.mode == "learned" and settings.estimator == "relaxed":
-            weights = self._relaxed_draw(images)
+            weights = for_images(images, self._relaxed_draw)
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
-            soft = self._relaxed_draw(images)
+            soft = for_images(images, self._relaxed_draw)
             return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
-        self._drawn = self._draw(images)
+        self._drawn = for_images(images, self._draw)
         return partial(CellMixture.forward, routes=self.routes(self._drawn))
 
     def _relaxed_draw(self, images: int) -> Tensor:

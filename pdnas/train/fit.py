@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,8 +31,9 @@ from pdnas.config import (
     WarmRestartSchedule,
 )
 from pdnas.data.loader import Loader
-from pdnas.elbo import Objective, Terms
-from pdnas.errors import PdnasError
+from pdnas.elbo import Objective
+from pdnas.errors import PdnasError, Unfinished
+from pdnas.parts import micro_batches
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
@@ -41,8 +43,15 @@ from pdnas.train.finite import NotFiniteError, require_finite, require_finite_st
 Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From images to logits, and those of an auxiliary head where one is trained."""
 
+MEASURES = ("loss", "nll", "prior_term", "entropy_term", "auxiliary_term", "train_accuracy")
+"""What an epoch's record holds of its batches, as means over images."""
+
 History = list[dict[str, float]]
 """One record for each epoch; the keys are those of history.parquet in docs/files.md."""
+
+SAVING_SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: where an epoch is short and a state large (200
+MB for SupNet-M), not every epoch is followed by one."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ def fit(
     description: str,
     heldout: tuple[Loader, Objective] | None = None,
     tensorboard: Path | None = None,
+    deadline: float | None = None,
 ) -> Fitted:
     """Train ``supernet`` in place, from the last checkpoint on where there is one.
 
@@ -130,9 +140,12 @@ def fit(
         checkpoints: None for a training so short that it would rather start anew.
         heldout: images that move the switches, and their objective.
         tensorboard: folder for TensorBoard's logs.
+        deadline: time of ``time.monotonic`` that no epoch but the first is to pass; the
+            ``checkpoints`` then have what is needed to go on.
 
     Raises:
         PdnasError: the loss is no longer finite, or a checkpoint cannot be read or written.
+        Unfinished: the deadline came first.
     """
     optimizers, schedule = _optimizers(supernet, training, gates, len(loader))
     history: History = []
@@ -145,13 +158,15 @@ def fit(
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
-    saved_at = time.monotonic()
+    saved, saving = -math.inf, 0.0
+    started = time.monotonic()
 
     def save(seconds: float) -> None:
         """Make a checkpoint after ``seconds`` of the present epoch."""
-        nonlocal saved_at
+        nonlocal saved, saving
         if checkpoints is None:
             return
+        begun = time.monotonic()
         state = {
             "supernet": supernet.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
@@ -164,10 +179,11 @@ def fit(
             "epoch": asdict(now) | {"seconds": seconds},
         }
         checkpoints.save(len(history), now.steps, state)
-        saved_at = time.monotonic()
+        saved = time.monotonic()
+        saving = saved - begun
 
     def after_step(seconds: float) -> None:
-        if time.monotonic() - saved_at >= SECONDS_BETWEEN:
+        if time.monotonic() - max(saved, started) >= SECONDS_BETWEEN:
             require_finite_state(supernet)
             save(seconds)
 
@@ -180,6 +196,7 @@ def fit(
         _board(tensorboard, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
+            began = time.monotonic()
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
                 parameter.requires_grad_(learns)
@@ -212,8 +229,12 @@ def fit(
                 ) from error
             history.append({"epoch": epoch, "learning_rate": now.learning_rate, **record})
             trajectory.append(_probabilities(supernet))
-            now = _Epoch(float(schedule.get_last_lr()[0]))
-            save(0.0)
+            now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
+            ended = time.monotonic()
+            # As if the next epoch took as long as this one, with a checkpoint after each.
+            stops = deadline is not None and not last and 2 * ended - began + saving > deadline
+            if stops or last or ended - saved >= saving / SAVING_SHARE:
+                save(0.0)
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -222,6 +243,8 @@ def fit(
                 note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
                 f"{record['images_per_second']:.0f} images/s"
             )
+            if stops:
+                raise Unfinished(f"{description}: stopped after epoch {epoch}/{training.epochs}")
     for parameter in learned:
         parameter.requires_grad_(True)
     supernet.set_drop_path(0)
@@ -325,22 +348,33 @@ def _step(
     training: TrainingConfig,
     objective: Objective,
     optimizers: list[torch.optim.Optimizer],
-) -> tuple[Terms, Tensor]:
-    """One step of ``optimizers``; returns the loss and the network's output on the batch."""
-    x, y = batch
-    with autocast(x.device, training):
-        output, auxiliary = network(x)
-    nll = cross_entropy(output.float(), y, reduction="none")
-    if auxiliary is not None:
-        auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
-    terms = objective(nll, supernet, auxiliary)
-    require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
+) -> Tensor:
+    """One step of ``optimizers``, with the gradients of one micro-batch after the other summed up.
+
+    Returns:
+        the batch's :data:`MEASURES`, shape (measures,).
+    """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    terms.loss.backward()
+    measures = torch.zeros(len(MEASURES), dtype=torch.float64, device=batch[0].device)
+    for x, y in micro_batches(supernet, *batch, training.micro_batch):
+        with autocast(x.device, training):
+            output, auxiliary = network(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        if auxiliary is not None:
+            auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
+        terms = objective(nll, supernet, auxiliary)
+        require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
+        # Weighted like this, means over images become that of the batch, and the rest counts once.
+        share = len(y) / len(batch[1])
+        (share * terms.loss).backward()
+        with torch.no_grad():
+            correct = (output.argmax(dim=1) == y).float().mean()
+            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+            measures += share * torch.stack(parts).double()
     for optimizer in optimizers:
         optimizer.step()
-    return terms, output
+    return measures
 
 
 def _train_epoch(
@@ -367,33 +401,23 @@ def _train_epoch(
     for x, y in batches:
         now.steps += 1
         if alternation is None:
-            terms, output = _step(network, supernet, (x, y), training, objective, optimizers)
+            measures = _step(network, supernet, (x, y), training, objective, optimizers)
         else:
             weights, switches = optimizers
             with _held_still(switches):
-                terms, output = _step(network, supernet, (x, y), training, objective, [weights])
+                measures = _step(network, supernet, (x, y), training, objective, [weights])
             with _held_still(weights):
                 held_out = alternation.batch()
                 _step(network, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
-        with torch.no_grad():
-            correct = (output.argmax(dim=1) == y).float().mean()
-            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
-            batch = torch.stack(parts)
-            weighted = batch.double() * len(y)
-            now.sums = weighted if now.sums is None else now.sums + weighted
+        weighted = measures * len(y)
+        now.sums = weighted if now.sums is None else now.sums + weighted
         now.images += len(y)
         after_step(time.monotonic() - started)
     assert now.sums is not None  # a loader has at least one batch
-    loss, nll_mean, prior, entropy, auxiliary, accuracy = (now.sums / now.images).tolist()
     seconds = time.monotonic() - started
     return {
-        "loss": loss,
-        "nll": nll_mean,
-        "prior_term": prior,
-        "entropy_term": entropy,
-        "auxiliary_term": auxiliary,
-        "train_accuracy": accuracy,
+        **dict(zip(MEASURES, (now.sums / now.images).tolist(), strict=True)),
         "seconds": seconds,
         "images_per_second": now.images / seconds,
     }

@@ -24,18 +24,24 @@ MANY_CLASSES = 1000
 """From so many on, top-5 accuracy is reported too."""
 
 
-def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str, Any]:
+def retrain(
+    run: Run, source: str, mode: Mode, device: torch.device, deadline: float | None = None
+) -> dict[str, Any]:
     """Finish the best candidate of a ranking and evaluate it, once, on the test data.
 
     ``none`` keeps the inherited weights, judged as the ranking judged them; ``finetune`` trains
     them further, and ``scratch`` trains fresh ones, both with the candidate's masks in place.
     Source ``full`` is the whole supernet, everything kept, and has no ranking.
 
+    Args:
+        deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
+
     Returns:
         the record written to ``result-SOURCE-MODE.json``.
 
     Raises:
         PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+        Unfinished: the deadline came first.
     """
     stopwatch = Stopwatch()
     supernet = run.supernet(device)
@@ -80,6 +86,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
                 checkpoints,
                 device=device,
                 description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
+                deadline=deadline,
             )
             stopwatch = fitted.stopwatch
             accuracies = [evaluate(supernet, part, training, top)[0] for part, top in measures]

@@ -34,6 +34,7 @@ def search(
     out: Path,
     device: torch.device,
     match: Path | None = None,
+    deadline: float | None = None,
 ) -> dict[str, Any]:
     """Train a supernet and write its run folder; resumes where an earlier call was killed.
 
@@ -42,12 +43,14 @@ def search(
         out: the run's folder.
         match: run folder of the search whose expected parameter count decides the fixed drop
             probability (``gates.match`` of the specification).
+        deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
 
     Returns:
         the record written to ``run.json``.
 
     Raises:
         PdnasError: bad input, missing data, or no room for the results.
+        Unfinished: the deadline came first.
     """
     if (spec.gates.match is None) != (match is None):
         raise PdnasError(
@@ -88,6 +91,7 @@ def search(
         description=f"search {study}/{variant} seed {seed}",
         heldout=heldout,
         tensorboard=out / "tensorboard",
+        deadline=deadline,
     )
     record: dict[str, Any] = {
         "scale": scale,

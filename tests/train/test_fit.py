@@ -1,6 +1,7 @@
 """The training loop: which images move what, schedules, auxiliary head and drop-path."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from pdnas.config import Augmentation, GateConfig, TrainingConfig
 from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
 from pdnas.elbo import Objective
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, Unfinished
 from pdnas.gates import GateSettings
 from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
@@ -93,7 +94,7 @@ def test_temperature_goes_to_its_end_in_equal_steps(tmp_path, monkeypatch):
     assert seen == pytest.approx([10, 5.5, 1])
 
 
-def fitted(net, images, folder=None, **training):
+def fitted(net, images, folder=None, deadline=None, checkpoints=Checkpoints, **training):
     """Train with settings of ``training``; the seed is the same each time."""
     torch.manual_seed(0)
     return fit(
@@ -102,9 +103,10 @@ def fitted(net, images, folder=None, **training):
         TrainingConfig(batch=BATCH, **training),
         GateConfig(length_scale2=1),
         Objective(1, images.examples),
-        folder and Checkpoints(folder, "run"),
+        folder and checkpoints(folder, "run"),
         device=CPU,
         description="test",
+        deadline=deadline,
     )
 
 
@@ -250,6 +252,38 @@ def test_a_state_that_is_spoilt_is_noticed_before_it_is_saved(tmp_path):
     assert "epoch 2, step 3: stem_norm.running_var is not finite" in text
     (last,) = tmp_path.glob("run/*")
     assert last.name == "epoch-00001-step-0000000.safetensors"
+
+
+def test_a_training_that_stops_in_time_goes_on_to_the_same_bits(tmp_path):
+    whole = enas()
+    fitted(whole, colour_images(), **ENAS)
+    for epoch in (1, 2):  # the time is up at once, but each call gets on by an epoch
+        with pytest.raises(Unfinished, match=f"stopped after epoch {epoch}/3"):
+            fitted(enas(), colour_images(), tmp_path, deadline=time.monotonic(), **ENAS)
+    resumed = enas()
+    done = fitted(resumed, colour_images(), tmp_path, deadline=time.monotonic(), **ENAS)
+    assert [row["epoch"] for row in done.history] == [1, 2, 3]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_a_training_with_time_enough_does_not_stop(tmp_path):
+    fitted(enas(), colour_images(), tmp_path, deadline=time.monotonic() + 3600, **ENAS)
+
+
+def test_checkpoints_that_take_long_are_few(tmp_path):
+    """The first epoch's, to have one, and the last one's; in between there is no time for them."""
+    saved = []
+
+    class Slow(Checkpoints):
+        def save(self, epoch, step, state):
+            super().save(epoch, step, state)
+            saved.append(epoch)
+            time.sleep(0.3)
+
+    net = MultiBranchSupernet(2, 1, 1, 10)
+    fitted(net, images(0), tmp_path, checkpoints=Slow, epochs=6, learning_rate=0.1)
+    assert saved == [1, 6]
 
 
 def test_the_auxiliary_head_adds_its_weighted_loss_and_learns():
