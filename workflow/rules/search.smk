@@ -18,7 +18,7 @@ rule search:
     params:
         spec=spec,
         scale=config["scale"],
-        match=lambda w, input: f"--match {Path(input.match).parent}" if input.match else "",
+        match=lambda w, input: ["--match", str(Path(input.match).parent)] if input.match else [],
         out=subpath(output[0], parent=True),
     log:
         f"{RUN}/log/search.log",
@@ -30,8 +30,8 @@ rule search:
     message:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas search {wildcards.study} {wildcards.variant} --seed {wildcards.seed}"
-        " --scale {params.scale:q} --out {params.out:q} {params.match} >{log} 2>&1"
+        "pdnas search {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
+        " --scale {params.scale:q} --out {params.out:q} {params.match:q} >{log:q} 2>&1"
 
 
 rule sample:
@@ -52,7 +52,7 @@ rule sample:
     message:
         "sample {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
-        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log} 2>&1"
+        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log:q} 2>&1"
 
 
 rule rank:
@@ -77,7 +77,7 @@ rule rank:
         "rank {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
         "pdnas rank {params.out:q} --source {wildcards.source} --device {params.device}"
-        " --threads {params.threads} >{log} 2>&1"
+        " --threads {params.threads} >{log:q} 2>&1"
 
 
 rule retrain:
@@ -101,4 +101,4 @@ rule retrain:
         "retrain ({wildcards.mode}) {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
-        " --device {params.device} --threads {params.threads} >{log} 2>&1"
+        " --device {params.device} --threads {params.threads} >{log:q} 2>&1"
