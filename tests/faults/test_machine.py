@@ -192,7 +192,9 @@ def test_no_memory(ledger: Ledger) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**26, hard))
     try:
-        with pytest.raises(PdnasError, match=r"out of memory .* training.micro_batch to 1000") as raised:
+        with pytest.raises(
+            PdnasError, match=r"out of memory .* training.micro_batch to 1000"
+        ) as raised:
             fit(
                 net,
                 loader,
