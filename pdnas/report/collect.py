@@ -178,6 +178,11 @@ class RunFiles:
         path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
         return read_json(path) if path.is_file() else None
 
+    def subnet(self) -> dict[str, Any] | None:
+        """Sizes and speed of the chosen candidate as a network of its own."""
+        path = self.path / "subnet" / "subnet.json"
+        return read_json(path) if path.is_file() else None
+
     def scores(self) -> pd.DataFrame | None:
         """A row a cell: its one-shot accuracy and loss."""
         return self._table("scores.parquet")

@@ -102,3 +102,29 @@ rule retrain:
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
         " --device {params.device} --threads {params.threads} >{log} 2>&1"
+
+
+# The chosen candidate as a network of its own.
+rule extract:
+    input:
+        f"{RUN}/weights.safetensors",
+        lambda w: f"{RUN}/ranking-{source_of(w.study, w.variant)}.json".format(**w),
+    output:
+        f"{RUN}/subnet/subnet.json",
+    params:
+        run=lambda w: RUN.format(**w),
+        out=subpath(output[0], parent=True),
+        source=lambda w: source_of(w.study, w.variant),
+        threads=SCALE.threads,
+    log:
+        f"{RUN}/log/extract.log",
+    benchmark:
+        f"{RUN}/log/extract.tsv"
+    threads: SCALE.threads
+    resources:
+        **limits(),
+    message:
+        "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
+    shell:
+        "pdnas extract {params.run:q} --source {params.source} --out {params.out:q}"
+        " --threads {params.threads} >{log} 2>&1"
