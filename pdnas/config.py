@@ -311,6 +311,15 @@ class Spec(Strict):
     candidates: CandidateConfig
     retrain: RetrainConfig | None = None
 
+    def searches_like(self, other: Spec) -> bool:
+        """Whether they differ at most in what follows the search: one supernet serves both."""
+        return (self.data, self.supernet, self.training, self.gates) == (
+            other.data,
+            other.supernet,
+            other.training,
+            other.gates,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
@@ -395,6 +404,19 @@ class Scale(Strict):
                 f"no variant {variant!r} in study {study!r}; choose {_names(content.variants)}"
             )
         return Spec.model_validate(_merge(content.base, content.variants[variant]))
+
+    def searched_by(self, study: str, variant: str) -> str:
+        """The variant whose supernet this one takes: the first with the same search, maybe itself.
+
+        Raises:
+            PdnasError: there is no such study or variant.
+        """
+        own = self.spec(study, variant)
+        return next(
+            other
+            for other in self.studies[study].variants
+            if self.spec(study, other).searches_like(own)
+        )
 
 
 def _names(choices: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from pdnas import posterior
-from pdnas.artefacts import read_json, read_table, read_tensors
+from pdnas.artefacts import atomic_path, read_json, read_table, read_tensors, write_json
 from pdnas.cells import CellSpace
 from pdnas.config import NasBench201Config, Spec
 from pdnas.data.images import INFO, DatasetInfo
@@ -22,6 +23,15 @@ from pdnas.posterior import CELL, Choice
 from pdnas.supernets import Supernet, build
 
 EVALUATION_BATCH = 500
+
+SEARCHED = (
+    "splits.parquet",
+    "history.parquet",
+    "trajectory.parquet",
+    "weights.safetensors",
+    "posterior.safetensors",
+)
+"""What a search leaves besides its record."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,33 @@ class Run:
             train=train,
             seed=self.seed,
         )
+
+
+def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str, Any]:
+    """Make ``out`` a run of another variant with the supernet of ``run``: no second search.
+
+    Returns:
+        the record written to ``run.json``: that of ``run``, whose provenance the supernet keeps.
+
+    Raises:
+        PdnasError: the variant's search is another one, or the files could not be copied.
+    """
+    if not run.spec.searches_like(spec):
+        raise PdnasError(
+            f"{run.folder} holds another search than {variant}'s; only variants that differ in "
+            "candidates or retrain alone share a supernet"
+        )
+    for name in SEARCHED:
+        with atomic_path(out / name) as temporary:
+            shutil.copyfile(run.folder / name, temporary)
+    record = {
+        **run.record,
+        "variant": variant,
+        "spec": spec.model_dump(mode="json"),
+        "searched_by": run.variant,
+    }
+    write_json(out / "run.json", record)
+    return record
 
 
 def make_supernet(spec: Spec, device: torch.device) -> Supernet:

@@ -101,6 +101,8 @@ def summarise(collection: Collection) -> dict[str, Any]:
     records = records_of(collection)
     seconds: dict[str, float] = {}
     for path, record in records.items():
+        if "searched_by" in record:
+            continue  # a variant with another one's supernet: that search has its own record
         kind = path.stem.split("-")[0]
         stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(kind, kind)
         wall = record["provenance"]["wall_seconds"]
@@ -109,7 +111,10 @@ def summarise(collection: Collection) -> dict[str, Any]:
     return {
         "scale": collection.name,
         "description": collection.scale.description,
-        "searches": sum(path.name == "run.json" for path in records),
+        "searches": sum(
+            path.name == "run.json" and "searched_by" not in record
+            for path, record in records.items()
+        ),
         "code": sorted({provenance["code"] for provenance in provenances}),
         "hardware": sorted({describe_hardware(each["hardware"]) for each in provenances}),
         "finished": max(each["finished"] for each in provenances),
