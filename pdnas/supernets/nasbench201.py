@@ -309,22 +309,26 @@ class NasBench201Supernet(Supernet):
         return self.classifier(self.head(x).mean(dim=(2, 3)))
 
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
-        """Draw a cell for every image; returns what takes a layer and its input to its output."""
+        """Draw a cell for every image, or one for all of them (``per_image``).
+
+        Returns what takes a layer and its input to its output.
+        """
         self._drawn = None
         settings, learns = self._settings, self.logits.requires_grad
         if settings.mode == "learned" and settings.estimator == "softmax":
             logits = self.logits.expand(images, -1, -1)
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights)
+        draws = images if settings.per_image else 1
         if settings.mode == "learned" and settings.estimator == "relaxed":
-            weights = self._relaxed_draw(images)
+            weights = self._relaxed_draw(draws).expand(images, -1, -1)
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
-            soft = self._relaxed_draw(images)
+            soft = self._relaxed_draw(draws).expand(images, -1, -1)
             judged = max(1, round(settings.credit_share * images))
             routes = self.routes(soft.argmax(dim=2))
             return partial(CellMixture.forward, routes=routes, soft=soft[:judged])
-        self._drawn = self._draw(images)
+        self._drawn = self._draw(draws).expand(images, -1)
         return partial(CellMixture.forward, routes=self.routes(self._drawn))
 
     def _relaxed_draw(self, images: int) -> Tensor:
@@ -357,14 +361,14 @@ class NasBench201Supernet(Supernet):
 
     def routes(self, cells: Tensor) -> Routes:
         """Which images take which operation, if image i has the cell ``cells[i]``; (images, 6)."""
+        names = self.space.operations
+        # Edge by edge, the images of one operation after those of another.
+        images = cells.argsort(dim=0, stable=True).T.contiguous()
+        taken = nn.functional.one_hot(cells.long(), len(names)).sum(dim=0)
         routes: Routes = []
-        for edge in range(len(EDGES)):
-            route: dict[str, Tensor] = {}
-            for code, name in enumerate(self.space.operations):
-                images = (cells[:, edge] == code).nonzero().squeeze(1)
-                if name != "none" and len(images):
-                    route[name] = images
-            routes.append(route)
+        for edge, sizes in enumerate(taken.tolist()):  # the one time that a GPU is waited for
+            parts = zip(names, images[edge].split(sizes), strict=True)
+            routes.append({name: part for name, part in parts if name != "none" and len(part)})
         return routes
 
     def choose(self, choice: Choice | None) -> None:
