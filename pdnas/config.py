@@ -262,7 +262,7 @@ class GateConfig(Strict):
         Field(description="of a cell's edges; chain: each depends on the one before it"),
     ] = "independent"
     noise: Annotated[
-        Literal["image", "batch"], Field(description="one mask an image, or one a batch")
+        Literal["image", "batch"], Field(description="one mask (or cell) an image, or one a batch")
     ] = "image"
 
     @model_validator(mode="after")
@@ -324,6 +324,9 @@ class Spec(Strict):
     def _consistent(self) -> Self:
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
+        of_cells = isinstance(self.supernet, NasBench201Config)
+        if of_cells and (self.gates.noise, self.gates.estimator) == ("batch", "score"):
+            raise ValueError("gates.estimator: score compares cells of a batch; use noise: image")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
