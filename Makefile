@@ -17,8 +17,9 @@ installed := .venv/.installed
 all: $(installed)
 	.venv/bin/snakemake --cores all all $(if $(SCALE),--config scale=$(SCALE))
 
+# A file stays in one process, so what its tests share is made once.
 test: $(installed)
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q -n auto --dist loadfile
 
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)
