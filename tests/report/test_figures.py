@@ -157,7 +157,7 @@ def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -
 def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
     for run in tree.folder.glob("*/*/seed[12]/run.json"):
         run.unlink()
-    for name in figures.FIGURES:
+    for name in figures.FIGURES.keys() - {"figure2"}:  # this tree has no posterior to draw
         assert "status" not in draw(name, tree, tmp_path), name
 
 
