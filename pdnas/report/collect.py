@@ -330,6 +330,15 @@ class Collection:
         """The studies that stand for one of the paper's supernets."""
         return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
 
+    @property
+    def main_studies(self) -> list[str]:
+        """Studies whose candidates and gates are drawn; one of ablations alone has its table."""
+        return [
+            name
+            for name, study in self.scale.studies.items()
+            if study.stands_for is not None or not self.ablations(name)
+        ]
+
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
         """Sample efficiencies of distributions over cells, by (study, variant).
 
