@@ -315,20 +315,18 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
+        cells = isinstance(self.supernet, NasBench201Config)
+        if cells and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
-        if isinstance(self.supernet, NasBench201Config) and self.gates.noise == "batch":
-            if self.gates.estimator == "score":
-                raise ValueError(
-                    "gates.estimator: score compares cells of a batch; use noise: image"
-                )
+        if cells and (self.gates.estimator, self.gates.noise) == ("score", "batch"):
+            raise ValueError("gates.noise: batch leaves estimator: score no cells to compare")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
-        if self.gates.dependence == "chain" and not isinstance(self.supernet, NasBench201Config):
+        if self.gates.dependence == "chain" and not cells:
             raise ValueError("gates.dependence: chain needs supernet nasbench201")
         for option in ("auxiliary_weight", "drop_path"):
             if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
