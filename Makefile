@@ -17,8 +17,9 @@ installed := .venv/.installed
 all: $(installed)
 	.venv/bin/snakemake --cores all all $(if $(SCALE),--config scale=$(SCALE))
 
+# A file stays in one process, so what its tests share is made once.
 test: $(installed)
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q -n auto --dist loadfile
 
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)
@@ -44,7 +45,9 @@ lock:
 
 # .installing marks an install under way. An install that was cut short leaves it behind, and the
 # next one starts from nothing. It turns into the stamp at the end, with the time of the beginning,
-# so a lock that changes during an install is noticed.
+# so a lock that changes during an install is noticed. Bytecode, which pip always writes, is worth
+# half a minute: where Python may not write it later (PYTHONDONTWRITEBYTECODE), every command would
+# start by compiling what it imports, which takes longer than importing it.
 $(installed): requirements.lock pyproject.toml
 	@set -eu; export PATH="$(system_path)"; \
 	if [ -e .venv/.installing ] || ! .venv/bin/python -c '$(is_supported)' 2>/dev/null; then \
@@ -64,7 +67,8 @@ $(installed): requirements.lock pyproject.toml
 	rm -f $@; \
 	touch .venv/.installing; \
 	if command -v uv >/dev/null; then \
-		uv pip install --python .venv/bin/python --no-deps -r requirements.lock; \
+		uv pip install --python .venv/bin/python --compile-bytecode --no-deps \
+			-r requirements.lock; \
 		uv pip install --python .venv/bin/python --no-deps -e .; \
 	else \
 		.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip; \

@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.measure import Aim, Effort, Measure, paired_times, quantity, ratio
+from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from pdnas.cells import CellSpace
 from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.posterior import CELL, Candidates
@@ -21,6 +21,7 @@ from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import make_judge, race
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import paired_times
 
 JUDGED = {
     "guided": "guided candidates of a small 3-branch ResNet",

@@ -17,7 +17,7 @@ import typer
 from torch.profiler import profile
 
 from benchmarks.__main__ import RESULTS
-from benchmarks.measure import Effort, Work
+from benchmarks.measure import Effort
 from benchmarks.scaling import cell_step, gated_step, ranking
 from benchmarks.training import random_batch, training_step
 from pdnas.artefacts import atomic_path, write_json
@@ -26,6 +26,7 @@ from pdnas.gates import GateSettings
 from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import Work
 
 OPERATORS = 12
 

@@ -9,24 +9,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import (
-    Aim,
-    Effort,
-    Measure,
-    Work,
-    no_gpu,
-    paired_times,
-    peak_bytes,
-    quantity,
-    ratio,
-)
+from benchmarks.measure import Aim, Effort, Measure, no_gpu, peak_bytes, quantity, ratio
 from pdnas.cells import CellSpace
 from pdnas.elbo import Objective
-from pdnas.gates import GateSettings
+from pdnas.gates import GateMode, GateSettings
 from pdnas.supernets import Supernet
 from pdnas.supernets.densenet import DenseNetSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import Work, paired_times
 
 EXAMPLES, LENGTH_SCALE2, WEIGHT_DECAY = 20_000, 50.0, 5e-4
 
@@ -120,22 +111,16 @@ def one_hot(effort: Effort) -> list[Measure]:
     everything.configure_gates(GateSettings(temperature=1, estimator="relaxed"))
     slow = training_step(everything, *batch)
     measures = []
-    phases = {
-        "warm-up": GateSettings(mode="fixed", temperature=1),
-        "afterwards": GateSettings(temperature=1),
-        "afterwards, credit from a quarter of the images": GateSettings(
-            temperature=1, credit_share=0.25
-        ),
-    }
-    for phase, settings in phases.items():
+    modes: dict[str, GateMode] = {"warm-up": "fixed", "afterwards": "learned"}
+    for phase, mode in modes.items():
         one = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
-        one.configure_gates(settings)
-        times = paired_times(slow, training_step(one, *batch), effort.share(1 / len(phases)))
+        one.configure_gates(GateSettings(mode=mode, temperature=1))
+        times = paired_times(slow, training_step(one, *batch), effort.share(0.5))
         obstacle = (
-            "the straight-through credit needs every operation's output for the images that give "
-            "it, though without gradients, and one product of it with the slope: memory traffic "
-            "that the forward pass of all five has too"
-            if settings.mode == "learned"
+            "the straight-through credit needs every operation's output for every image, though "
+            "without gradients, and one product of it with the slope: memory traffic that the "
+            "forward pass of all five has too"
+            if mode == "learned"
             else "gathering and adding rows costs what the narrow operations save"
         )
         part = f"NAS-Bench-201 one-hot step, {phase}"

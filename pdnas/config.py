@@ -194,6 +194,10 @@ class TrainingConfig(Strict):
 
     epochs: Count
     batch: Count
+    micro_batch: Annotated[
+        Count | None,
+        Field(description="images that go through the network at once; null: the whole batch"),
+    ] = None
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
@@ -253,12 +257,6 @@ class GateConfig(Strict):
         Literal["straight-through", "relaxed", "softmax", "score"],
         Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
     ] = "straight-through"
-    credit_share: Annotated[
-        float,
-        Field(
-            gt=0, le=1, description="straight-through: share of a batch's images that give credit"
-        ),
-    ] = 1.0
     dependence: Annotated[
         Literal["independent", "chain"],
         Field(description="of a cell's edges; chain: each depends on the one before it"),
@@ -313,20 +311,29 @@ class Spec(Strict):
     candidates: CandidateConfig
     retrain: RetrainConfig | None = None
 
+    def searches_like(self, other: Spec) -> bool:
+        """Whether they differ at most in what follows the search: one supernet serves both."""
+        return (self.data, self.supernet, self.training, self.gates) == (
+            other.data,
+            other.supernet,
+            other.training,
+            other.gates,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        cells = isinstance(self.supernet, NasBench201Config)
-        if cells and self.gates.mode == "none":
+        if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
-        if cells and (self.gates.estimator, self.gates.noise) == ("score", "batch"):
-            raise ValueError("gates.noise: batch leaves estimator: score no cells to compare")
+        of_cells = isinstance(self.supernet, NasBench201Config)
+        if of_cells and (self.gates.noise, self.gates.estimator) == ("batch", "score"):
+            raise ValueError("gates.estimator: score compares cells of a batch; use noise: image")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
-        if self.gates.dependence == "chain" and not cells:
+        if self.gates.dependence == "chain" and not isinstance(self.supernet, NasBench201Config):
             raise ValueError("gates.dependence: chain needs supernet nasbench201")
         for option in ("auxiliary_weight", "drop_path"):
             if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
@@ -400,6 +407,19 @@ class Scale(Strict):
                 f"no variant {variant!r} in study {study!r}; choose {_names(content.variants)}"
             )
         return Spec.model_validate(_merge(content.base, content.variants[variant]))
+
+    def searched_by(self, study: str, variant: str) -> str:
+        """The variant whose supernet this one takes: the first with the same search, maybe itself.
+
+        Raises:
+            PdnasError: there is no such study or variant.
+        """
+        own = self.spec(study, variant)
+        return next(
+            other
+            for other in self.studies[study].variants
+            if self.spec(study, other).searches_like(own)
+        )
 
 
 def _names(choices: Mapping[str, Any]) -> str:

@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pdnas.parts import for_images
+
 GateMode = Literal["learned", "fixed", "none"]
 Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
 Dependence = Literal["independent", "chain"]
@@ -41,7 +43,6 @@ class GateSettings:
             relaxed.
         dependence: ``chain`` lets each one-of-many switch depend on the one before it; two-way ones
             are always independent.
-        credit_share: share of a batch's images that give the straight-through gradient.
     """
 
     mode: GateMode = "learned"
@@ -50,7 +51,6 @@ class GateSettings:
     per_image: bool = True
     estimator: Estimator = "straight-through"
     dependence: Dependence = "independent"
-    credit_share: float = 1.0
 
 
 def logistic_noise(shape: Sequence[int], device: torch.device) -> Tensor:
@@ -137,8 +137,10 @@ class ChannelGate(nn.Module):
         if self.keep_mask is not None:
             keep = self.keep_mask.unsqueeze(0)
         elif self.training and self.settings.mode != "none":
-            images = x.shape[0] if self.settings.per_image else 1
-            noise = logistic_noise((images, self.channels), x.device)
+            if self.settings.per_image:
+                noise = for_images(len(x), lambda n: logistic_noise((n, self.channels), x.device))
+            else:
+                noise = logistic_noise((1, self.channels), x.device)
             keep = relaxed_keep(self.logit_p[self.group], noise, self.settings.temperature)
         if keep is None:
             return x

@@ -47,7 +47,7 @@ class Candidates:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self.choices.items()}
 
-    def save(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def save(self, path: Path, metadata: Mapping[str, Any], owner: str | None = None) -> None:
         """Write to safetensors; Boolean masks take one bit each."""
         packed = {
             name: torch.from_numpy(np.packbits(rows.numpy(), axis=1))
@@ -58,16 +58,17 @@ class Candidates:
         bits = {
             name: rows.shape[1] for name, rows in self.choices.items() if rows.dtype == torch.bool
         }
-        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits})
+        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits}, owner)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Candidates, dict[str, Any]]:
+    def load(cls, path: Path, owner: str | None = None) -> tuple[Candidates, dict[str, Any]]:
         """Candidates and the metadata saved with them.
 
         Raises:
-            PdnasError: the file is missing, damaged, or holds no candidates.
+            PdnasError: the file is missing, damaged, another run's than ``owner``, or holds no
+                candidates.
         """
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = read_tensors(path, owner)
         if metadata.get("kind") != "candidates":
             raise PdnasError(f"{path} holds no candidates; make them with `pdnas sample`")
         bits = metadata.pop("bits")
@@ -117,9 +118,10 @@ class Posterior(ABC):
     @abstractmethod
     def _metadata(self) -> dict[str, Any]: ...
 
-    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+    def save(self, path: Path, provenance: Mapping[str, Any], owner: str | None = None) -> None:
         """Write the distribution and its provenance as safetensors."""
-        write_tensors(path, self._tensors(), {**self._metadata(), "provenance": dict(provenance)})
+        metadata = {**self._metadata(), "provenance": dict(provenance)}
+        write_tensors(path, self._tensors(), metadata, owner)
 
 
 class ChannelPosterior(Posterior):
@@ -343,13 +345,13 @@ def edge_marginals(conditionals: Tensor) -> Tensor:
     return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
 
 
-def load(path: Path) -> Posterior:
+def load(path: Path, owner: str | None = None) -> Posterior:
     """Read a posterior of either kind.
 
     Raises:
-        PdnasError: the file is missing, damaged, or no posterior.
+        PdnasError: the file is missing, damaged, another run's than ``owner``, or no posterior.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, owner)
     if metadata.get("kind") == "channels":
         gates = metadata["gates"]
         return ChannelPosterior(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -16,6 +18,18 @@ from typing import Any
 import pdnas
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scipy", "snakemake")
+
+
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """A short name for everything that decides an outcome: 16 hexadecimal digits."""
+    text = json.dumps(description, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_identity(record: Mapping[str, Any]) -> str:
+    """What tells one run from another, from its ``run.json``: the *owner* of a run's files."""
+    keys = ("spec", "seed", "fixed_drop_probability")
+    return fingerprint({key: record.get(key) for key in keys})
 
 
 @cache

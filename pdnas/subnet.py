@@ -32,11 +32,11 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.ops import StochasticDepth
 
 from pdnas.errors import PdnasError
 from pdnas.posterior import Choice
 from pdnas.supernets import Supernet
+from pdnas.supernets.layers import StochasticDepth
 from pdnas.supernets.nasbench201 import AveragePool
 
 

@@ -43,12 +43,10 @@ def branches():
     return shake_out(net)
 
 
-def cells_net(cells=1, space=None, seed=0, estimator="score", temperature=1.0, credit_share=1.0):
+def cells_net(cells=1, space=None, seed=0, estimator="score", temperature=1.0):
     torch.manual_seed(seed)
     net = NasBench201Supernet(4, cells, space or CellSpace(), in_channels=3, classes=10)
-    net.configure_gates(
-        GateSettings(temperature=temperature, estimator=estimator, credit_share=credit_share)
-    )
+    net.configure_gates(GateSettings(temperature=temperature, estimator=estimator))
     with torch.no_grad():
         net.logits.normal_()
         for kernel in net.gated_weights():  # they start as identities
@@ -378,7 +376,7 @@ def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estim
     x = torch.randn(7, 3, 8, 8, dtype=torch.float64)
     outcomes, drawn = [], []
     for per_image in (True, False):
-        net = cells_net(cells=2, estimator=estimator, credit_share=0.5).train()
+        net = cells_net(cells=2, estimator=estimator).train()
         net._settings = dataclasses.replace(net._settings, per_image=per_image)
         out = net(x)
         (out.square().mean(dim=1).mean() + 0 * net.logits.sum()).backward()
@@ -411,15 +409,9 @@ def test_relaxed_gradient_of_the_logits_by_finite_differences():
         assert abs(slope) > 1e-6
 
 
-@pytest.mark.parametrize("judged", [6, 2])
-def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_the_softmax_s(
-    judged,
-):
-    """Against the definition: Σ over images of (∂loss/∂w at the one-hot w) · ∂softmax/∂logits.
-
-    If only the first ``judged`` of six images give credit, theirs counts 6 / judged times.
-    """
-    net = cells_net(estimator="straight-through", temperature=0.7, credit_share=judged / 6).train()
+def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_the_softmax_s():
+    """Against the definition: Σ over images of (∂loss/∂w at the one-hot w) · ∂softmax/∂logits."""
+    net = cells_net(estimator="straight-through", temperature=0.7).train()
     own_statistics(net)
     x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
     torch.manual_seed(5)
@@ -439,8 +431,7 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
     # Not by differences: a node that nothing reaches is zero, where ReLU has a kink.
     one_hot = hard.clone().requires_grad_()
     (slope,) = torch.autograd.grad(loss(one_hot), one_hot)
-    credit = (soft * slope)[:judged].sum() * (6 / judged)
-    (expected,) = torch.autograd.grad(credit, net.logits)
+    (expected,) = torch.autograd.grad((soft * slope).sum(), net.logits)
     torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-9)
 
 

@@ -57,6 +57,10 @@ def search(
         Path | None,
         typer.Option(help="Run whose parameter count decides the drop rate (gates.match)."),
     ] = None,
+    supernet: Annotated[
+        Path | None,
+        typer.Option(help="Run with the same search, whose supernet is taken; nothing is trained."),
+    ] = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +68,9 @@ def search(
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
+    from pdnas.artefacts import claim
     from pdnas.config import load_scale
+    from pdnas.run import Run, share_supernet
     from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
@@ -73,18 +79,23 @@ def search(
     spec = settings.spec(study, variant)
     name = Path(scale).stem
     folder = out or Path("runs") / name / study / variant / f"seed{seed}"
+    if supernet is not None:
+        record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
+        _print(record, as_json, f"took the supernet of {supernet}: {folder}")
+        return
     set_threads(settings.threads)
-    record = run_search(
-        spec,
-        scale=name,
-        study=study,
-        variant=variant,
-        seed=seed,
-        out=folder,
-        device=choose_device(settings.device),
-        match=match,
-        deadline=deadline,
-    )
+    with claim(folder, "search"):
+        record = run_search(
+            spec,
+            scale=name,
+            study=study,
+            variant=variant,
+            seed=seed,
+            out=folder,
+            device=choose_device(settings.device),
+            match=match,
+            deadline=deadline,
+        )
     _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
 
 
@@ -129,12 +140,15 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed0
     """
+    from pdnas.artefacts import claim
     from pdnas.rank import rank_run
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    record = rank_run(Run.load(run), source.value, choose_device(device))
+    found = Run.load(run)
+    with claim(run, f"rank-{source.value}"):
+        record = rank_run(found, source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
@@ -157,13 +171,16 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
+    from pdnas.artefacts import claim
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)
-    record = finish(Run.load(run), source.value, mode.value, choose_device(device), deadline)
+    found = Run.load(run)
+    with claim(run, f"retrain-{source.value}-{mode.value}"):
+        record = finish(found, source.value, mode.value, choose_device(device), deadline)
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 

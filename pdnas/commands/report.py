@@ -24,7 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 def table(
     name: Annotated[
         str,
-        typer.Argument(help="1 to 9 as in the paper, efficiency, ablations, nasbench or rivals."),
+        typer.Argument(
+            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals."
+        ),
     ],
     scale: Scale = "laptop",
     runs: Runs = None,

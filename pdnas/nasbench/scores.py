@@ -22,10 +22,9 @@ from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
-from pdnas.train.checkpoint import fingerprint
 from pdnas.train.fit import autocast
 
 IMAGES_AT_ONCE = 50
@@ -195,7 +194,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         "best": int(table["score"].to_numpy().argmax()),
         "provenance": provenance(config, run.seed, stopwatch),
     }
-    write_table(run.folder / "scores.parquet", table)
-    write_json(run.folder / "scores.json", record)
+    write_table(run.folder / "scores.parquet", table, run.identity)
+    write_json(run.folder / "scores.json", record, run.identity)
     shutil.rmtree(finished)
     return record

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.gates import GatedConv2d
+from pdnas.parts import for_images
 from pdnas.supernets.base import ChannelSupernet
 from pdnas.supernets.layers import FactorizedReduction
 
@@ -48,8 +49,11 @@ def shaken(first: Tensor, second: Tensor) -> Tensor:
     The weights of the forward pass and those of the backward pass are drawn independently,
     uniformly from 0 to 1; the shapes are (images, channels, height, width).
     """
-    size = (len(first), 1, 1, 1)
-    forward, backward = torch.rand((2, *size), device=first.device, dtype=first.dtype)
+
+    def draw(images: int) -> Tensor:
+        return torch.rand((2, images, 1, 1, 1), device=first.device, dtype=first.dtype)
+
+    forward, backward = for_images(len(first), draw, dim=1)
     gradient = torch.lerp(second, first, backward)
     return gradient + (torch.lerp(second, first, forward) - gradient).detach()
 

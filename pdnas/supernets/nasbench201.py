@@ -14,8 +14,7 @@ BatchNorm then sees the statistics of exactly those images. The logits learn by 
 estimators:
 
 * straight-through Gumbel: an operation's credit is the product of its output, computed without
-  gradients for all images or for the first of a batch (``gates.credit_share``), and the loss's
-  gradient at its node (:class:`_Credit`);
+  gradients for all images, and the loss's gradient at its node (:class:`_Credit`);
 * the score function with a leave-one-out baseline (:meth:`NasBench201Supernet.score_surrogate`);
 * relaxed: every operation for every image, weighted by a Gumbel softmax, or (softmax, as in DARTS)
   by the probabilities themselves.
@@ -35,6 +34,7 @@ from torch import Tensor, nn
 from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
+from pdnas.parts import for_images
 from pdnas.posterior import (
     CELL,
     CellPosterior,
@@ -115,8 +115,8 @@ class CellMixture(nn.Module):
         Args:
             x: (images, channels, height, width).
             routes: which images take what, by edge.
-            soft: (first images, edges, operations); relaxed choices of the first images of the
-                batch, that are to get the straight-through gradient. They change no output.
+            soft: (images, edges, operations); relaxed choices that are to get the straight-through
+                gradient. They change no output.
         """
         # Channels last, an image is one contiguous row: gathering and adding images copies rows.
         first = x.permute(0, 2, 3, 1).contiguous()
@@ -145,9 +145,8 @@ class CellMixture(nn.Module):
     def _credit(self, nodes: list[Tensor], target: int, soft: Tensor) -> None:
         """Give the operations that lead to a finished node their straight-through gradient.
 
-        Each is judged by what it would have added for each of the first images. BatchNorm uses its
-        running statistics for that: images that did not choose an operation have no part in its
-        batch.
+        Each is judged by what it would have added for every image. BatchNorm uses its running
+        statistics for that: images that did not choose an operation have no part in its batch.
         """
         columns = [code for code, name in enumerate(self.operations) if name != "none"]
         for edge, (source, end) in enumerate(EDGES):
@@ -156,7 +155,7 @@ class CellMixture(nn.Module):
             operations = self.edges[edge]
             assert isinstance(operations, nn.ModuleDict)
             with torch.no_grad():
-                images = nodes[source][: len(soft)].permute(0, 3, 1, 2)
+                images = nodes[source].permute(0, 3, 1, 2)
                 outputs = [evaluated(operation, images) for operation in operations.values()]
             rows = [output.permute(0, 2, 3, 1) for output in outputs]
             nodes[target] = _Credit.apply(nodes[target], soft[:, edge, columns], *rows)
@@ -195,25 +194,21 @@ class _Credit(torch.autograd.Function):
     """Identity on a node; hands each relaxed weight the slope ⟨∂loss/∂node, operation's output⟩.
 
     It is what autograd finds for ``node + Σ_o (soft_o - stop_gradient(soft_o)) output_o``, without
-    computing sums of zeros. Where only the first images have outputs, their slopes count as much
-    more as there are more images: images of a batch are exchangeable, so the expectation is that
-    of all.
+    computing sums of zeros.
     """
 
     @staticmethod
     def forward(ctx: Any, node: Tensor, soft: Tensor, *outputs: Tensor) -> Tensor:
-        """``node``: (images, …); of the first ones: ``soft`` (…, outputs) and ``outputs``."""
+        """``node``, ``outputs``: (images, …); ``soft``: (images, number of outputs)."""
         ctx.save_for_backward(*outputs)
         return node.view_as(node)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         outputs = ctx.saved_tensors
-        judged = len(outputs[0])
-        row = slope[:judged].flatten(1).unsqueeze(1)
+        row = slope.flatten(1).unsqueeze(1)
         credit = [torch.bmm(row, output.flatten(1).unsqueeze(2)) for output in outputs]
-        scale = len(slope) / judged
-        return slope, scale * torch.cat(credit, dim=1).squeeze(2), *(None for _ in outputs)
+        return slope, torch.cat(credit, dim=1).squeeze(2), *(None for _ in outputs)
 
 
 Routes = list[dict[str, Tensor]]
@@ -319,17 +314,21 @@ class NasBench201Supernet(Supernet):
             logits = self.logits.expand(images, -1, -1)
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights)
-        draws = images if settings.per_image else 1
         if settings.mode == "learned" and settings.estimator == "relaxed":
-            weights = self._relaxed_draw(draws).expand(images, -1, -1)
+            weights = self._for_all(images, self._relaxed_draw)
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
-            soft = self._relaxed_draw(draws).expand(images, -1, -1)
-            judged = max(1, round(settings.credit_share * images))
-            routes = self.routes(soft.argmax(dim=2))
-            return partial(CellMixture.forward, routes=routes, soft=soft[:judged])
-        self._drawn = self._draw(draws).expand(images, -1)
+            soft = self._for_all(images, self._relaxed_draw)
+            return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
+        self._drawn = self._for_all(images, self._draw)
         return partial(CellMixture.forward, routes=self.routes(self._drawn))
+
+    def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """What ``draw`` gives for each of the images, or, if they share a cell, once for all."""
+        if self._settings.per_image:
+            return for_images(images, draw)
+        once = draw(1)
+        return once.expand(images, *once.shape[1:])
 
     def _relaxed_draw(self, images: int) -> Tensor:
         """A Gumbel softmax for every image and edge, shape (images, 6, operations).

@@ -1,6 +1,6 @@
 """Tables and figures from the finished runs."""
 
-TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "efficiency"]
+TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
     "figure1",
     "mismatch",
