@@ -144,12 +144,13 @@ def unpack(
 
 
 def _print_files(paths: Sequence[Path], as_json: bool) -> None:
-    rows = [{"path": str(path), "size": path.stat().st_size} for path in paths]
+    sizes = {path: path.stat().st_size for path in paths}
     if as_json:
+        rows = [{"path": str(path), "size": size} for path, size in sizes.items()]
         typer.echo(json.dumps(rows, indent=2))
         return
-    for row in rows:
-        typer.echo(f"{row['path']}: {row['size'] / 1e6:.1f} MB")
+    for path, size in sizes.items():
+        typer.echo(f"{path}: {size / 1e6:.1f} MB")
 
 
 def _known(names: list[str]) -> list[str]:

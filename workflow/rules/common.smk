@@ -2,7 +2,7 @@
 
 import sys
 
-from pdnas.config import load_scale
+from pdnas.config import NAME, load_scale
 from pdnas.errors import PdnasError
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -14,8 +14,7 @@ try:
         )
     SCALE = load_scale(str(config["scale"]))
     chosen = config["studies"] or list(SCALE.studies)
-    if isinstance(chosen, str):
-        chosen = [chosen]
+    chosen = list(map(str, chosen)) if isinstance(chosen, list) else [str(chosen)]
     for name in chosen:
         if name not in SCALE.studies:
             raise PdnasError(f"no study {name!r} at this scale; choose {', '.join(SCALE.studies)}")
@@ -30,12 +29,11 @@ GPU = 0 if SCALE.device == "cpu" else int(SCALE.device == "cuda")
 
 
 wildcard_constraints:
-    study="[^/]+",
-    variant="[^/]+",
+    study=NAME,
+    variant=NAME,
     seed=r"\d+",
     source="posterior|random|uniform|full",
     mode="none|finetune|scratch",
-    name="[^/]+",
 
 
 def spec(wildcards):

@@ -82,7 +82,7 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
             "table {params.name}"
         shell:
             "pdnas table {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
 
 
 for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
@@ -118,7 +118,7 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
             "figure {params.name}"
         shell:
             "pdnas figure {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
 
 
 rule official:
@@ -163,4 +163,4 @@ rule report_page:
     message:
         "one page of all tables and figures"
     shell:
-        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log} 2>&1"
+        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log:q} 2>&1"
