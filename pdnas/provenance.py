@@ -83,6 +83,8 @@ class Stopwatch:
     """Wall and processor seconds since it was made, plus those of ``earlier`` interrupted runs."""
 
     def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+        # The code that runs is the one imported, whatever is checked out until the work is done.
+        code_version()
         earlier = earlier or {}
         self._wall = time.monotonic() - earlier.get("wall_seconds", 0.0)
         self._cpu = time.process_time() - earlier.get("cpu_seconds", 0.0)

@@ -9,14 +9,17 @@ and cells that differ only where nothing can be seen of it are scored once.
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import EDGES, CellSpace
@@ -57,6 +60,21 @@ def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
     return cells
 
 
+def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
+    """A copy for evaluation, each BatchNorm part of the convolution before it.
+
+    Outputs are equal but for rounding; BatchNorm's pass over every output is saved.
+    """
+    copied = deepcopy(supernet).eval()
+    for block in copied.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for place, (layer, after) in enumerate(pairwise(block)):
+            if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                block[place], block[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    return copied
+
+
 @torch.no_grad()
 def score_cells(
     supernet: NasBench201Supernet, prefix: NDArray[np.int8], suffixes: Tensor, x: Tensor
@@ -87,13 +105,18 @@ def score_cells(
     for edge, code in enumerate(prefix):
         if (out := output(edge, int(code))) is not None:
             nodes[EDGES[edge][1]] = nodes[EDGES[edge][1]] + out
-    # Rows go cell by cell: all images of the first cell, then all of the second, ...
-    rows = nodes[0].new_zeros(len(suffixes), *nodes[0].shape)
+    # Rows go cell by cell: all images of the first cell, then all of the second, ... Channels last,
+    # as the layers want them.
+    nothing = torch.zeros_like(nodes[0])
+    rows = nodes[0].new_zeros(())
     for column, edge in enumerate(range(3, len(EDGES))):
-        for code in suffixes[:, column].unique().tolist():
-            if (out := output(edge, code)) is not None:
-                rows[suffixes[:, column] == code] += out
-    features = rows.flatten(0, 1).to(memory_format=torch.channels_last)
+        used, places = suffixes[:, column].unique(return_inverse=True)
+        outputs = [output(edge, code) for code in used.tolist()]
+        choices = torch.stack(
+            [(nothing if each is None else each).permute(0, 2, 3, 1) for each in outputs]
+        )
+        rows = rows + choices[places.to(x.device)]
+    features = rows.flatten(0, 1).permute(0, 3, 1, 2)
     fixed = torch.from_numpy(prefix).expand(len(suffixes), -1)
     cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(len(x), dim=0)
     routes = supernet.routes(cells.to(x.device))
@@ -155,9 +178,10 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     Raises:
         PdnasError: the run's supernet has no cells, or more images are asked for than there are.
     """
-    supernet = run.supernet(device)
-    if not isinstance(supernet, NasBench201Supernet):
+    trained = run.supernet(device)
+    if not isinstance(trained, NasBench201Supernet):
         raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
+    supernet = folded(trained)
     batches = list(run.loader("validation", device).epoch(0))
     x, y = (torch.cat(part) for part in zip(*batches, strict=True))
     if images is not None:

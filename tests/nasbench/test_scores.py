@@ -10,7 +10,7 @@ from pdnas.artefacts import read_table
 from pdnas.cells import CellSpace
 from pdnas.config import load_scale
 from pdnas.nasbench import scores
-from pdnas.nasbench.scores import blocks, canonical_cells, score_block, score_run
+from pdnas.nasbench.scores import blocks, canonical_cells, folded, score_block, score_run
 from pdnas.posterior import CELL
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import NasBench201Supernet
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_cells_one_by_one(space):
     rng = np.random.default_rng(0)
     every = blocks(space)
     for number in rng.choice(len(every), 3, replace=False):
-        table = score_block(net, every[number], batches, 300)  # in several chunks of cells
+        table = score_block(folded(net), every[number], batches, 300)  # in several chunks of cells
         assert table["cell_id"].tolist() == space.ids(every[number]).tolist()
         for row in rng.choice(len(table), 5):
             accuracy, loss = alone(net, every[number][row], x, y)
