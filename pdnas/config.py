@@ -267,7 +267,7 @@ class GateConfig(Strict):
         Field(description="of a cell's edges; chain: each depends on the one before it"),
     ] = "independent"
     noise: Annotated[
-        Literal["image", "batch"], Field(description="one mask an image, or one a batch")
+        Literal["image", "batch"], Field(description="one mask (or cell) an image, or one a batch")
     ] = "image"
 
     @model_validator(mode="after")
@@ -316,10 +316,22 @@ class Spec(Strict):
     candidates: CandidateConfig
     retrain: RetrainConfig | None = None
 
+    def searches_like(self, other: Spec) -> bool:
+        """Whether they differ at most in what follows the search: one supernet serves both."""
+        return (self.data, self.supernet, self.training, self.gates) == (
+            other.data,
+            other.supernet,
+            other.training,
+            other.gates,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
+        of_cells = isinstance(self.supernet, NasBench201Config)
+        if of_cells and (self.gates.noise, self.gates.estimator) == ("batch", "score"):
+            raise ValueError("gates.estimator: score compares cells of a batch; use noise: image")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
@@ -400,6 +412,19 @@ class Scale(Strict):
                 f"no variant {variant!r} in study {study!r}; choose {_names(content.variants)}"
             )
         return Spec.model_validate(_merge(content.base, content.variants[variant]))
+
+    def searched_by(self, study: str, variant: str) -> str:
+        """The variant whose supernet this one takes: the first with the same search, maybe itself.
+
+        Raises:
+            PdnasError: there is no such study or variant.
+        """
+        own = self.spec(study, variant)
+        return next(
+            other
+            for other in self.studies[study].variants
+            if self.spec(study, other).searches_like(own)
+        )
 
 
 def _names(choices: Mapping[str, Any]) -> str:

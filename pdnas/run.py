@@ -12,7 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from pdnas import posterior
-from pdnas.artefacts import read_json, read_table, read_tensors
+from pdnas.artefacts import (
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
 from pdnas.cells import CellSpace
 from pdnas.config import NasBench201Config, Spec
 from pdnas.data.images import INFO, DatasetInfo
@@ -24,6 +31,9 @@ from pdnas.provenance import run_identity
 from pdnas.supernets import Supernet, build
 
 EVALUATION_BATCH = 500
+
+SEARCHED = ("splits", "history", "trajectory"), ("weights", "posterior")
+"""What a search leaves besides its record: tables and tensors."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,38 @@ class Run:
             train=train,
             seed=self.seed,
         )
+
+
+def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str, Any]:
+    """Make ``out`` a run of another variant with the supernet of ``run``: no second search.
+
+    Returns:
+        the record written to ``run.json``: that of ``run``, whose provenance the supernet keeps.
+
+    Raises:
+        PdnasError: the variant's search is another one, or the files could not be copied.
+    """
+    if not run.spec.searches_like(spec):
+        raise PdnasError(
+            f"{run.folder} holds another search than {variant}'s; only variants that differ in "
+            "candidates or retrain alone share a supernet"
+        )
+    record = {
+        **run.record,
+        "variant": variant,
+        "spec": spec.model_dump(mode="json"),
+        "searched_by": run.variant,
+    }
+    owner = run_identity(record)
+    tables, tensors = SEARCHED
+    for name in tables:
+        path = f"{name}.parquet"
+        write_table(out / path, read_table(run.folder / path, run.identity), owner)
+    for name in tensors:
+        path = f"{name}.safetensors"
+        write_tensors(out / path, *read_tensors(run.folder / path, run.identity), owner)
+    write_json(out / "run.json", record)
+    return record
 
 
 def make_supernet(spec: Spec, device: torch.device) -> Supernet:

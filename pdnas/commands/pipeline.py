@@ -57,6 +57,10 @@ def search(
         Path | None,
         typer.Option(help="Run whose parameter count decides the drop rate (gates.match)."),
     ] = None,
+    supernet: Annotated[
+        Path | None,
+        typer.Option(help="Run with the same search, whose supernet is taken; nothing is trained."),
+    ] = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -66,6 +70,7 @@ def search(
     """
     from pdnas.artefacts import claim
     from pdnas.config import load_scale
+    from pdnas.run import Run, share_supernet
     from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
@@ -74,6 +79,10 @@ def search(
     spec = settings.spec(study, variant)
     name = Path(scale).stem
     folder = out or Path("runs") / name / study / variant / f"seed{seed}"
+    if supernet is not None:
+        record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
+        _print(record, as_json, f"took the supernet of {supernet}: {folder}")
+        return
     set_threads(settings.threads)
     with claim(folder, "search"):
         record = run_search(

@@ -187,6 +187,11 @@ class RunFiles:
         path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
         return read_json(path, self.identity) if path.is_file() else None
 
+    def subnet(self) -> dict[str, Any] | None:
+        """Sizes and speed of the chosen candidate as a network of its own."""
+        path = self.path / "subnet" / "subnet.json"
+        return read_json(path) if path.is_file() else None
+
     def scores(self) -> pd.DataFrame | None:
         """A row a cell: its one-shot accuracy and loss."""
         return self._table("scores.parquet")
@@ -324,6 +329,15 @@ class Collection:
     def stand_ins(self, supernet: str) -> list[str]:
         """The studies that stand for one of the paper's supernets."""
         return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
+
+    @property
+    def main_studies(self) -> list[str]:
+        """Studies whose candidates and gates are drawn; one of ablations alone has its table."""
+        return [
+            name
+            for name, study in self.scale.studies.items()
+            if study.stands_for is not None or not self.ablations(name)
+        ]
 
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
         """Sample efficiencies of distributions over cells, by (study, variant).

@@ -35,6 +35,13 @@ def test_a_row_for_every_measurement(tree: Tree) -> None:
     assert (row["stands_for"], row["hardware"]) == ("M", "Abacus 9000, 1 thread")
 
 
+def test_a_study_of_ablations_alone_is_no_main_study(tree: Tree) -> None:
+    assert collect(tree.scale_name, tree.folder).main_studies == ["branches", "cells", "rivals"]
+    scale = Path(tree.scale_name)
+    scale.write_text(scale.read_text().replace("    stands_for: M\n", ""))
+    assert collect(tree.scale_name, tree.folder).main_studies == ["cells", "rivals"]
+
+
 def test_ranked_but_not_tested_candidates_have_a_row(tree: Tree) -> None:
     rows = collect(tree.scale_name, tree.folder).measurements
     cells = rows[rows["study"] == "cells"]

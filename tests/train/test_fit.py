@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pdnas.cells import CellSpace
 from pdnas.config import Augmentation, GateConfig, TrainingConfig
 from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
@@ -15,6 +16,7 @@ from pdnas.errors import PdnasError, Unfinished
 from pdnas.gates import GateSettings
 from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.supernets.nasbench201 import NasBench201Supernet
 from pdnas.train import fit as fit_module
 from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import fit
@@ -146,6 +148,13 @@ ENAS = {
 """How SupNet-E is trained."""
 
 
+def branches():
+    torch.manual_seed(0)
+    net = MultiBranchSupernet(2, 1, 1, 10)
+    net.configure_gates(GateSettings(initial=0.3))
+    return net
+
+
 def enas():
     torch.manual_seed(0)
     net = EnasSupernet(layers=3, filters=2, in_channels=3, classes=10)
@@ -254,21 +263,46 @@ def test_a_state_that_is_spoilt_is_noticed_before_it_is_saved(tmp_path):
     assert last.name == "epoch-00001-step-0000000.safetensors"
 
 
+@pytest.mark.parametrize("estimator", ["straight-through", "relaxed", "score"])
+@pytest.mark.parametrize("noise", ["image", "batch"])
+def test_cells_train_in_bfloat16(estimator, noise):
+    """Two epochs, the second of which moves the distribution, unless there is nothing to compare.
+
+    Weights and logits stay in float32.
+    """
+    torch.manual_seed(0)
+    net = NasBench201Supernet(4, 1, CellSpace(), in_channels=3, classes=10)
+    net.configure_gates(GateSettings(estimator=estimator, per_image=noise == "image"))
+    torch.manual_seed(0)
+    settings = {"learning_rate": 0.1, "estimator": estimator, "noise": noise}
+    done = fit(
+        net,
+        colour_images(),
+        TrainingConfig(epochs=2, batch=BATCH, learning_rate=0.1, precision="bfloat16"),
+        GateConfig(length_scale2=1, warmup_epochs=1, **settings),
+        Objective(1, BATCH),
+        None,
+        device=CPU,
+        description="test",
+    )
+    assert all(math.isfinite(row["loss"]) for row in done.history)
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+    moved = not torch.equal(done.trajectory[1], done.trajectory[2])
+    assert moved or (estimator, noise) == ("score", "batch")
+
+
 def test_a_training_that_stops_in_time_goes_on_to_the_same_bits(tmp_path):
-    whole = enas()
-    fitted(whole, colour_images(), **ENAS)
+    settings = {"epochs": 3, "learning_rate": 0.1}
+    whole = branches()
+    fitted(whole, images(0), tmp_path / "a", deadline=time.monotonic() + 3600, **settings)
     for epoch in (1, 2):  # the time is up at once, but each call gets on by an epoch
         with pytest.raises(Unfinished, match=f"stopped after epoch {epoch}/3"):
-            fitted(enas(), colour_images(), tmp_path, deadline=time.monotonic(), **ENAS)
-    resumed = enas()
-    done = fitted(resumed, colour_images(), tmp_path, deadline=time.monotonic(), **ENAS)
+            fitted(branches(), images(0), tmp_path / "b", deadline=time.monotonic(), **settings)
+    resumed = branches()
+    done = fitted(resumed, images(0), tmp_path / "b", deadline=time.monotonic(), **settings)
     assert [row["epoch"] for row in done.history] == [1, 2, 3]
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
-
-
-def test_a_training_with_time_enough_does_not_stop(tmp_path):
-    fitted(enas(), colour_images(), tmp_path, deadline=time.monotonic() + 3600, **ENAS)
 
 
 def test_checkpoints_that_take_long_are_few(tmp_path):
@@ -281,8 +315,7 @@ def test_checkpoints_that_take_long_are_few(tmp_path):
             saved.append(epoch)
             time.sleep(0.3)
 
-    net = MultiBranchSupernet(2, 1, 1, 10)
-    fitted(net, images(0), tmp_path, checkpoints=Slow, epochs=6, learning_rate=0.1)
+    fitted(branches(), images(0), tmp_path, checkpoints=Slow, epochs=6, learning_rate=0.1)
     assert saved == [1, 6]
 
 

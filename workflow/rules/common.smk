@@ -82,6 +82,8 @@ def results():
                 yield f"{run}/efficiency.json"
             continue
         yield f"{run}/result-{source}-none.json"
+        if source != "full":
+            yield f"{run}/subnet/subnet.json"
         if settings.retrain and variant in FINETUNED:
             yield f"{run}/result-{source}-finetune.json"
 

@@ -8,6 +8,11 @@ rule search:
             if (other := SCALE.spec(w.study, w.variant).gates.match)
             else []
         ),
+        supernet=lambda w: (
+            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
+            else []
+        ),
     output:
         f"{RUN}/run.json",
         f"{RUN}/splits.parquet",
@@ -18,7 +23,12 @@ rule search:
     params:
         spec=spec,
         scale=config["scale"],
-        match=lambda w, input: ["--match", str(Path(input.match).parent)] if input.match else [],
+        others=lambda w, input: [
+            word
+            for option, path in (("match", input.match), ("supernet", input.supernet))
+            if path
+            for word in (f"--{option}", str(Path(path).parent))
+        ],
         out=subpath(output[0], parent=True),
     log:
         f"{RUN}/log/search.log",
@@ -31,7 +41,7 @@ rule search:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas search {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
-        " --scale {params.scale:q} --out {params.out:q} {params.match:q} >{log:q} 2>&1"
+        " --scale {params.scale:q} --out {params.out:q} {params.others:q} >{log:q} 2>&1"
 
 
 rule sample:
@@ -102,3 +112,29 @@ rule retrain:
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
         " --device {params.device} --threads {params.threads} >{log:q} 2>&1"
+
+
+# The chosen candidate as a network of its own.
+rule extract:
+    input:
+        f"{RUN}/weights.safetensors",
+        lambda w: f"{RUN}/ranking-{source_of(w.study, w.variant)}.json".format(**w),
+    output:
+        f"{RUN}/subnet/subnet.json",
+    params:
+        run=lambda w: RUN.format(**w),
+        out=subpath(output[0], parent=True),
+        source=lambda w: source_of(w.study, w.variant),
+        threads=SCALE.threads,
+    log:
+        f"{RUN}/log/extract.log",
+    benchmark:
+        f"{RUN}/log/extract.tsv"
+    threads: SCALE.threads
+    resources:
+        **limits(),
+    message:
+        "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
+    shell:
+        "pdnas extract {params.run:q} --source {params.source} --out {params.out:q}"
+        " --threads {params.threads} >{log:q} 2>&1"
