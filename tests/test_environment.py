@@ -134,7 +134,10 @@ def checkout(tmp_path: Path) -> Checkout:
     [
         (["all"], "snakemake --cores all --rerun-incomplete all"),
         ([], "snakemake --cores all --rerun-incomplete all"),
-        (["all", "SCALE=smoke"], "snakemake --cores all --rerun-incomplete all --config scale=smoke"),
+        (
+            ["all", "SCALE=smoke"],
+            "snakemake --cores all --rerun-incomplete all --config scale=smoke",
+        ),
         (["test"], "pytest -q"),
         (["regress"], "pdnas regress"),
         (["lint"], "ruff format --check"),

@@ -98,7 +98,7 @@ def test_a_damaged_file_of_a_run(
     kind, read = FILES[name]
     before, whole = read(copy), (copy / name).read_bytes()
     dice = random.Random(0)
-    for _ in range(often(5, 200)):
+    for _ in range(often(5, 60)):
         (copy / name).write_bytes(DAMAGE[damage](whole, dice))
         error, after = "", before
         try:
@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, damage: str, often: Often, ledger:
     last = max(points.folder.iterdir())
     whole = last.read_bytes()
     dice = random.Random(0)
-    for _ in range(often(60, 1000)):
+    for _ in range(often(60, 500)):
         last.write_bytes(DAMAGE[damage](whole, dice))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -196,7 +196,7 @@ def test_a_damaged_download(
     monkeypatch.setenv("PDNAS_MIRROR", str(tmp_path))
     file = tmp_path / pinned.filename
     dice = random.Random(0)
-    for _ in range(often(20, 500)):
+    for _ in range(often(20, 200)):
         other = dice.randbytes(len(whole))
         file.write_bytes(other if damage == "exchanged" else DAMAGE[damage](whole, dice))
         with pytest.raises(PdnasError, match="has not the SHA-256") as raised:

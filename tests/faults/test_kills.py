@@ -25,7 +25,7 @@ from .same import differences
 ROOT = Path(__file__).parents[2]
 SCALE = Path(__file__).with_name("kills.yaml")
 TARGETS = ["table3", "figure1"]
-STAGES = ("search", "sample", "rank", "retrain", "table", "figure")
+STAGES = ("search", "sample", "rank", "retrain", "extract", "table", "figure")
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
