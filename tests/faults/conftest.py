@@ -95,10 +95,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if path is None or ledger is None:
         return
     machine = hardware()
-    verdict = f"{session.testsfailed} of {session.testscollected} tests failed."
+    reports = session.config.pluginmanager.getplugin("terminalreporter").stats
+    passed, failed = (len(reports.get(kind, ())) for kind in ("passed", "failed"))
     made = (
         f"Code {code_version()}, {machine['cores']} cores of {machine['cpu']}, "
-        f"{pd.Timestamp.now('UTC'):%Y-%m-%d}; {verdict}"
+        f"{pd.Timestamp.now('UTC'):%Y-%m-%d}. Of {session.testscollected} tests {passed} passed and "
+        f"{failed} failed."
     )
     text = TABLE.sub(f"\n{made}\n\n{ledger.table()}\n", path.read_text(encoding="utf-8"))
     path.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Ledger
-from .test_kills import ENVIRONMENT, SCALE, workflow
+from .test_workflow import ENVIRONMENT, SCALE, workflow
 
 HOSTILE = "a b; touch x $(touch y) 'z"
 
