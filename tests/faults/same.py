@@ -10,7 +10,7 @@ import torch
 
 from pdnas.artefacts import read_json, read_table, read_tensors
 
-TIMES = {"finished", "wall_seconds", "cpu_seconds", "hardware", "speedup"}
+TIMES = {"finished", "wall_seconds", "cpu_seconds", "hardware", "code", "speedup"}
 NO_TIME = r"^(?!.*(minutes|seconds))"
 """Columns of a table of the report."""
 
