@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pdnas.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(min=1, help="Processor threads; results depend on them.")]
+ScaleNow = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
+    ),
+]
 
 
 class Source(StrEnum):
@@ -118,6 +128,7 @@ def rank(
     source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Judge a run's candidates on validation data with inherited weights.
@@ -127,11 +138,10 @@ def rank(
         pdnas rank runs/laptop/multibranch/guided/seed0
     """
     from pdnas.rank import rank_run
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    record = rank_run(Run.load(run), source.value, choose_device(device))
+    record = rank_run(_load(run, scale), source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
@@ -145,6 +155,7 @@ def retrain(
     ] = Mode.none,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Finish the best candidate and evaluate it once on the test data.
@@ -153,12 +164,11 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
     set_threads(threads)
-    record = finish(Run.load(run), source.value, mode.value, choose_device(device))
+    record = finish(_load(run, scale), source.value, mode.value, choose_device(device))
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
@@ -211,6 +221,14 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def _load(folder: Path, scale: str | None) -> Run:
+    from pdnas.config import load_scale
+    from pdnas.run import Run
+
+    run = Run.load(folder)
+    return run if scale is None else run.under(load_scale(scale))
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:

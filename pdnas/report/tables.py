@@ -44,6 +44,8 @@ STUDY = Column("ours_study", "study", OURS, is_text=True)
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
+NOTHING_RUN = "Nothing of this table was run at this scale."
+
 MEAN_NOTE = (
     "Ours: mean ± half-width of the 95 % t-interval over seeds; a single seed has no interval. "
     "Time is the wall time of one seed, all its stages (search, drawing and ranking candidates, "
@@ -196,7 +198,7 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
         if values := sorted(set(rows[name].dropna())):
             notes.append(f"{label}: {'; '.join(values)}.")
     if not used:
-        notes.append("Nothing of this table was run at this scale.")
+        notes.append(NOTHING_RUN)
     return tuple(notes)
 
 
@@ -412,6 +414,7 @@ def table6(collection: Collection) -> Table:
         for row in paper("table6_num_candidates").to_dict("records")
     }
     ours: dict[int, list[Sequence[Cell]]] = {}
+    limits = []
     studies = _stand_in_studies(collection)
     for study in studies:
         counts = collection.sweep(study, "candidates.count")
@@ -427,6 +430,13 @@ def table6(collection: Collection) -> Table:
         if not rankings:
             continue
         total = min(len(accuracies) for accuracies, _, _ in rankings)
+        if total < max(reported):
+            each = float(np.mean([seconds / len(values) for values, seconds, _ in rankings]))
+            hours = max(reported) * each / 3600
+            limits.append(
+                f"{study}: more than {total} candidates were not run. Judging one takes {each:.2g} "
+                f"s on this hardware, so {max(reported)} would take {hours:.1f} hours a seed."
+            )
         for count in sorted({1, 10, total, *reported}):
             if count > total:
                 continue
@@ -469,6 +479,7 @@ def table6(collection: Collection) -> Table:
             "statistics). It is the quantity that is selected, so it is optimistic; the test error "
             "is known only for the candidate chosen from all of them.",
             "Extra time is n times the measured wall time of judging one candidate.",
+            *limits,
             "Ours: mean ± half-width of the 95 % t-interval over seeds.",
             *conditions(collection, studies),
         ),

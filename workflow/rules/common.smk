@@ -2,7 +2,7 @@
 
 import sys
 
-from pdnas.config import load_scale
+from pdnas.config import SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -38,9 +38,11 @@ wildcard_constraints:
     name="[^/]+",
 
 
-def spec(wildcards):
-    """The specification of a run, as text: a job runs again when it changes."""
-    return SCALE.spec(wildcards.study, wildcards.variant).model_dump_json()
+def spec(*parts):
+    """Parts of a run's specification, as text: a job runs again when those change."""
+    return lambda wildcards: (
+        SCALE.spec(wildcards.study, wildcards.variant).model_dump_json(include=set(parts))
+    )
 
 
 def limits(**more):
