@@ -306,6 +306,10 @@ class RetrainConfig(Strict):
     schedule: Schedule = CosineSchedule()
 
 
+SEARCH_PARTS = ("data", "supernet", "training", "gates")
+"""The parts of a specification that decide a search; the others act on what it found."""
+
+
 class Spec(Strict):
     """Everything that decides the outcome of one supernet search but its seed."""
 
@@ -318,12 +322,7 @@ class Spec(Strict):
 
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""
-        return (self.data, self.supernet, self.training, self.gates) == (
-            other.data,
-            other.supernet,
-            other.training,
-            other.gates,
-        )
+        return all(getattr(self, part) == getattr(other, part) for part in SEARCH_PARTS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
