@@ -221,6 +221,14 @@ def fit(
                     after_step,
                 )
                 require_finite_state(supernet)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                images = (training.micro_batch or training.batch) // 2
+                raise PdnasError(
+                    f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
+                    f"to {images} or fewer images, or free memory, and run the same command again"
+                ) from error
             except NotFiniteError as error:
                 kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
                 raise PdnasError(
@@ -282,6 +290,12 @@ def _restore(
             f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
             "start anew"
         ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _network(supernet: Supernet, training: TrainingConfig) -> Network:
