@@ -13,7 +13,7 @@ rule all:
     default_target: True
     input:
         tables(TABLE_NAMES),
-        figures(FIGURE_NAMES),
+        figures(ALL_FIGURE_NAMES),
         rules.report_page.output,
         RESULTS,
 

@@ -19,7 +19,7 @@ from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
 from pdnas.cells import CellSpace
 from pdnas.config import TrainingConfig
-from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
+from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.posterior import CELL, Candidates
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import Judge, make_judge, race
@@ -181,7 +181,7 @@ def scoring(effort: Effort) -> list[Measure]:
         sample = rng.choice(block, min(len(block), effort.choose(12, 2)), replace=False)
         ((loop, together),) = paired_times(
             partial(_one_by_one, supernet, sample, x),
-            partial(score_block, supernet, block, batches),
+            partial(score_block, folded(supernet), block, batches),
             1,
         )
         times.append((loop / len(sample) * len(space), together / len(block) * distinct))

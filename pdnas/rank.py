@@ -5,7 +5,6 @@ Every candidate is judged on the same images (paper, section 3.4): no fine-tunin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +24,9 @@ from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
 from pdnas.posterior import Candidates, Choice
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.checkpoint import fingerprint
 from pdnas.train.fit import evaluate, verdicts
 
 FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
@@ -270,14 +268,14 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     Raises:
         PdnasError: there are no candidates, or they are another supernet's.
     """
-    path = run.folder / f"candidates-{source}.safetensors"
-    candidates, metadata = Candidates.load(path)
+    candidates, metadata = run.candidates(source)
+    sha256 = run.candidates_sha256(source)
     supernet = run.supernet(device)
     judge = make_judge(run, supernet, run.loader("validation", device), device)
     settings = run.spec.candidates.model_dump(mode="json")
     identity = {
         **settings,
-        "candidates": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "candidates": sha256,
         "weights": run.record["provenance"]["finished"],
     }
     name = f"ranking-{source}-{fingerprint(identity)}.jsonl"
@@ -295,14 +293,15 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
         "batchnorm": judge.batchnorm,
         "best": int(np.nanargmax(table["validation_accuracy"].to_numpy())),
         "supernet_validation_accuracy": everything,
+        "candidates_sha256": sha256,
         "provenance": provenance(
             {"source": source, "count": len(candidates), **settings},
             metadata["seed"],
             journal.stopwatch,
         ),
     }
-    write_table(run.folder / f"ranking-{source}.parquet", table)
-    write_json(run.folder / f"ranking-{source}.json", record)
+    write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
+    write_json(run.folder / f"ranking-{source}.json", record, run.identity)
     journal.remove()
     return record
 

@@ -81,6 +81,28 @@ def test_variants_override_parts_of_the_base(write):
     assert random.training == guided.training
 
 
+def test_variants_that_differ_after_the_search_share_it(write):
+    scale = load_scale(
+        write(
+            **{
+                "variants.more": {"candidates": {"count": 99}},
+                "variants.tuned": {"retrain": {"epochs": 1, "learning_rate": 0.1}},
+                "variants.other": {"gates": {"initial": 0.5}},
+                "variants.other-more": {"gates": {"initial": 0.5}, "candidates": {"count": 99}},
+            }
+        )
+    )
+    owners = {name: scale.searched_by("s", name) for name in scale.studies["s"].variants}
+    assert owners == {
+        "guided": "guided",
+        "random": "random",
+        "more": "guided",
+        "tuned": "guided",
+        "other": "other",
+        "other-more": "other",
+    }
+
+
 @pytest.mark.parametrize(("written", "value"), [("1/5", 0.2), ("2/3", 2 / 3), (1, 1.0), (0.2, 0.2)])
 def test_temperatures_may_be_fractions(write, written, value):
     scale = load_scale(write(**{"base.gates.temperature": written}))
@@ -126,6 +148,15 @@ def test_temperatures_may_be_fractions(write, written, value):
                 "training": {"epochs": 2, "batch": 8, "learning_rate": 1, "auxiliary_weight": 0.4},
             },
             r"images of digits \(8x8\) are too small for an auxiliary head",
+        ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "gates": {"length_scale2": 0, "estimator": "score", "noise": "batch"},
+            },
+            r"score compares cells of a batch",
         ),
         ("base.data.name", "mnist", r"data\.name"),
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),

@@ -71,7 +71,9 @@ def test_no_stage_imports_torchvision_or_the_compiler() -> None:
 def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
     search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
     process = subprocess.Popen(search, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    while not list(tmp_path.glob("checkpoint/*/epoch-*.pt")):  # let it finish an epoch or more
+    while not list(
+        tmp_path.glob("checkpoint/*/epoch-*.safetensors")
+    ):  # let it finish an epoch or more
         assert process.poll() is None, "the search ended before its first checkpoint was seen"
         time.sleep(0.01)
     time.sleep(random.random())
@@ -114,7 +116,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) 
     steps = f"""
         mount -t tmpfs -o size=240k tmpfs {disk} || exit 77
         {search}; test $? -eq 2 || exit 1
-        ls {disk}/run/checkpoint/*/epoch-*.pt || exit 1
+        ls {disk}/run/checkpoint/*/epoch-*.safetensors || exit 1
         mount -o remount,size=20m {disk}
         {search} || exit 1
         cp -r {disk}/run {results}

@@ -6,9 +6,12 @@ import json
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pdnas.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -20,6 +23,13 @@ StopAfter = Annotated[
         min=0,
         metavar="MINUTES",
         help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
+    ),
+]
+ScaleNow = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
 
@@ -57,6 +67,10 @@ def search(
         Path | None,
         typer.Option(help="Run whose parameter count decides the drop rate (gates.match)."),
     ] = None,
+    supernet: Annotated[
+        Path | None,
+        typer.Option(help="Run with the same search, whose supernet is taken; nothing is trained."),
+    ] = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +78,9 @@ def search(
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
+    from pdnas.artefacts import claim
     from pdnas.config import load_scale
+    from pdnas.run import Run, share_supernet
     from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
@@ -73,18 +89,23 @@ def search(
     spec = settings.spec(study, variant)
     name = Path(scale).stem
     folder = out or Path("runs") / name / study / variant / f"seed{seed}"
+    if supernet is not None:
+        record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
+        _print(record, as_json, f"took the supernet of {supernet}: {folder}")
+        return
     set_threads(settings.threads)
-    record = run_search(
-        spec,
-        scale=name,
-        study=study,
-        variant=variant,
-        seed=seed,
-        out=folder,
-        device=choose_device(settings.device),
-        match=match,
-        deadline=deadline,
-    )
+    with claim(folder, "search"):
+        record = run_search(
+            spec,
+            scale=name,
+            study=study,
+            variant=variant,
+            seed=seed,
+            out=folder,
+            device=choose_device(settings.device),
+            match=match,
+            deadline=deadline,
+        )
     _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
 
 
@@ -121,6 +142,7 @@ def rank(
     source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Judge a run's candidates on validation data with inherited weights.
@@ -129,12 +151,14 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed0
     """
+    from pdnas.artefacts import claim
     from pdnas.rank import rank_run
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    record = rank_run(Run.load(run), source.value, choose_device(device))
+    found = _load(run, scale)
+    with claim(run, f"rank-{source.value}"):
+        record = rank_run(found, source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
@@ -148,6 +172,7 @@ def retrain(
     ] = Mode.none,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -157,13 +182,15 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
-    from pdnas.run import Run
+    from pdnas.artefacts import claim
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)
-    record = finish(Run.load(run), source.value, mode.value, choose_device(device), deadline)
+    found = _load(run, scale)
+    with claim(run, f"retrain-{source.value}-{mode.value}"):
+        record = finish(found, source.value, mode.value, choose_device(device), deadline)
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
@@ -221,6 +248,14 @@ def set_threads(count: int) -> None:
 def _deadline(minutes: float | None) -> float | None:
     """The time of ``time.monotonic`` so many minutes from now."""
     return None if minutes is None else time.monotonic() + 60 * minutes
+
+
+def _load(folder: Path, scale: str | None) -> Run:
+    from pdnas.config import load_scale
+    from pdnas.run import Run
+
+    run = Run.load(folder)
+    return run if scale is None else run.under(load_scale(scale))
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:

@@ -24,7 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 def table(
     name: Annotated[
         str,
-        typer.Argument(help="1 to 9 as in the paper, efficiency, ablations, nasbench or rivals."),
+        typer.Argument(
+            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals."
+        ),
     ],
     scale: Scale = "laptop",
     runs: Runs = None,
@@ -56,9 +58,9 @@ def figure(
     name: Annotated[
         str,
         typer.Argument(
-            help="figure1, mismatch, pareto, candidates, error-cost, trajectories, kept-share, "
-            "posterior-cells, efficiency or best-of-n; of NAS-Bench-201's study samples-to-target, "
-            "best-so-far, one-shot, posterior-training, posterior-mass or cost."
+            help="figure1, figure2, mismatch, pareto, candidates, error-cost, trajectories, "
+            "kept-share, posterior-cells, efficiency or best-of-n; of NAS-Bench-201's study "
+            "samples-to-target, best-so-far, one-shot, posterior-training, posterior-mass or cost."
         ),
     ],
     scale: Scale = "laptop",

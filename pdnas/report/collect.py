@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from pdnas.artefacts import read_json, read_table
-from pdnas.config import MultiBranchConfig, NasBench201Config, Scale, Spec, load_scale
+from pdnas.config import (
+    SEARCH_PARTS,
+    MultiBranchConfig,
+    NasBench201Config,
+    Scale,
+    Spec,
+    load_scale,
+)
 from pdnas.errors import PdnasError
+from pdnas.provenance import run_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +138,11 @@ class RunFiles:
         return int(self.record["seed"])
 
     @property
+    def identity(self) -> str:
+        """The owner of this run's files; one of another run's is refused."""
+        return run_identity(self.record)
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         return dict(self.record.get("provenance") or {})
 
@@ -137,14 +150,17 @@ class RunFiles:
     def results(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Records of the chosen candidates by (source, mode)."""
         return {
-            (match["source"], match["mode"]): read_json(path)
+            (match["source"], match["mode"]): read_json(path, self.identity)
             for path, match in self._matching(_RESULT)
         }
 
     @cached_property
     def ranking_records(self) -> dict[str, dict[str, Any]]:
         """Records of the rankings by source."""
-        return {match["source"]: read_json(path) for path, match in self._matching(_RANKING)}
+        return {
+            match["source"]: read_json(path, self.identity)
+            for path, match in self._matching(_RANKING)
+        }
 
     def _matching(self, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in sorted(self.path.glob("*.json")):
@@ -176,6 +192,11 @@ class RunFiles:
     def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
         """Exact sample efficiency against the ground truth, or that with all cells scored."""
         path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
+        return read_json(path, self.identity) if path.is_file() else None
+
+    def subnet(self) -> dict[str, Any] | None:
+        """Sizes and speed of the chosen candidate as a network of its own."""
+        path = self.path / "subnet" / "subnet.json"
         return read_json(path) if path.is_file() else None
 
     def scores(self) -> pd.DataFrame | None:
@@ -184,7 +205,7 @@ class RunFiles:
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.path / name
-        return read_table(path) if path.is_file() else None
+        return read_table(path, self.identity) if path.is_file() else None
 
     def sample_seconds(self, source: str) -> float | None:
         """Wall seconds of drawing the candidates, where their file records it."""
@@ -316,6 +337,15 @@ class Collection:
         """The studies that stand for one of the paper's supernets."""
         return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
 
+    @property
+    def main_studies(self) -> list[str]:
+        """Studies whose candidates and gates are drawn; one of ablations alone has its table."""
+        return [
+            name
+            for name, study in self.scale.studies.items()
+            if study.stands_for is not None or not self.ablations(name)
+        ]
+
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
         """Sample efficiencies of distributions over cells, by (study, variant).
 
@@ -393,16 +423,33 @@ def collect(scale: str, folder: Path) -> Collection:
                 if (path / "run.json").is_file():
                     run = RunFiles.read(path)
                     _require_same(run, spec)
-                    runs.append(run)
+                    runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, content, tuple(runs), folder)
 
 
 def _require_same(run: RunFiles, spec: Spec) -> None:
-    """The folder's name is a promise about the configuration; hold the run to it."""
-    recorded, expected = flatten(run.spec.model_dump()), flatten(spec.model_dump())
-    for field in {**expected, **recorded}:
-        if recorded.get(field) != expected.get(field):
+    """The folder's name is a promise about the configuration; hold every record to its part."""
+    made, expected = run.spec.model_dump(), spec.model_dump()
+    for part in SEARCH_PARTS:
+        _hold(run.path, part, made[part], expected[part])
+    for source, record in run.ranking_records.items():
+        path = run.path / f"ranking-{source}.json"
+        _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
+    for (source, mode), record in run.results.items():
+        if mode == "finetune":
+            path = run.path / f"result-{source}-{mode}.json"
+            made = record["provenance"]["config"].get("retrain")
+            _hold(path, "retrain", made or {}, expected["retrain"] or {})
+
+
+def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """One part of a specification against what a record says; what it does not say is no matter."""
+    shared = [key for key in expected if key in made]
+    recorded = flatten({key: made[key] for key in shared}, f"{part}.")
+    wanted = flatten({key: expected[key] for key in shared}, f"{part}.")
+    for field in {**wanted, **recorded}:
+        if recorded.get(field) != wanted.get(field):
             raise PdnasError(
-                f"{run.path} was made with {field} = {recorded.get(field)}, but the scale says "
-                f"{expected.get(field)}; search again, or name the scale file it was made with"
+                f"{path} was made with {field} = {recorded.get(field)}, but the scale says "
+                f"{wanted.get(field)}; make it again, or name the scale file it was made with"
             )

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pdnas.cells import EDGES
-from pdnas.config import Spec
+from pdnas.config import NasBench201Config, Spec
 from pdnas.data.images import INFO
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLayer
-from pdnas.posterior import CELL, Choice, Posterior, load
+from pdnas.posterior import CELL, Choice, Posterior
 from pdnas.report import style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
@@ -114,9 +114,10 @@ def architecture(title: str, found: list[Operation], *, arrows: bool = True) -> 
     unit = min(_WIDEST_BOX, (style.WIDTH - 2 * _MARGIN) / max(widths))
     heights = [depth * _BOX_HEIGHT + _ROW_GAP for depth in depths]
     height = sum(heights) + _TITLE
-    figure = Figure(figsize=(style.WIDTH, height))
+    width = max(2 * _MARGIN + unit * max(widths), _NARROWEST)
+    figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, style.WIDTH)
+    axes.set_xlim(0, width)
     axes.set_ylim(height, 0)  # inches, from the top left corner
     axes.set_axis_off()
     axes.text(_MARGIN, 0.08, f"{title}\n{_MEANING}", fontsize=8, va="top")
@@ -140,40 +141,45 @@ def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> lis
     Raises:
         PdnasError: there is no such posterior or candidate.
     """
-    choice = None
-    what = "posterior"
-    if source is not None:
-        number, choice = run.candidate(source, number)
-        what = f"candidate {number} of {source}"
-    network = _network(run.spec)
-    found = operations(network, run.posterior(), choice)
     with style.style():
-        title = f"{describe_supernet(run.spec)}; {what}"
-        drawing = architecture(title, found, arrows=isinstance(network, ChannelSupernet))
+        drawing = _of_run(run, source, number)
         name = out.with_suffix("").name
         paths = style.save(drawing.figure, out.parent, name)
     return [*paths, style.save_data(drawing.data, out.parent, name)]
 
 
 def figure2(collection: Collection) -> Drawing | None:
-    """The learned architecture of the first guided search over channels that has a posterior."""
+    """The chosen candidate, else the posterior, of the first guided search over channels."""
     for study in collection.scale.studies:
         for files in collection.find(study, GUIDED):
-            path = files.path / "posterior.safetensors"
-            network = _network(files.spec)
-            if isinstance(network, ChannelSupernet) and path.is_file():
-                supernet = describe_supernet(files.spec)
-                return architecture(
-                    f"{supernet}; seed {files.seed}", operations(network, load(path), None)
-                )
+            is_cell = isinstance(files.spec.supernet, NasBench201Config)
+            if not is_cell and (files.path / "posterior.safetensors").is_file():
+                source = "posterior" if "posterior" in files.ranking_records else None
+                drawing = _of_run(Run.load(files.path), source, None)
+                return replace(drawing, data=drawing.data.assign(study=study))
     return None
 
 
 _MEANING = "number in a box: share kept [%]; dashed: gone"
 _TITLE, _MARGIN, _WIDEST_BOX, _BOX_HEIGHT, _ROW_GAP = 0.55, 0.12, 0.62, 0.36, 0.42  # inches
+_NARROWEST = 4.6  # inches, for the title
 _GAP = 0.7  # between two blocks, in boxes
 
 _Branches = dict[str, list[Operation]]
+
+
+def _of_run(run: Run, source: str | None, number: int | None) -> Drawing:
+    """The drawing of :func:`draw_run`."""
+    choice, what = None, "posterior"
+    if source is not None:
+        number, choice = run.candidate(source, number)
+        what = f"candidate {number} of {source}"
+    network = _network(run.spec)
+    return architecture(
+        f"{describe_supernet(run.spec)}; seed {run.seed}, {what}",
+        operations(network, run.posterior(), choice),
+        arrows=isinstance(network, ChannelSupernet),
+    )
 
 
 def _network(spec: Spec) -> Supernet:

@@ -68,6 +68,8 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     Raises:
         PdnasError: there is no such figure.
     """
+    import pdnas.report.nasbench  # noqa: F401  (its figures join the registry)
+
     if name not in FIGURES:
         raise PdnasError(f"no figure {name!r}; choose one of {', '.join(FIGURES)}")
     with style.style():
@@ -191,6 +193,14 @@ def figure1(collection: Collection) -> Drawing | None:
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 
+@register("figure2")
+def figure2(collection: Collection) -> Drawing | None:
+    """The architecture that a search found; the one figure that takes torch."""
+    from pdnas.report import drawing
+
+    return drawing.figure2(collection)
+
+
 def _whole(run: RunFiles, source: str) -> float | None:
     """Validation accuracy of the supernet with everything kept."""
     value = run.ranking_records.get(source, {}).get("supernet_validation_accuracy")
@@ -253,9 +263,9 @@ def mismatch(collection: Collection) -> Drawing | None:
     figure, axes = style.panels(1, len(studies), height=3.0, width=4.2 * len(studies))
     for axis, study in zip(axes[0], studies, strict=True):
         rows = data[data["study"] == study]
-        for shift, (variant, _, colour, marker, dashes) in zip((-0.03, 0.03), lines, strict=True):
+        for side, (variant, _, colour, marker, dashes) in zip((-1, 1), lines, strict=True):
             own = rows[rows["variant"] == variant].set_index("mode").reindex(modes).dropna()
-            x = np.array([modes.index(mode) for mode in own.index]) + shift
+            x = np.array([modes.index(mode) for mode in own.index]) + 0.05 * side
             error = own["test_error_pct"]
             axis.errorbar(
                 x,
@@ -268,14 +278,14 @@ def mismatch(collection: Collection) -> Drawing | None:
                 label=variant,
             )
             for place, value in zip(x, error, strict=True):
-                left = place < 0.5
+                # On the far side from the other variant's bar, and off the line towards it.
                 axis.annotate(
                     f"{value:.2f}",
                     (place, value),
-                    (-7 if left else 7, 0),
+                    (6 * side, 7 if (place - 0.5) * side < 0 else 0),
                     fontsize=8,
                     textcoords="offset points",
-                    ha="right" if left else "left",
+                    ha="left" if side > 0 else "right",
                     va="center",
                 )
         for whole in rows[rows["variant"] == FULL].itertuples():
@@ -345,7 +355,7 @@ def pareto(collection: Collection) -> Drawing | None:
             kind=label,
             validation_error_pct=100 * (1 - ranking["validation_accuracy"]),
         )
-        for study in collection.scale.studies
+        for study in collection.main_studies
         for label, run, ranking in _judged(collection, study)
     ]
     if not tables:
@@ -403,7 +413,7 @@ def candidates(collection: Collection) -> Drawing | None:
     import pandas as pd
 
     records = []
-    for study in collection.scale.studies:
+    for study in collection.main_studies:
         judged: dict[str, list[Any]] = {}
         for label, _, ranking in _judged(collection, study):
             judged.setdefault(label, []).append(ranking["validation_accuracy"].to_numpy())
@@ -446,6 +456,7 @@ def error_cost(collection: Collection) -> Drawing | None:
     for study in collection.scale.studies:
         rows = collection.measurements
         rows = rows[(rows["study"] == study) & rows["test_error"].notna()]
+        rows = rows.sort_values("mode", key=lambda mode: mode != "none", kind="stable")
         for keys, own in rows.groupby(["variant", "mode"], sort=False):
             minutes = confidence_interval(total_minutes(own))
             error = confidence_interval(own["test_error"])
@@ -503,7 +514,7 @@ def _channel_trajectories(collection: Collection) -> dict[str, dict[float, pd.Da
     import pandas as pd
 
     found: dict[str, dict[float, pd.DataFrame]] = {}
-    for study in collection.scale.studies:
+    for study in collection.main_studies:
         for variant, value in collection.sweep(study, "gates.length_scale2").items():
             columns = {}
             for run in collection.find(study, variant):
@@ -625,7 +636,7 @@ def kept_share(collection: Collection) -> Drawing | None:
             axis.set_xlabel("gate number, input to output")
         axis.grid(False, axis="x")
         style.title(axis, _describe(collection, study))
-        axis.legend(loc="lower left", ncols=5)
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, borderaxespad=0.2)
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 
@@ -761,16 +772,16 @@ def efficiency(collection: Collection) -> Drawing | None:
             if len(marked):
                 above, below = float(marked["uniform"].iloc[0]), float(marked["learned"].iloc[0])
                 axis.plot([percent] * 2, [below, above], color="#888888", linewidth=1, zorder=1)
+                # Left of the line: the curves rise to its right, where only the last one has room.
+                last = percent == x.max()
                 axis.annotate(
                     f"{above / below:.1f}x",
-                    # Right of the line, on white: a steep curve may pass there.
-                    (percent, below * (above / below) ** 0.8),
-                    (3, 0),
+                    (percent, np.sqrt(above * below)),
+                    (3 if last else -3, 0),
                     textcoords="offset points",
+                    ha="left" if last else "right",
                     va="center",
                     fontsize=8,
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-                    zorder=3,
                 )
         axis.set_yscale("log")
         axis.set_ylim(bottom=1)

@@ -12,7 +12,14 @@ from pdnas.config import scale_path
 from pdnas.errors import PdnasError
 from pdnas.report.collect import Collection, collect, describe_hardware
 
-RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency*.json", "scores.json")
+RECORDS = (
+    "run.json",
+    "ranking-*.json",
+    "result-*.json",
+    "efficiency*.json",
+    "scores.json",
+    "subnet/subnet.json",
+)
 TABLES = (
     "history.parquet",
     "trajectory.parquet",
@@ -62,7 +69,9 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             target = partial / folder.relative_to(runs)
             target.mkdir(parents=True)
             for path in _matching(folder, RECORDS + TABLES):
-                shutil.copyfile(path, target / path.name)
+                copy = target / path.relative_to(folder)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
         if (runs / "rivals").is_dir():
             shutil.copytree(runs / "rivals", partial / "rivals", ignore=_LOGS)
         shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")
@@ -92,6 +101,8 @@ def summarise(collection: Collection) -> dict[str, Any]:
     records = records_of(collection)
     seconds: dict[str, float] = {}
     for path, record in records.items():
+        if "searched_by" in record:
+            continue  # a variant with another one's supernet: that search has its own record
         kind = path.stem.split("-")[0]
         stage = {"run": "search", "ranking": "rank", "result": "retrain"}.get(kind, kind)
         wall = record["provenance"]["wall_seconds"]
@@ -100,7 +111,10 @@ def summarise(collection: Collection) -> dict[str, Any]:
     return {
         "scale": collection.name,
         "description": collection.scale.description,
-        "searches": sum(path.name == "run.json" for path in records),
+        "searches": sum(
+            path.name == "run.json" and "searched_by" not in record
+            for path, record in records.items()
+        ),
         "code": sorted({provenance["code"] for provenance in provenances}),
         "hardware": sorted({describe_hardware(each["hardware"]) for each in provenances}),
         "finished": max(each["finished"] for each in provenances),

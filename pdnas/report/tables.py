@@ -46,6 +46,8 @@ NOTHING_RUN = "Nothing of this table was run at this scale."
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
+NOTHING_RUN = "Nothing of this table was run at this scale."
+
 MEAN_NOTE = (
     "Ours: mean ± half-width of the 95 % t-interval over seeds; a single seed has no interval. "
     "Time is the wall time of one seed, all its stages (search, drawing and ranking candidates, "
@@ -71,6 +73,8 @@ def table(name: str, collection: Collection) -> Table:
     Raises:
         PdnasError: there is no such table.
     """
+    import pdnas.report.nasbench  # noqa: F401  (its tables join the registry)
+
     full = f"table{name}" if name.isdigit() else name
     if full not in TABLES:
         raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
@@ -414,6 +418,7 @@ def table6(collection: Collection) -> Table:
         for row in paper("table6_num_candidates").to_dict("records")
     }
     ours: dict[int, list[Sequence[Cell]]] = {}
+    limits = []
     studies = _stand_in_studies(collection)
     for study in studies:
         counts = collection.sweep(study, "candidates.count")
@@ -429,6 +434,13 @@ def table6(collection: Collection) -> Table:
         if not rankings:
             continue
         total = min(len(accuracies) for accuracies, _, _ in rankings)
+        if total < max(reported):
+            each = float(np.mean([seconds / len(values) for values, seconds, _ in rankings]))
+            hours = max(reported) * each / 3600
+            limits.append(
+                f"{study}: more than {total} candidates were not run. Judging one takes {each:.2g} "
+                f"s on this hardware, so {max(reported)} would take {hours:.1f} hours a seed."
+            )
         for count in sorted({1, 10, total, *reported}):
             if count > total:
                 continue
@@ -471,6 +483,7 @@ def table6(collection: Collection) -> Table:
             "statistics). It is the quantity that is selected, so it is optimistic; the test error "
             "is known only for the candidate chosen from all of them.",
             "Extra time is n times the measured wall time of judging one candidate.",
+            *limits,
             "Ours: mean ± half-width of the 95 % t-interval over seeds.",
             *conditions(collection, studies),
         ),
@@ -638,6 +651,58 @@ def ablations(collection: Collection) -> Table:
         ),
         tuple(rows),
         (MEAN_NOTE, *conditions(collection, dict.fromkeys(str(row[0]) for row in rows))),
+    )
+
+
+@register("extraction")
+def extraction(collection: Collection) -> Table:
+    """Chosen candidates as physically smaller networks: what is left, and how much faster it is."""
+    rows: list[tuple[Cell, ...]] = []
+    for study, content in collection.scale.studies.items():
+        for variant in content.variants:
+            runs = [run for run in collection.runs if (run.study, run.variant) == (study, variant)]
+            records = [record for run in runs if (record := run.subnet())]
+            if not records:
+                continue
+            whole = records[0]["supernet_parameters"]
+            arithmetic = [
+                each["extracted"]["multiply_adds"] / each["masked"]["multiply_adds"]
+                for each in records
+            ]
+            rows.append(
+                (
+                    study,
+                    variant,
+                    whole / 1e6,
+                    estimate(100 * each["masked"]["parameters"] / whole for each in records),
+                    estimate(100 * each["extracted"]["parameters"] / whole for each in records),
+                    estimate(100 * share for share in arithmetic),
+                    estimate(each["speedup"]["median"] for each in records),
+                    len(records),
+                )
+            )
+    studies = dict.fromkeys(str(row[0]) for row in rows)
+    return Table(
+        "extraction",
+        "Chosen candidates as networks of their own",
+        (
+            Column("study", "study", is_text=True),
+            Column("variant", "variant", is_text=True),
+            Column("ours_supernet_params_m", "supernet, parameters [M]", OURS, decimals=3),
+            Column("ours_masked_share_pct", "kept by the masks [%]", OURS, 1, estimate=True),
+            Column("ours_extracted_share_pct", "extracted network [%]", OURS, 1, estimate=True),
+            Column("ours_arithmetic_pct", "its multiply-adds [%]", OURS, 1, estimate=True),
+            Column("ours_speedup", "faster than masked by", OURS, estimate=True),
+            SEEDS,
+        ),
+        tuple(rows) or (("multibranch", GUIDED, *(NOT_RUN,) * 6),),
+        (
+            "Shares are of the supernet's parameters and multiply-adds. An extracted network has "
+            "the outputs of the masked supernet (differences are rounding) without the channels "
+            "that nothing reads. Faster: ratio of medians of interleaved evaluations of one batch; "
+            "mean ± half-width of the 95 % t-interval over seeds.",
+            *conditions(collection, studies),
+        ),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from pdnas.parts import micro_batches
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
-from pdnas.train.checkpoint import Checkpoints
+from pdnas.train.checkpoint import SECONDS_BETWEEN, Checkpoints
+from pdnas.train.finite import NotFiniteError, require_finite, require_finite_state
 
 Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From images to logits, and those of an auxiliary head where one is trained."""
@@ -67,6 +68,26 @@ class Fitted:
     history: History
     trajectory: Tensor
     stopwatch: Stopwatch
+
+
+@dataclass
+class _Epoch:
+    """How far an epoch has come.
+
+    Attributes:
+        learning_rate: that of its first step.
+        steps: that have begun; a checkpoint is made when all of them are done.
+        images: of the steps that are done.
+        sums: of loss, terms and accuracy, each times its images, shape (6,) float64 on the device;
+            None before the first step.
+        seconds: spent on it by earlier, interrupted calls.
+    """
+
+    learning_rate: float
+    steps: int = 0
+    images: int = 0
+    sums: Tensor | None = None
+    seconds: float = 0.0
 
 
 def choose_device(name: str) -> torch.device:
@@ -111,7 +132,8 @@ def fit(
     Weights and switches are trained together in one pass (paper, section 3.3), or, with images
     held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
-    that was killed ends with the same bits as one that was not (on a CPU).
+    that was killed ends with the same bits as one that was not (on a CPU). Checkpoints are made
+    after each epoch, and every few minutes within one.
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.
@@ -129,20 +151,43 @@ def fit(
     history: History = []
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
+    now = _Epoch(float(schedule.get_last_lr()[0]))
     state = checkpoints.latest() if checkpoints is not None else None
     if state is not None:
-        supernet.load_state_dict(state["supernet"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        now = _restore(state, supernet, optimizers, schedule, device)
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
-    network = _network(supernet, training)
     saved, saving = -math.inf, 0.0
+    started = time.monotonic()
+
+    def save(seconds: float) -> None:
+        """Make a checkpoint after ``seconds`` of the present epoch."""
+        nonlocal saved, saving
+        if checkpoints is None:
+            return
+        begun = time.monotonic()
+        state = {
+            "supernet": supernet.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "schedule": schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": history,
+            "trajectory": torch.stack(trajectory),
+            "stopwatch": stopwatch.read(),
+            "epoch": asdict(now) | {"seconds": seconds},
+        }
+        checkpoints.save(len(history), now.steps, state)
+        saved = time.monotonic()
+        saving = saved - begun
+
+    def after_step(seconds: float) -> None:
+        if time.monotonic() - max(saved, started) >= SECONDS_BETWEEN:
+            require_finite_state(supernet)
+            save(seconds)
+
+    network = _network(supernet, training)
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
 
@@ -161,49 +206,43 @@ def fit(
                 supernet.set_temperature(gates.temperature + share * change)
             # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
             supernet.set_drop_path(training.drop_path * epoch / training.epochs)
-            rate = schedule.get_last_lr()[0]
             supernet.train()
-            record = _train_epoch(
-                network,
-                supernet,
-                loader.epoch(epoch),
-                training,
-                objective,
-                optimizers,
-                schedule,
-                _Alternation(*heldout, epoch) if heldout is not None and learns else None,
-            )
-            if not math.isfinite(record["loss"]):
-                where = (
-                    f" (the last good checkpoint is in {checkpoints.folder})" if checkpoints else ""
+            try:
+                record = _train_epoch(
+                    network,
+                    supernet,
+                    loader.epoch(epoch, now.steps),
+                    training,
+                    objective,
+                    optimizers,
+                    schedule,
+                    _Alternation(*heldout, epoch, now.steps) if heldout and learns else None,
+                    now,
+                    after_step,
                 )
+                require_finite_state(supernet)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                images = (training.micro_batch or training.batch) // 2
                 raise PdnasError(
-                    f"the loss became {record['loss']} in epoch {epoch}; lower "
-                    "training.learning_rate or gates.length_scale2" + where
-                )
-            history.append({"epoch": epoch, "learning_rate": float(rate), **record})
+                    f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
+                    f"to {images} or fewer images, or free memory, and run the same command again"
+                ) from error
+            except NotFiniteError as error:
+                kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
+                raise PdnasError(
+                    f"epoch {epoch}, step {now.steps}: {error}; lower training.learning_rate or "
+                    f"gates.length_scale2{kept}"
+                ) from error
+            history.append({"epoch": epoch, "learning_rate": now.learning_rate, **record})
             trajectory.append(_probabilities(supernet))
-            now, last = time.monotonic(), epoch == training.epochs
+            now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
+            ended = time.monotonic()
             # As if the next epoch took as long as this one, with a checkpoint after each.
-            stops = deadline is not None and not last and 2 * now - began + saving > deadline
-            if checkpoints is not None and (stops or last or now - saved >= saving / SAVING_SHARE):
-                checkpoints.save(
-                    epoch,
-                    {
-                        "supernet": supernet.state_dict(),
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                        "schedule": schedule.state_dict(),
-                        "rng": torch.get_rng_state(),
-                        "cuda_rng": torch.cuda.get_rng_state(device)
-                        if device.type == "cuda"
-                        else None,
-                        "history": history,
-                        "trajectory": torch.stack(trajectory),
-                        "stopwatch": stopwatch.read(),
-                    },
-                )
-                saved = time.monotonic()
-                saving = saved - now
+            stops = deadline is not None and not last and 2 * ended - began + saving > deadline
+            if stops or last or ended - saved >= saving / SAVING_SHARE:
+                save(0.0)
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -219,6 +258,44 @@ def fit(
     supernet.set_drop_path(0)
     supernet.eval()
     return Fitted(history, torch.stack(trajectory), stopwatch)
+
+
+def _restore(
+    state: Mapping[str, Any],
+    supernet: Supernet,
+    optimizers: list[torch.optim.Optimizer],
+    schedule: LRScheduler,
+    device: torch.device,
+) -> _Epoch:
+    """Put a checkpoint's state back into everything that has one; returns the epoch it is from.
+
+    Raises:
+        PdnasError: it does not fit, so it is that of another version of the code.
+    """
+    try:
+        supernet.load_state_dict(state["supernet"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        epoch = _Epoch(**state["epoch"])
+        if epoch.sums is not None:
+            epoch.sums = epoch.sums.to(device)
+        return epoch
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PdnasError(
+            f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
+            "start anew"
+        ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _network(supernet: Supernet, training: TrainingConfig) -> Network:
@@ -246,13 +323,19 @@ def _board(folder: Path | None, done: int) -> Iterator[SummaryWriter | None]:
 
 
 class _Alternation:
-    """Held-out batches without end, a pure function of the epoch, and the objective on them."""
+    """Held-out batches without end, a pure function of the epoch, and the objective on them.
 
-    def __init__(self, loader: Loader, objective: Objective, epoch: int) -> None:
+    Args:
+        start: how many of them an earlier call has used.
+    """
+
+    def __init__(self, loader: Loader, objective: Objective, epoch: int, start: int) -> None:
         self.objective = objective
+        turns, rest = divmod(start, len(loader))
         # Turn and epoch together number a shuffle; no run has a million epochs.
         self._batches = itertools.chain.from_iterable(
-            loader.epoch(epoch + turn * 1_000_000) for turn in itertools.count()
+            loader.epoch(epoch + turn * 1_000_000, rest if turn == turns else 0)
+            for turn in itertools.count(turns)
         )
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -295,6 +378,7 @@ def _step(
         if auxiliary is not None:
             auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
         terms = objective(nll, supernet, auxiliary)
+        require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
         # Weighted like this, means over images become that of the batch, and the rest counts once.
         share = len(y) / len(batch[1])
         (share * terms.loss).backward()
@@ -316,12 +400,20 @@ def _train_epoch(
     optimizers: list[torch.optim.Optimizer],
     schedule: LRScheduler,
     alternation: _Alternation | None,
+    now: _Epoch,
+    after_step: Callable[[float], None],
 ) -> dict[str, float]:
-    """One pass over the data; sums stay on the device, so a GPU never waits for the host."""
-    started = time.monotonic()
-    images = 0
-    sums: Tensor | None = None
+    """One pass over the data, or what is left of it; ``now`` is kept up to date.
+
+    ``after_step`` is told the seconds spent on the epoch. A GPU is waited for once a step, when
+    the loss is looked at.
+
+    Raises:
+        NotFiniteError: the loss of the last step that began is no finite number.
+    """
+    started = time.monotonic() - now.seconds
     for x, y in batches:
+        now.steps += 1
         if alternation is None:
             measures = _step(network, supernet, (x, y), training, objective, optimizers)
         else:
@@ -333,14 +425,15 @@ def _train_epoch(
                 _step(network, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
         weighted = measures * len(y)
-        sums = weighted if sums is None else sums + weighted
-        images += len(y)
-    assert sums is not None  # a loader has at least one batch
+        now.sums = weighted if now.sums is None else now.sums + weighted
+        now.images += len(y)
+        after_step(time.monotonic() - started)
+    assert now.sums is not None  # a loader has at least one batch
     seconds = time.monotonic() - started
     return {
-        **dict(zip(MEASURES, (sums / images).tolist(), strict=True)),
+        **dict(zip(MEASURES, (now.sums / now.images).tolist(), strict=True)),
         "seconds": seconds,
-        "images_per_second": images / seconds,
+        "images_per_second": now.images / seconds,
     }
 
 

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import torch
 
-from pdnas.artefacts import read_json, write_json
+from pdnas.artefacts import write_json
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import Candidates, Choice
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.posterior import Choice
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.rank import make_judge
 from pdnas.run import Run, make_supernet
-from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import evaluate, fit
 from pdnas.train.search import make_objective
 
@@ -45,13 +45,12 @@ def retrain(
     """
     stopwatch = Stopwatch()
     supernet = run.supernet(device)
+    number: int | None
     choice: Choice
     if source == "full":
         number, choice = None, run.posterior().mode()[0]
     else:
-        number = int(read_json(run.folder / f"ranking-{source}.json")["best"])
-        candidates, _ = Candidates.load(run.folder / f"candidates-{source}.safetensors")
-        choice = candidates[number]
+        number, choice = run.candidate(source, None)
 
     spec = run.spec
     held_out = [run.loader(part, device) for part in ("validation", "test")]
@@ -107,5 +106,5 @@ def retrain(
         "cell": run.cell_string(choice),
         "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
     }
-    write_json(run.folder / f"result-{source}-{mode}.json", record)
+    write_json(run.folder / f"result-{source}-{mode}.json", record, run.identity)
     return record

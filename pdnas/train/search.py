@@ -17,10 +17,10 @@ from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import ChannelPosterior
-from pdnas.provenance import provenance
+from pdnas.provenance import fingerprint, provenance, run_identity
 from pdnas.run import make_supernet
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import Fitted, fit
 
 
@@ -93,9 +93,6 @@ def search(
         tensorboard=out / "tensorboard",
         deadline=deadline,
     )
-    write_table(out / "splits.parquet", splits)
-    write_table(out / "history.parquet", pd.DataFrame(fitted.history))
-    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted))
     record: dict[str, Any] = {
         "scale": scale,
         "study": study,
@@ -106,8 +103,12 @@ def search(
         "fixed_drop_probability": drop,
         "provenance": provenance(identity, seed, fitted.stopwatch),
     }
-    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"])
-    supernet.posterior().save(out / "posterior.safetensors", record["provenance"])
+    owner = run_identity(record)
+    write_table(out / "splits.parquet", splits, owner)
+    write_table(out / "history.parquet", pd.DataFrame(fitted.history), owner)
+    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted), owner)
+    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"], owner)
+    supernet.posterior().save(out / "posterior.safetensors", record["provenance"], owner)
     write_json(out / "run.json", record)
     checkpoints.remove()
     return record

@@ -35,6 +35,13 @@ def test_a_row_for_every_measurement(tree: Tree) -> None:
     assert (row["stands_for"], row["hardware"]) == ("M", "Abacus 9000, 1 thread")
 
 
+def test_a_study_of_ablations_alone_is_no_main_study(tree: Tree) -> None:
+    assert collect(tree.scale_name, tree.folder).main_studies == ["branches", "cells", "rivals"]
+    scale = Path(tree.scale_name)
+    scale.write_text(scale.read_text().replace("    stands_for: M\n", ""))
+    assert collect(tree.scale_name, tree.folder).main_studies == ["cells", "rivals"]
+
+
 def test_ranked_but_not_tested_candidates_have_a_row(tree: Tree) -> None:
     rows = collect(tree.scale_name, tree.folder).measurements
     cells = rows[rows["study"] == "cells"]
@@ -69,6 +76,35 @@ def test_a_run_of_another_configuration_is_refused(tree: Tree) -> None:
     write_json(path, record)
     with pytest.raises(PdnasError, match=r"seed1 was made with gates\.length_scale2 = 7.0"):
         collect(tree.scale_name, tree.folder)
+
+
+def test_a_record_of_another_configuration_is_refused(tree: Tree) -> None:
+    scale, (ranking, result) = (
+        Path(tree.scale_name),
+        ("ranking-random.json", "result-random-finetune.json"),
+    )
+    spec = tree.scale.spec("branches", "random").model_dump(mode="json")
+    for name, config in ((ranking, spec["candidates"]), (result, spec)):
+        path = tree.folder / "branches" / "random" / "seed1" / name
+        record = read_json(path)
+        record["provenance"]["config"] = config
+        write_json(path, record)
+    # What was searched holds for any number of candidates; what was ranked or fine-tuned does not.
+    text = scale.read_text()
+    scale.write_text(text.replace("count: 60", "count: 61"))
+    with pytest.raises(
+        PdnasError, match=r"ranking-random.json was made with candidates.count = 60"
+    ):
+        collect(tree.scale_name, tree.folder)
+    scale.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    with pytest.raises(
+        PdnasError, match=r"finetune.json was made with retrain.learning_rate = 0.0"
+    ):
+        collect(tree.scale_name, tree.folder)
+    (tree.folder / "branches" / "random" / "seed1" / result).unlink()
+    run = collect(tree.scale_name, tree.folder).find("branches", "random")[1]
+    assert run.spec.retrain is not None
+    assert run.spec.retrain.learning_rate == 0.02, "the scale's, where no record says otherwise"
 
 
 def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:

@@ -13,7 +13,7 @@ from pdnas.config import load_scale
 from pdnas.errors import PdnasError
 from pdnas.posterior import CELL, CellPosterior, ChannelPosterior
 from pdnas.report import drawing
-from pdnas.report.collect import collect
+from pdnas.report.collect import RunFiles, collect
 from pdnas.report.figures import Drawing
 from pdnas.report.style import style
 from pdnas.run import Run
@@ -136,9 +136,14 @@ def test_figure2_draws_a_run(tree: Tree, tmp_path: Path) -> None:
     assert isinstance(network, ChannelSupernet)
     run = tree.folder / "branches/guided/seed0"
     posterior(network).save(run / "posterior.safetensors", {})
+    choice = posterior(network).sample(60, seed=0)
+    choice.save(run / "candidates-posterior.safetensors", {})
+    found = RunFiles.read(run).chosen("posterior")
+    assert found is not None
     made = drawing.figure2(collect(tree.scale_name, tree.folder))
     assert made is not None
-    assert len(made.data) == len(network.gated_layers())
+    kept = [float(mask.double().mean()) for mask in choice[int(found["candidate"])].values()]
+    assert list(made.data["share"]) == pytest.approx(kept)
     paths = drawing.draw_run(Run.load(run), None, None, tmp_path / "drawn.png")
     assert [path.name for path in paths] == ["drawn.pdf", "drawn.png", "drawn.csv"]
     with pytest.raises(PdnasError, match="no candidate 99"):

@@ -158,8 +158,8 @@ def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
     for run in tree.folder.glob("*/*/seed[12]/run.json"):
         run.unlink()
     for name, make in figures.FIGURES.items():
-        if make.__module__ == nasbench.__name__:
-            continue  # their runs are those of test_nasbench.py
+        if make.__module__ == nasbench.__name__ or name == "figure2":
+            continue  # this tree has no scores, no searches of the table, no posterior to draw
         assert "status" not in draw(name, tree, tmp_path), name
 
 

@@ -39,7 +39,11 @@ def test_tables_can_be_made_from_the_copies(finished: Tree, tmp_path: Path) -> N
     searched = sum(record["provenance"]["wall_seconds"] for record in records)
     assert summary["wall_seconds"]["search"] == pytest.approx(searched, abs=1)
 
-    publish(finished.scale_name, finished.folder, out)  # replaces what it published
+    shared = finished.folder / "cells" / "guided" / "seed0" / "run.json"
+    write_json(shared, {**read_json(shared), "searched_by": "another"})
+    again = publish(finished.scale_name, finished.folder, out)  # replaces what it published
+    assert again["searches"] == summary["searches"] - 1
+    assert again["wall_seconds"]["search"] < summary["wall_seconds"]["search"]
     assert not list(out.parent.glob(".*"))
 
 

@@ -10,9 +10,10 @@ import yaml
 from safetensors.torch import load_file
 
 from pdnas.config import SCALES, load_scale
+from pdnas.errors import PdnasError
 from pdnas.posterior import Candidates
 from pdnas.rank import rank_run
-from pdnas.run import Run
+from pdnas.run import Run, share_supernet
 from pdnas.sample import sample
 from pdnas.train import retrain as retrain_module
 from pdnas.train.retrain import retrain
@@ -87,6 +88,39 @@ def test_each_ablation_runs_and_changes_what_it_should(scale, guided, variant, t
         losses.append(list(pd.read_parquet(path / "ranking-posterior.parquet")["validation_loss"]))
     assert 0 <= results[0]["test_accuracy"] <= 1
     assert losses[0] != losses[1]
+
+
+def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):
+    spec = scale.spec("multibranch", "recalibrated")
+    record = share_supernet(Run.load(guided), spec, variant="recalibrated", out=tmp_path / "run")
+    run = Run.load(tmp_path / "run")
+    assert (run.variant, run.spec, run.record) == ("recalibrated", spec, record)
+    assert (record["searched_by"], record["provenance"]["seed"]) == ("guided", 0)
+    for name in ("weights", "posterior"):
+        taken, trained = (load_file(path / f"{name}.safetensors") for path in (run.folder, guided))
+        assert taken.keys() == trained.keys()
+        assert all(torch.equal(taken[key], trained[key]) for key in taken)
+    for name in ("splits", "history", "trajectory"):
+        taken, trained = (
+            pd.read_parquet(path / f"{name}.parquet") for path in (run.folder, guided)
+        )
+        pd.testing.assert_frame_equal(taken, trained)
+    sample(run, "posterior", 3, 0)
+    assert rank_run(run, "posterior", CPU)["batchnorm"] == "recalibrated"
+    assert Run.load(guided).record.get("searched_by") is None
+
+    assert Run.load(guided).under(scale) == Run.load(guided)
+    more = scale.model_copy(deep=True)
+    more.studies["multibranch"].base["candidates"]["count"] = 99
+    assert Run.load(guided).under(more).spec.candidates.count == 99
+    more.studies["multibranch"].base["training"]["epochs"] = 99
+    with pytest.raises(PdnasError, match="another search than this scale's"):
+        Run.load(guided).under(more)
+
+    other = scale.spec("multibranch", "initial")
+    with pytest.raises(PdnasError, match="another search than initial's"):
+        share_supernet(Run.load(guided), other, variant="initial", out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("mode", ["none", "finetune"])

@@ -1,8 +1,11 @@
 """Tables and figures from the finished runs."""
 
-TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "efficiency"]
+from pdnas.report import target
+
+TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
     "figure1",
+    "figure2",
     "mismatch",
     "pareto",
     "candidates",
@@ -13,6 +16,15 @@ FIGURE_NAMES = [
     "efficiency",
     "best-of-n",
 ]
+# The official SupNet-D-121 search, drawn from its released logs; a scale that needs no download
+# does without.
+OFFICIAL_FIGURE_NAMES = [
+    f"official-{name}" for name in ("architecture", "trajectories", "dropped", "candidates")
+]
+if any(settings.data.name != "digits" for *_, settings in runs()):
+    ALL_FIGURE_NAMES = FIGURE_NAMES + OFFICIAL_FIGURE_NAMES
+else:
+    ALL_FIGURE_NAMES = FIGURE_NAMES
 # Those of the study of NAS-Bench-201, made by `nasbench`.
 NASBENCH_TABLE_NAMES = ["nasbench", "rivals"]
 NASBENCH_FIGURE_NAMES = [
@@ -31,11 +43,6 @@ def tables(names):
 
 def figures(names):
     return expand(f"{RUNS}/report/figures/{{name}}.png", name=names)
-
-
-def target(kind, name):
-    """A rule's name: ``table3`` and ``figure1`` as they are, ``figure_best_of_n``."""
-    return name if name.startswith(kind) else f"{kind}_{name.replace('-', '_')}"
 
 
 # A rule for each, so that `snakemake table3` and `snakemake figure1` are targets.
@@ -72,7 +79,7 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
             "table {params.name}"
         shell:
             "pdnas table {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
 
 
 for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
@@ -108,13 +115,35 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
             "figure {params.name}"
         shell:
             "pdnas figure {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
+
+
+rule official:
+    output:
+        [
+            report(path, caption=f"../report/figures/{name}.rst", category="Figures")
+            for name, path in zip(OFFICIAL_FIGURE_NAMES, figures(OFFICIAL_FIGURE_NAMES))
+        ],
+    params:
+        out=subpath(output[0], parent=True),
+    log:
+        f"{RUNS}/report/log/official.log",
+    benchmark:
+        f"{RUNS}/report/log/official.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+        gpu=0,
+    message:
+        "the official SupNet-D-121 search, from its released logs"
+    shell:
+        "pdnas official --out {params.out:q} >{log} 2>&1"
 
 
 rule report_page:
     input:
         tables(TABLE_NAMES),
-        figures(FIGURE_NAMES),
+        figures(ALL_FIGURE_NAMES),
     output:
         f"{RUNS}/report/report.html",
     params:
@@ -131,4 +160,4 @@ rule report_page:
     message:
         "one page of all tables and figures"
     shell:
-        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log} 2>&1"
+        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log:q} 2>&1"

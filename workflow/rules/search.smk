@@ -4,8 +4,13 @@
 rule search:
     input:
         match=lambda w: (
-            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            f"{RUNS}/{w.study}/{other}/seed{w.seed}/posterior.safetensors"
             if (other := SCALE.spec(w.study, w.variant).gates.match)
+            else []
+        ),
+        supernet=lambda w: (
+            f"{RUNS}/{w.study}/{other}/seed{w.seed}/weights.safetensors"
+            if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
             else []
         ),
     output:
@@ -16,9 +21,14 @@ rule search:
         f"{RUN}/history.parquet",
         f"{RUN}/trajectory.parquet",
     params:
-        spec=spec,
+        spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
-        match=lambda w, input: f"--match {Path(input.match).parent}" if input.match else "",
+        others=lambda w, input: [
+            word
+            for option, path in (("match", input.match), ("supernet", input.supernet))
+            if path
+            for word in (f"--{option}", str(Path(path).parent))
+        ],
         out=subpath(output[0], parent=True),
     log:
         f"{RUN}/log/search.log",
@@ -30,8 +40,8 @@ rule search:
     message:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas search {wildcards.study} {wildcards.variant} --seed {wildcards.seed}"
-        " --scale {params.scale:q} --out {params.out:q} {params.match} >{log} 2>&1"
+        "pdnas search {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
+        " --scale {params.scale:q} --out {params.out:q} {params.others:q} >{log:q} 2>&1"
 
 
 rule sample:
@@ -52,7 +62,7 @@ rule sample:
     message:
         "sample {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
-        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log} 2>&1"
+        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log:q} 2>&1"
 
 
 rule rank:
@@ -64,6 +74,8 @@ rule rank:
         f"{RUN}/ranking-{{source}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=spec("candidates"),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -77,7 +89,7 @@ rule rank:
         "rank {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
         "pdnas rank {params.out:q} --source {wildcards.source} --device {params.device}"
-        " --threads {params.threads} >{log} 2>&1"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 rule retrain:
@@ -88,6 +100,8 @@ rule retrain:
         f"{RUN}/result-{{source}}-{{mode}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=lambda w: "" if w.mode == "none" else spec("retrain")(w),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -101,4 +115,30 @@ rule retrain:
         "retrain ({wildcards.mode}) {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
-        " --device {params.device} --threads {params.threads} >{log} 2>&1"
+        " --device {params.device} --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
+
+
+# The chosen candidate as a network of its own.
+rule extract:
+    input:
+        f"{RUN}/weights.safetensors",
+        lambda w: f"{RUN}/ranking-{source_of(w.study, w.variant)}.json".format(**w),
+    output:
+        f"{RUN}/subnet/subnet.json",
+    params:
+        run=lambda w: RUN.format(**w),
+        out=subpath(output[0], parent=True),
+        source=lambda w: source_of(w.study, w.variant),
+        threads=SCALE.threads,
+    log:
+        f"{RUN}/log/extract.log",
+    benchmark:
+        f"{RUN}/log/extract.tsv"
+    threads: SCALE.threads
+    resources:
+        **limits(),
+    message:
+        "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
+    shell:
+        "pdnas extract {params.run:q} --source {params.source} --out {params.out:q}"
+        " --threads {params.threads} >{log:q} 2>&1"
