@@ -296,6 +296,10 @@ class CandidateConfig(Strict):
         Literal["all", "racing"],
         Field(description="judge all on every image, or drop those that clearly trail"),
     ] = "all"
+    pairs: Annotated[
+        Count | None,
+        Field(description="of a candidate and an image that go through at once; null: by device"),
+    ] = None
 
 
 class RetrainConfig(Strict):
