@@ -23,7 +23,7 @@ from pdnas.train.search import search
 CPU = torch.device("cpu")
 TABLE = re.compile(r"(?<=<!-- made by make faults -->\n).*\Z", re.DOTALL)
 
-settings.register_profile("thorough", max_examples=1400, deadline=None)
+settings.register_profile("thorough", max_examples=1300, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
