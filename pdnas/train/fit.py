@@ -227,7 +227,7 @@ def fit(
                 images = (training.micro_batch or training.batch) // 2
                 raise PdnasError(
                     f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
-                    f"to {images} or fewer images, or free memory, and run the same command again"
+                    f"to {images} images or fewer (and begin anew), or free memory and go on"
                 ) from error
             except NotFiniteError as error:
                 kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""

@@ -193,6 +193,7 @@ def test_any_damage_of_a_checkpoint(
 ) -> None:
     """Also of one without checksum, whose damage reaches the parser."""
     points = Checkpoints(folder / "points", "run")
+    points.remove()
     points.save(1, 0, {"w": torch.arange(9.0), "schedule": {"last": [1, None, "x"]}, 3: {0: 1.5}})
     (file,) = points.folder.iterdir()
     content = bytearray(file.read_bytes())
@@ -204,7 +205,6 @@ def test_any_damage_of_a_checkpoint(
     with warnings.catch_warnings(), one_clear_line():
         warnings.simplefilter("ignore")
         points.latest()
-    points.remove()
 
 
 def edit(content: bytearray, dice: random.Random, edits: int) -> None:
