@@ -119,7 +119,7 @@ def record(folder: Path, source: str, out: Path) -> None:
 
 
 def many_candidates(effort: Effort) -> list[Measure]:
-    """Candidates of the 3-branch ResNet judged in one batch, at the few images of a small batch."""
+    """Candidates of the 3-branch ResNet judged in one batch, of few images each."""
     gpu = effort.device.type == "cuda"
     width, blocks = (96, 4) if gpu else (effort.choose(8, 2), effort.choose(2, 1))
     supernet = MultiBranchSupernet(width, blocks, 3, 10)
@@ -135,7 +135,7 @@ def many_candidates(effort: Effort) -> list[Measure]:
     )
     part = f"{count} candidates of {images} images in one batch, width {width}"
     aim = Aim(5, least=True) if gpu else None
-    note = "" if gpu else "without aim here: a processor is as busy with one candidate"
+    note = "" if gpu else "without aim here: from 100 images on, a processor gains nothing"
     return [ratio(part, "one after the other", times, aim=aim, note=note)]
 
 

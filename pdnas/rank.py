@@ -34,7 +34,8 @@ FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
 decides (docs/speed.md)."""
 
 GPU_PAIRS = 1000
-"""Of a candidate and an image in one batch: enough to occupy a GPU. A CPU is occupied by one."""
+"""Of a candidate and an image in one batch, where there is a GPU. A CPU, which gains nothing once a
+candidate has 100 images, takes one candidate after the other."""
 
 BatchNormStatistics = Literal["running", "recalibrated"]
 
