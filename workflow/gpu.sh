@@ -82,7 +82,7 @@ candidates)  # VARIANT
     if [ "$1" = guided ]; then channels guided posterior; else channels "$1" random; fi
     ;;
 collect)  # FOLDER: what the report needs, in files of at most 15 MB
-    tar -czf - --exclude='checkpoint*' --exclude=weights.safetensors --exclude=tensorboard \
+    tar -czf - --exclude='checkpoint*' --exclude='.*.lock' --exclude=weights.safetensors --exclude=tensorboard \
         "$runs" | split -b 15m - "$1/runs.tar.gz."
     ;;
 report)  # every table and figure of what was collected, then the page
