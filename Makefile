@@ -2,7 +2,7 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test regress bench bench-check lint lock
+.PHONY: all test faults audit regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -15,11 +15,26 @@ is_supported := import sys; sys.exit(sys.version_info < (3, 11))
 installed := .venv/.installed
 
 all: $(installed)
-	.venv/bin/snakemake --cores all all $(if $(SCALE),--config scale=$(SCALE))
+	.venv/bin/snakemake --cores all --rerun-incomplete all $(if $(SCALE),--config scale=$(SCALE))
 
 # A file stays in one process, so what its tests share is made once.
 test: $(installed)
 	.venv/bin/pytest -q -n auto --dist loadfile
+
+# Kills, damage, full disks and the like, often; writes the table of docs/reliability.md.
+KILLS ?= 50
+faults: $(installed)
+	.venv/bin/pytest -q tests/faults -m "" --kills $(KILLS) --hypothesis-profile thorough \
+		--reliability docs/reliability.md
+
+# Are there known vulnerabilities in the locked packages? (Needs uv, and a network.)
+audit:
+	@said="$$(uvx -q pip-audit --strict --requirement requirements.lock --no-deps --disable-pip \
+		--progress-spinner off 2>&1)" && echo "No known vulnerability in requirements.lock." || { \
+	case "$$said" in \
+		*"known vulnerabilit"*) echo "$$said" ;; \
+		*) echo "make audit: no advisories can be had from here, so nothing was audited" ;; \
+	esac; exit 1; }
 
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)

@@ -6,9 +6,12 @@ import json
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pdnas.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -20,6 +23,13 @@ StopAfter = Annotated[
         min=0,
         metavar="MINUTES",
         help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
+    ),
+]
+ScaleNow = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
 
@@ -132,6 +142,7 @@ def rank(
     source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Judge a run's candidates on validation data with inherited weights.
@@ -142,11 +153,10 @@ def rank(
     """
     from pdnas.artefacts import claim
     from pdnas.rank import rank_run
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    found = Run.load(run)
+    found = _load(run, scale)
     with claim(run, f"rank-{source.value}"):
         record = rank_run(found, source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
@@ -162,6 +172,7 @@ def retrain(
     ] = Mode.none,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -172,13 +183,12 @@ def retrain(
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
     from pdnas.artefacts import claim
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)
-    found = Run.load(run)
+    found = _load(run, scale)
     with claim(run, f"retrain-{source.value}-{mode.value}"):
         record = finish(found, source.value, mode.value, choose_device(device), deadline)
     error = 1 - record["test_accuracy"]
@@ -238,6 +248,14 @@ def set_threads(count: int) -> None:
 def _deadline(minutes: float | None) -> float | None:
     """The time of ``time.monotonic`` so many minutes from now."""
     return None if minutes is None else time.monotonic() + 60 * minutes
+
+
+def _load(folder: Path, scale: str | None) -> Run:
+    from pdnas.config import load_scale
+    from pdnas.run import Run
+
+    run = Run.load(folder)
+    return run if scale is None else run.under(load_scale(scale))
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:

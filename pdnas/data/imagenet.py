@@ -161,6 +161,13 @@ class ImageNetLoader:
         except PdnasError as error:  # a worker's error arrives with its traceback as the text
             last = str(error).strip().splitlines()[-1]
             raise PdnasError(last.removeprefix("pdnas.errors.PdnasError: ")) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise PdnasError(
+                f"a process that decodes images died ({' '.join(str(error).split())}), often for "
+                "want of memory; run the same command again to go on"
+            ) from error
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         """On the device: a byte a channel travels there four times faster than a float."""

@@ -243,6 +243,10 @@ def part_indices(
         raise PdnasError(f"no part {part!r}; choose one of {', '.join(PARTS)}")
     if not {"source", "index", "part"} <= set(splits.columns):
         raise _misfit(name, "a column is missing")
+    if not pd.api.types.is_integer_dtype(splits["index"]):
+        raise _misfit(name, "an index is no whole number")
+    if not all(pd.api.types.is_string_dtype(splits[column]) for column in ("source", "part")):
+        raise _misfit(name, "a source or part is no word")
     if not splits["part"].isin(PARTS).all():
         raise _misfit(name, "there is an unknown part")
     expected = np.where(splits["part"] == "test", "test", "train")

@@ -1,3 +1,8 @@
 """Tables and figures from the files of runs; see :mod:`pdnas.report.collect` for what they read."""
 
-from pdnas.report import nasbench  # noqa: F401  (its tables and figures join the registries)
+
+def target(kind: str, name: str) -> str:
+    """The Snakemake target of a table or figure: ``table3``, ``figure1``, ``figure_best_of_n``."""
+    if name.startswith("official-"):
+        return "official"
+    return name if name.startswith(kind) else f"{kind}_{name.replace('-', '_')}"

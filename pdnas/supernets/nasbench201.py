@@ -378,6 +378,8 @@ class NasBench201Supernet(Supernet):
             raise PdnasError(
                 f"switch {CELL!r} needs six operation codes; use this supernet's cells"
             )
+        if choice[CELL].is_floating_point() or choice[CELL].dtype == torch.bool:
+            raise PdnasError(f"switch {CELL!r}: operation codes must be integers")
         if not 0 <= int(choice[CELL].min()) <= int(choice[CELL].max()) < len(self.space.operations):
             raise PdnasError(
                 f"switch {CELL!r}: operation codes must be below {len(self.space.operations)}"

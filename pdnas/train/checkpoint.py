@@ -85,9 +85,12 @@ class Checkpoints:
         tensors, record = read_tensors(path, owner=self._belongs_to)
         if record.get("version") != VERSION:
             raise PdnasError(f"{path} is no checkpoint of version {VERSION}; delete it")
-        if path != self._path(record["epoch"], record["step"]):
-            raise PdnasError(f"{path} is another checkpoint than its name says; delete it")
-        state: dict[str, Any] = _put_tensors(record["state"], tensors)
+        try:
+            if path != self._path(record["epoch"], record["step"]):
+                raise PdnasError(f"{path} is another checkpoint than its name says; delete it")
+            state: dict[str, Any] = _put_tensors(record["state"], tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PdnasError(f"{path} is no whole checkpoint; delete it") from error
         return state
 
     def remove(self) -> None:

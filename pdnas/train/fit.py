@@ -221,6 +221,14 @@ def fit(
                     after_step,
                 )
                 require_finite_state(supernet)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                images = (training.micro_batch or training.batch) // 2
+                raise PdnasError(
+                    f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
+                    f"to {images} images or fewer (and begin anew), or free memory and go on"
+                ) from error
             except NotFiniteError as error:
                 kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
                 raise PdnasError(
@@ -282,6 +290,12 @@ def _restore(
             f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
             "start anew"
         ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _network(supernet: Supernet, training: TrainingConfig) -> Network:
@@ -478,17 +492,23 @@ def evaluate(
         top: an image counts as right if its class is among the ``top`` most probable ones.
     """
     supernet.eval()
-    correct = loss = None
+    parts = []
     for x, y in loader.epoch(0):
-        with autocast(x.device, training):
-            output = supernet(x)
-        if top == 1:
-            right = (output.argmax(dim=1) == y).sum()
-        else:
-            right = (output.topk(top, dim=1).indices == y[:, None]).sum()
-        nll = cross_entropy(output.float(), y, reduction="sum").double()
-        correct = right if correct is None else correct + right
-        loss = nll if loss is None else loss + nll
-    assert correct is not None
-    assert loss is not None
-    return correct.item() / loader.examples, loss.item() / loader.examples
+        right, nll = verdicts(supernet, x, y, training, top)
+        parts.append(torch.stack([right.double().sum(), nll.double().sum()]))
+    correct, loss = torch.stack(parts).sum(dim=0).tolist()
+    return correct / loader.examples, loss / loader.examples
+
+
+@torch.no_grad()
+def verdicts(
+    supernet: Supernet, x: Tensor, y: Tensor, training: TrainingConfig, top: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Whether the network as it stands is right, and its cross-entropy, for each image."""
+    with autocast(x.device, training):
+        output = supernet(x)
+    if top == 1:
+        right = output.argmax(dim=1) == y
+    else:
+        right = (output.topk(top, dim=1).indices == y[:, None]).any(dim=1)
+    return right, cross_entropy(output.float(), y, reduction="none")

@@ -2,7 +2,7 @@
 
 import sys
 
-from pdnas.config import NAME, load_scale
+from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -36,9 +36,11 @@ wildcard_constraints:
     mode="none|finetune|scratch",
 
 
-def spec(wildcards):
-    """The specification of a run, as text: a job runs again when it changes."""
-    return SCALE.spec(wildcards.study, wildcards.variant).model_dump_json()
+def spec(*parts):
+    """Parts of a run's specification, as text: a job runs again when those change."""
+    return lambda wildcards: (
+        SCALE.spec(wildcards.study, wildcards.variant).model_dump_json(include=set(parts))
+    )
 
 
 def limits(**more):

@@ -1,5 +1,7 @@
 """Tables and figures from the finished runs."""
 
+from pdnas.report import target
+
 TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
     "figure1",
@@ -41,11 +43,6 @@ def tables(names):
 
 def figures(names):
     return expand(f"{RUNS}/report/figures/{{name}}.png", name=names)
-
-
-def target(kind, name):
-    """A rule's name: ``table3`` and ``figure1`` as they are, ``figure_best_of_n``."""
-    return name if name.startswith(kind) else f"{kind}_{name.replace('-', '_')}"
 
 
 # A rule for each, so that `snakemake table3` and `snakemake figure1` are targets.

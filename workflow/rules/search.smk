@@ -4,12 +4,12 @@
 rule search:
     input:
         match=lambda w: (
-            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            f"{RUNS}/{w.study}/{other}/seed{w.seed}/posterior.safetensors"
             if (other := SCALE.spec(w.study, w.variant).gates.match)
             else []
         ),
         supernet=lambda w: (
-            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            f"{RUNS}/{w.study}/{other}/seed{w.seed}/weights.safetensors"
             if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
             else []
         ),
@@ -21,7 +21,7 @@ rule search:
         f"{RUN}/history.parquet",
         f"{RUN}/trajectory.parquet",
     params:
-        spec=spec,
+        spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
         others=lambda w, input: [
             word
@@ -74,6 +74,8 @@ rule rank:
         f"{RUN}/ranking-{{source}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=spec("candidates"),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -87,7 +89,7 @@ rule rank:
         "rank {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
         "pdnas rank {params.out:q} --source {wildcards.source} --device {params.device}"
-        " --threads {params.threads} >{log:q} 2>&1"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 rule retrain:
@@ -98,6 +100,8 @@ rule retrain:
         f"{RUN}/result-{{source}}-{{mode}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=lambda w: "" if w.mode == "none" else spec("retrain")(w),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -111,7 +115,7 @@ rule retrain:
         "retrain ({wildcards.mode}) {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
-        " --device {params.device} --threads {params.threads} >{log:q} 2>&1"
+        " --device {params.device} --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 # The chosen candidate as a network of its own.
