@@ -2,7 +2,7 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test regress bench bench-check lint lock
+.PHONY: all test faults audit regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -15,10 +15,26 @@ is_supported := import sys; sys.exit(sys.version_info < (3, 11))
 installed := .venv/.installed
 
 all: $(installed)
-	.venv/bin/snakemake --cores all all $(if $(SCALE),--config scale=$(SCALE))
+	.venv/bin/snakemake --cores all --rerun-incomplete all $(if $(SCALE),--config scale=$(SCALE))
 
+# A file stays in one process, so what its tests share is made once.
 test: $(installed)
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q -n auto --dist loadfile
+
+# Kills, damage, full disks and the like, often; writes the table of docs/reliability.md.
+KILLS ?= 50
+faults: $(installed)
+	.venv/bin/pytest -q tests/faults -m "" --kills $(KILLS) --hypothesis-profile thorough \
+		--reliability docs/reliability.md
+
+# Are there known vulnerabilities in the locked packages? (Needs uv, and a network.)
+audit:
+	@said="$$(uvx -q pip-audit --strict --requirement requirements.lock --no-deps --disable-pip \
+		--progress-spinner off 2>&1)" && echo "No known vulnerability in requirements.lock." || { \
+	case "$$said" in \
+		*"known vulnerabilit"*) echo "$$said" ;; \
+		*) echo "make audit: no advisories can be had from here, so nothing was audited" ;; \
+	esac; exit 1; }
 
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)
@@ -44,7 +60,9 @@ lock:
 
 # .installing marks an install under way. An install that was cut short leaves it behind, and the
 # next one starts from nothing. It turns into the stamp at the end, with the time of the beginning,
-# so a lock that changes during an install is noticed.
+# so a lock that changes during an install is noticed. Bytecode, which pip always writes, is worth
+# half a minute: where Python may not write it later (PYTHONDONTWRITEBYTECODE), every command would
+# start by compiling what it imports, which takes longer than importing it.
 $(installed): requirements.lock pyproject.toml
 	@set -eu; export PATH="$(system_path)"; \
 	if [ -e .venv/.installing ] || ! .venv/bin/python -c '$(is_supported)' 2>/dev/null; then \
@@ -64,7 +82,8 @@ $(installed): requirements.lock pyproject.toml
 	rm -f $@; \
 	touch .venv/.installing; \
 	if command -v uv >/dev/null; then \
-		uv pip install --python .venv/bin/python --no-deps -r requirements.lock; \
+		uv pip install --python .venv/bin/python --compile-bytecode --no-deps \
+			-r requirements.lock; \
 		uv pip install --python .venv/bin/python --no-deps -e .; \
 	else \
 		.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip; \

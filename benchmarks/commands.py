@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Aim, Effort, Measure, paired_times, quantity, ratio
+from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
+from pdnas.timing import paired_times
 
 ROOT = Path(__file__).parents[1]
 

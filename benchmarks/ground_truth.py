@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Aim, Effort, Measure, paired_times, quantity, ratio
+from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from pdnas.artefacts import read_table, write_table
 from pdnas.cells import CellSpace
 from pdnas.nasbench import official
 from pdnas.nasbench.table import tabulate
+from pdnas.timing import paired_times
 
 # The tests know how to write small archives of the real format.
 from tests.nasbench.test_official import Cell, benchmark, write_file, write_folder

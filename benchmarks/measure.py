@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.profiler import profile
 
-Work = Callable[[], object]
-Pairs = list[tuple[float, float]]
+from pdnas.timing import Work
 
 
 @dataclass(frozen=True)
@@ -88,27 +86,6 @@ class Measure:
         return {**record, "aim": str(self.aim) if self.aim else None, "reached": self.reached}
 
 
-def seconds(work: Work) -> float:
-    """Wall time of one run; waits for the GPU where there is one."""
-    _synchronise()
-    start = time.perf_counter()
-    work()
-    _synchronise()
-    return time.perf_counter() - start
-
-
-def paired_times(first: Work, second: Work, pairs: int) -> Pairs:
-    """Seconds of both in ``pairs`` interleaved runs, in changing order, after one that is lost."""
-    times = []
-    for pair in range(pairs + 1):
-        if pair % 2:
-            one, other = seconds(first), seconds(second)
-        else:
-            other, one = seconds(second), seconds(first)
-        times.append((one, other))
-    return times[1:]
-
-
 def ratio(part: str, against: str, times: Sequence[tuple[float, float]], **more: Any) -> Measure:
     """The measure first / second: ratio of medians, and the quartiles of the pairs' own ratios."""
     value = statistics.median(one for one, _ in times) / statistics.median(two for _, two in times)
@@ -154,8 +131,3 @@ def peak_bytes(work: Work, device: torch.device) -> int:
         held += event.nbytes()
         highest = max(highest, held)
     return highest
-
-
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

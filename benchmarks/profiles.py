@@ -17,15 +17,16 @@ import typer
 from torch.profiler import profile
 
 from benchmarks.__main__ import RESULTS
-from benchmarks.measure import Effort, Work
+from benchmarks.measure import Effort
 from benchmarks.scaling import cell_step, gated_step, ranking
 from benchmarks.training import random_batch, training_step
 from pdnas.artefacts import atomic_path, write_json
 from pdnas.cells import CellSpace
 from pdnas.gates import GateSettings
-from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, score_block
+from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import Work
 
 OPERATORS = 12
 
@@ -45,7 +46,7 @@ def score(effort: Effort) -> Work:
     supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = random_batch(effort.choose(IMAGES_AT_ONCE, 2), effort.choose(32, 8), effort.device)
     cells = max(blocks(space), key=len)[: effort.choose(125, 3)]
-    return lambda: score_block(supernet, np.asarray(cells), [(x, y)])
+    return lambda: score_block(folded(supernet), np.asarray(cells), [(x, y)])
 
 
 LOOPS: dict[str, Callable[[Effort], Work]] = {

@@ -18,7 +18,7 @@ import torch
 import typer
 
 from benchmarks.__main__ import RESULTS
-from benchmarks.measure import Effort, Work, peak_bytes, seconds
+from benchmarks.measure import Effort, peak_bytes
 from benchmarks.training import random_batch, training_step
 from pdnas.artefacts import atomic_path, write_json
 from pdnas.cells import CellSpace
@@ -26,6 +26,7 @@ from pdnas.gates import GateSettings
 from pdnas.provenance import Stopwatch, provenance
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import Work, seconds
 
 
 def gated_step(width: int, images: int, effort: Effort) -> Work:

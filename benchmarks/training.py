@@ -9,17 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import (
-    Aim,
-    Effort,
-    Measure,
-    Work,
-    no_gpu,
-    paired_times,
-    peak_bytes,
-    quantity,
-    ratio,
-)
+from benchmarks.measure import Aim, Effort, Measure, no_gpu, peak_bytes, quantity, ratio
 from pdnas.cells import CellSpace
 from pdnas.elbo import Objective
 from pdnas.gates import GateMode, GateSettings
@@ -27,6 +17,7 @@ from pdnas.supernets import Supernet
 from pdnas.supernets.densenet import DenseNetSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.timing import Work, paired_times
 
 EXAMPLES, LENGTH_SCALE2, WEIGHT_DECAY = 20_000, 50.0, 5e-4
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, subnet
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, Unfinished
 
 app = typer.Typer(
     help="Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark.",
@@ -38,12 +38,18 @@ app.add_typer(nasbench.app, name="nasbench")
 
 
 def main() -> None:
-    """Run the command line; what the user can mend ends with one line and exit code 2."""
+    """Run the command line; what the user can mend ends with one line and exit code 2.
+
+    Work that stopped in time, with a checkpoint, ends with exit code 75.
+    """
     try:
         app()
     except PdnasError as error:
         print(f"pdnas: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Unfinished as pause:
+        print(f"pdnas: {pause}; run the same command again to go on", file=sys.stderr)
+        sys.exit(75)
     except KeyboardInterrupt:
         print("pdnas: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -8,6 +8,7 @@ Snakemake can validate a configuration in milliseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ def _fraction(value: Any) -> Any:
         return value
     try:
         return float(Fraction(value))
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, OverflowError, ZeroDivisionError) as error:
         raise ValueError("write a number, or a fraction like 1/5") from error
 
 
@@ -36,6 +37,10 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, BeforeValidator(_fraction), Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Names of scales, studies and variants: they become folders, and words of command lines."""
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Strict(BaseModel):
@@ -194,6 +199,10 @@ class TrainingConfig(Strict):
 
     epochs: Count
     batch: Count
+    micro_batch: Annotated[
+        Count | None,
+        Field(description="images that go through the network at once; null: the whole batch"),
+    ] = None
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
@@ -258,7 +267,7 @@ class GateConfig(Strict):
         Field(description="of a cell's edges; chain: each depends on the one before it"),
     ] = "independent"
     noise: Annotated[
-        Literal["image", "batch"], Field(description="one mask an image, or one a batch")
+        Literal["image", "batch"], Field(description="one mask (or cell) an image, or one a batch")
     ] = "image"
 
     @model_validator(mode="after")
@@ -287,6 +296,10 @@ class CandidateConfig(Strict):
         Literal["all", "racing"],
         Field(description="judge all on every image, or drop those that clearly trail"),
     ] = "all"
+    pairs: Annotated[
+        Count | None,
+        Field(description="of a candidate and an image that go through at once; null: by device"),
+    ] = None
 
 
 class RetrainConfig(Strict):
@@ -319,6 +332,9 @@ class Spec(Strict):
     def _consistent(self) -> Self:
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
+        of_cells = isinstance(self.supernet, NasBench201Config)
+        if of_cells and (self.gates.noise, self.gates.estimator) == ("batch", "score"):
+            raise ValueError("gates.estimator: score compares cells of a batch; use noise: image")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":
@@ -341,9 +357,9 @@ class Spec(Strict):
 class Study(Strict):
     """A base specification, variants that override parts of it, and the seeds of all of them."""
 
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     base: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
+    variants: dict[Name, dict[str, Any]]
     stands_for: Annotated[
         str | None,
         Field(description="the paper's supernet that this study is a scaled-down stand-in for"),
@@ -365,7 +381,7 @@ class Scale(Strict):
     threads: Annotated[Count, Field(description="processor threads a job computes with")] = 1
     memory_mb: Annotated[Count, Field(description="memory a job is granted")] = 4000
     runtime_minutes: Annotated[Count, Field(description="longest a job may take")] = 60
-    studies: dict[str, Study]
+    studies: dict[Name, Study]
 
     @model_validator(mode="after")
     def _variants_resolve(self) -> Self:
@@ -435,8 +451,9 @@ def _first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     got = problem.get("input")
-    shown = f" (got {got!r})" if isinstance(got, (str, int, float)) else ""
-    return f"{place}: {message}{shown}" if place else message
+    shown = f" (got {got!r:.100})" if isinstance(got, (str, int, float)) else ""
+    text = f"{place}: {message}{shown}" if place else message
+    return " ".join(text.split())
 
 
 def scale_path(name: str) -> Path:
@@ -447,6 +464,11 @@ def scale_path(name: str) -> Path:
     """
     is_path = name.endswith((".yaml", ".yml"))
     path = Path(name) if is_path else SCALES / f"{name}.yaml"
+    if re.fullmatch(NAME, path.stem) is None:
+        raise PdnasError(
+            f"a scale cannot be called {path.stem!r}, which is to name a folder; use letters, "
+            "digits and . _ - only"
+        )
     if not path.is_file():
         known = ", ".join(sorted(found.stem for found in SCALES.glob("*.yaml")))
         raise PdnasError(f"no scale {name!r}; choose one of {known}, or give a path to a YAML file")
@@ -462,7 +484,12 @@ def load_scale(name: str) -> Scale:
     path = scale_path(name)
     try:
         return Scale.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise PdnasError(f"cannot read {path}: {error.strerror}; mend or replace it") from error
+    except RecursionError as error:
+        raise PdnasError(f"{path} is nested too deeply, or contains itself") from error
     except ValidationError as error:
         raise PdnasError(f"{path}: {_first_problem(error)}") from error
+    # Some of PyYAML's own errors are ValueErrors: a date that is none, a byte that is no UTF-8.
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise PdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""The one exception that people are meant to read."""
+"""The two exceptions that people are meant to read."""
 
 
 class PdnasError(Exception):
@@ -6,4 +6,11 @@ class PdnasError(Exception):
 
     The message is a single line that says what is wrong and how to mend it. The command line
     prints it without a traceback and exits with code 2; see :func:`pdnas.cli.main`.
+    """
+
+
+class Unfinished(Exception):  # noqa: N818 - nothing went wrong
+    """Work stopped in time, with a checkpoint; the same command goes on with it.
+
+    The command line prints the message and exits with code 75 (EX_TEMPFAIL, "try again").
     """

@@ -6,6 +6,7 @@ import importlib.util
 import io
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any, Literal
 
 import torch
@@ -17,8 +18,13 @@ from pdnas.provenance import Stopwatch, provenance
 from pdnas.rank import make_judge, recalibrated
 from pdnas.run import Run
 from pdnas.subnet import extract, multiply_adds, parameters, source_code
+from pdnas.supernets import Supernet
+from pdnas.timing import paired_times
 
 Format = Literal["torch", "export", "onnx"]
+
+TIMED_IMAGES, TIMED_PAIRS = 64, 20
+"""Images in a batch, and runs of either network, with which their speeds are compared."""
 
 
 def extract_run(
@@ -42,7 +48,9 @@ def extract_run(
         the record written to ``subnet.json``: ``candidate``, ``source``, ``cell`` (architecture
         string, or null), ``format``, ``files``; ``masked`` and ``extracted``, each with its
         ``parameters`` (masked: of kept slices and of everything ungated) and ``multiply_adds`` for
-        one image (masked: what the supernet computes, zeros and all); ``validation_images``;
+        one image (masked: what the supernet computes, zeros and all); ``supernet_parameters``;
+        ``speedup``, time of the masked network by that of the extracted one (see :func:`_speedup`);
+        ``validation_images``;
         ``largest_difference`` between the two networks' logits on these, in float32, and
         ``largest_logit``; ``provenance``.
 
@@ -69,6 +77,7 @@ def extract_run(
         network = extract(supernet, choice, image)
         with torch.no_grad():
             found = torch.cat([network(batch) for batch in batches])
+        speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
 
     identity = {"run": str(run.folder), "source": source, "candidate": number}
     record = {
@@ -77,6 +86,7 @@ def extract_run(
         "cell": run.cell_string(choice),
         "format": format,
         "files": write_network(network, batches[0][:2], out, format, identity),
+        "supernet_parameters": supernet.parameter_count(),
         "masked": {
             "parameters": supernet.candidate_parameters(choice),
             "multiply_adds": arithmetic,
@@ -85,6 +95,7 @@ def extract_run(
             "parameters": parameters(network),
             "multiply_adds": multiply_adds(network, image),
         },
+        "speedup": speedup,
         "validation_images": len(expected),
         "largest_difference": float((found - expected).abs().max()),
         "largest_logit": float(expected.abs().max()),
@@ -94,6 +105,30 @@ def extract_run(
     }
     write_json(out / "subnet.json", record)
     return record
+
+
+@torch.no_grad()
+def _speedup(masked: Supernet, extracted: fx.GraphModule, images: Tensor) -> dict[str, float]:
+    """How many times faster the extracted network is than the masked one, both in evaluation.
+
+    Args:
+        masked: as the candidate.
+        images: a batch.
+
+    Returns:
+        ``median`` (ratio of medians of interleaved runs), ``quartile_25`` and ``quartile_75`` of
+        the pairs' own ratios, ``pairs`` and ``images``.
+    """
+    times = paired_times(lambda: masked(images), lambda: extracted(images), TIMED_PAIRS)
+    low, _, high = quantiles([slow / fast for slow, fast in times], n=4, method="inclusive")
+    slow, fast = (median(side) for side in zip(*times, strict=True))
+    return {
+        "median": slow / fast,
+        "quartile_25": low,
+        "quartile_75": high,
+        "pairs": TIMED_PAIRS,
+        "images": len(images),
+    }
 
 
 def write_network(

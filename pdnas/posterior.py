@@ -47,7 +47,7 @@ class Candidates:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self.choices.items()}
 
-    def save(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def save(self, path: Path, metadata: Mapping[str, Any], owner: str | None = None) -> None:
         """Write to safetensors; Boolean masks take one bit each."""
         packed = {
             name: torch.from_numpy(np.packbits(rows.numpy(), axis=1))
@@ -58,27 +58,32 @@ class Candidates:
         bits = {
             name: rows.shape[1] for name, rows in self.choices.items() if rows.dtype == torch.bool
         }
-        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits})
+        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits}, owner)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Candidates, dict[str, Any]]:
+    def load(cls, path: Path, owner: str | None = None) -> tuple[Candidates, dict[str, Any]]:
         """Candidates and the metadata saved with them.
 
         Raises:
-            PdnasError: the file is missing, damaged, or holds no candidates.
+            PdnasError: the file is missing, damaged, another run's than ``owner``, or holds no
+                candidates.
         """
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = read_tensors(path, owner)
         if metadata.get("kind") != "candidates":
             raise PdnasError(f"{path} holds no candidates; make them with `pdnas sample`")
-        bits = metadata.pop("bits")
-        choices = {
-            name: torch.from_numpy(
-                np.unpackbits(rows.numpy(), axis=1, count=bits[name]).astype(bool)
-            )
-            if name in bits
-            else rows
-            for name, rows in tensors.items()
-        }
+        try:
+            bits = metadata.pop("bits")
+            choices = {
+                name: torch.from_numpy(
+                    np.unpackbits(rows.numpy(), axis=1, count=bits[name]).astype(bool)
+                )
+                if name in bits
+                else rows
+                for name, rows in tensors.items()
+            }
+            (_,) = {len(rows) for rows in choices.values()}  # as many rows in each
+        except (KeyError, TypeError, ValueError) as error:
+            raise PdnasError(f"{path} holds no whole candidates; sample them again") from error
         return cls(choices), metadata
 
 
@@ -117,9 +122,10 @@ class Posterior(ABC):
     @abstractmethod
     def _metadata(self) -> dict[str, Any]: ...
 
-    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+    def save(self, path: Path, provenance: Mapping[str, Any], owner: str | None = None) -> None:
         """Write the distribution and its provenance as safetensors."""
-        write_tensors(path, self._tensors(), {**self._metadata(), "provenance": dict(provenance)})
+        metadata = {**self._metadata(), "provenance": dict(provenance)}
+        write_tensors(path, self._tensors(), metadata, owner)
 
 
 class ChannelPosterior(Posterior):
@@ -136,6 +142,8 @@ class ChannelPosterior(Posterior):
         for name, value in self.drop.items():
             if value.shape != self.group_sizes[name].shape:
                 raise PdnasError(f"gate {name}: one drop probability is needed for each group")
+            if bool((self.group_sizes[name] < 1).any()):
+                raise PdnasError(f"gate {name}: a group has at least one input channel")
             if not bool(((value >= 0) & (value <= 1)).all()):
                 raise PdnasError(f"gate {name}: drop probabilities must lie between 0 and 1")
 
@@ -171,6 +179,8 @@ class ChannelPosterior(Posterior):
         _require_switches(candidates, self.drop)
         for name in self.drop:
             drop, mask = self.channel_drop(name), candidates.choices[name]
+            if mask.dtype != torch.bool:
+                raise PdnasError(f"gate {name}: masks must be Boolean, not {mask.dtype}")
             if mask.shape[1:] != drop.shape:
                 raise PdnasError(
                     f"gate {name} has {len(drop)} input channels, the mask {mask.shape[-1]}; use "
@@ -269,7 +279,11 @@ class CellPosterior(Posterior):
         _require_switches(candidates, {CELL: self.probabilities})
         cells = candidates.choices[CELL].numpy()
         options = len(self.space.operations)
-        if cells.shape[1:] != (len(EDGES),) or ((cells < 0) | (cells >= options)).any():
+        if (
+            not np.issubdtype(cells.dtype, np.integer)
+            or cells.shape[1:] != (len(EDGES),)
+            or ((cells < 0) | (cells >= options)).any()
+        ):
             raise PdnasError(
                 f"switch {CELL} needs {len(EDGES)} codes below {options}; use candidates of the "
                 "same supernet"
@@ -343,21 +357,24 @@ def edge_marginals(conditionals: Tensor) -> Tensor:
     return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
 
 
-def load(path: Path) -> Posterior:
+def load(path: Path, owner: str | None = None) -> Posterior:
     """Read a posterior of either kind.
 
     Raises:
-        PdnasError: the file is missing, damaged, or no posterior.
+        PdnasError: the file is missing, damaged, another run's than ``owner``, or no posterior.
     """
-    tensors, metadata = read_tensors(path)
-    if metadata.get("kind") == "channels":
-        gates = metadata["gates"]
-        return ChannelPosterior(
-            {name: tensors[f"{name}.drop"] for name in gates},
-            {name: tensors[f"{name}.sizes"] for name in gates},
-        )
-    if metadata.get("kind") == "cells":
-        return CellPosterior(tensors["probabilities"], CellSpace(tuple(metadata["operations"])))
+    tensors, metadata = read_tensors(path, owner)
+    try:
+        if metadata.get("kind") == "channels":
+            gates = metadata["gates"]
+            return ChannelPosterior(
+                {name: tensors[f"{name}.drop"] for name in gates},
+                {name: tensors[f"{name}.sizes"] for name in gates},
+            )
+        if metadata.get("kind") == "cells":
+            return CellPosterior(tensors["probabilities"], CellSpace(tuple(metadata["operations"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PdnasError(f"{path} holds no whole distribution; search again") from error
     raise PdnasError(f"{path} is no posterior; make one with `pdnas search`")
 
 

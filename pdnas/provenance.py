@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -9,7 +11,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,24 @@ import pdnas
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scipy", "snakemake")
 
 
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """A short name for everything that decides an outcome: 16 hexadecimal digits."""
+    text = json.dumps(description, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_identity(record: Mapping[str, Any]) -> str:
+    """What tells one run from another, from its ``run.json``: the *owner* of a run's files."""
+    keys = ("spec", "seed", "fixed_drop_probability")
+    return fingerprint({key: record.get(key) for key in keys})
+
+
 @cache
 def code_version() -> str:
-    """Package version, commit, and ``+changes`` where the working tree differs from the commit."""
+    """Package version, commit, and ``+changes`` where the working tree differs from the commit.
+
+    In a copy of the tree that has no history, the commit is what ``PDNAS_COMMIT`` says.
+    """
     source = Path(pdnas.__file__).parent
 
     def git(*arguments: str) -> str:
@@ -35,9 +52,18 @@ def code_version() -> str:
         changed = git("status", "--porcelain", "--untracked-files=all", "--", ".", "../config")
     except OSError:  # git is not installed
         commit = changed = ""
+    commit = commit or os.environ.get("PDNAS_COMMIT", "")
     if not commit:
         return f"{pdnas.__version__} (no git checkout)"
     return f"{pdnas.__version__} {commit}" + ("+changes" if changed else "")
+
+
+def _installed(library: str) -> str | None:
+    """A library's version; None where it is absent, as snakemake is where nothing needs it."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 @cache
@@ -69,6 +95,8 @@ class Stopwatch:
     """Wall and processor seconds since it was made, plus those of ``earlier`` interrupted runs."""
 
     def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+        # The code that runs is the one imported, whatever is checked out until the work is done.
+        code_version()
         earlier = earlier or {}
         self._wall = time.monotonic() - earlier.get("wall_seconds", 0.0)
         self._cpu = time.process_time() - earlier.get("cpu_seconds", 0.0)
@@ -86,7 +114,7 @@ def provenance(config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
         "config": dict(config),
         "seed": seed,
         "code": code_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: _installed(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "hardware": hardware(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -5,12 +5,11 @@ Every candidate is judged on the same images (paper, section 3.4): no fine-tunin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,22 +18,23 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from pdnas.artefacts import write_failure, write_json, write_table
 from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
 from pdnas.posterior import Candidates, Choice
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.checkpoint import fingerprint
-from pdnas.train.fit import autocast, evaluate
+from pdnas.train.fit import evaluate, verdicts
 
 FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
 """Of a race: images of its first round, growth from round to round, standard errors of a gap that
 decides (docs/speed.md)."""
+
+GPU_PAIRS = 1000
+"""Of a candidate and an image in one batch: enough to occupy a GPU. A CPU is occupied by one."""
 
 BatchNormStatistics = Literal["running", "recalibrated"]
 
@@ -51,6 +51,8 @@ class Judge:
             ``recalibrated`` gives each candidate its own, from ``calibration`` (training images).
         calibration: images of shape (images, channels, height, width) for ``recalibrated``.
         top: most probable classes among which an image's own has to be.
+        pairs: of a candidate and an image, go through the supernet at once, if they are more than a
+            batch of images makes with one candidate.
     """
 
     supernet: Supernet
@@ -59,33 +61,57 @@ class Judge:
     batchnorm: BatchNormStatistics = "running"
     calibration: list[Tensor] | None = None
     top: int = 1
+    pairs: int = 1
+
+    def together(self, images: int) -> int:
+        """How many candidates go through at once with so many images each."""
+        if self.batchnorm == "recalibrated" or not isinstance(self.supernet, ChannelSupernet):
+            return 1
+        return max(1, self.pairs // min(images, EVALUATION_BATCH))
 
     def __call__(self, choice: Choice) -> tuple[float, float]:
         """Accuracy and mean cross-entropy of one architecture with inherited weights."""
-        with self._judging(choice):
-            return evaluate(self.supernet, self.loader, self.training, self.top)
+        return self.judge([choice])[0]
 
-    @torch.no_grad()
-    def each(self, choice: Choice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the architecture is right, and its cross-entropy, for each image; (images,)."""
-        right, nll = [], []
-        with self._judging(choice):
+    def judge(self, choices: Sequence[Choice]) -> list[tuple[float, float]]:
+        """Accuracy and mean cross-entropy of architectures that go through at once."""
+        parts = []
+        with self._judging(choices):
+            for x, y in self.loader.epoch(0):
+                verdicts = self._verdicts(len(choices), x, y)
+                parts.append(torch.stack([part.double().sum(dim=1) for part in verdicts], dim=1))
+        sums = torch.stack(parts).sum(dim=0) / self.loader.examples
+        return [(accuracy, loss) for accuracy, loss in sums.tolist()]
+
+    def each(self, choices: Sequence[Choice], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each architecture is right about each image, and its cross-entropy.
+
+        Both of shape (candidates, images); the candidates go through at once.
+        """
+        with self._judging(choices):
             parts = zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True)
-            for images, labels in parts:
-                with autocast(images.device, self.training):
-                    output = self.supernet(images)
-                right.append(output.argmax(dim=1) == labels)
-                nll.append(cross_entropy(output.float(), labels, reduction="none"))
-        return torch.cat(right), torch.cat(nll)
+            verdicts = [self._verdicts(len(choices), images, labels) for images, labels in parts]
+        right, nll = (torch.cat(part, dim=1) for part in zip(*verdicts, strict=True))
+        return right, nll
+
+    def _verdicts(self, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.cat([x] * candidates)
+        found = verdicts(self.supernet, rows, y.repeat(candidates), self.training, self.top)
+        right, nll = (each.unflatten(0, (candidates, len(x))) for each in found)
+        return right, nll
 
     @contextmanager
-    def _judging(self, choice: Choice) -> Iterator[None]:
-        with self.supernet.candidate(choice):
-            if self.batchnorm == "running":
-                yield
-                return
-            with recalibrated(self.supernet, self.calibration or []):
-                yield
+    def _judging(self, choices: Sequence[Choice]) -> Iterator[None]:
+        with ExitStack() as stack:
+            if len(choices) > 1:
+                assert isinstance(self.supernet, ChannelSupernet)
+                stack.enter_context(self.supernet.candidates(choices))
+            else:
+                stack.enter_context(self.supernet.candidate(choices[0]))
+            if self.batchnorm == "recalibrated":
+                stack.enter_context(recalibrated(self.supernet, self.calibration or []))
+            self.supernet.eval()
+            yield
 
 
 @contextmanager
@@ -118,21 +144,24 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
 
 
 def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[str, float]]:
-    """Judge candidates one after the other, from number ``start`` on.
+    """Judge candidates in order, from number ``start`` on.
 
     Yields:
         one record a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
         ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md).
     """
-    for number in range(start, len(candidates)):
-        choice = candidates[number]
-        accuracy, loss = judge(choice)
-        yield {
-            "candidate": number,
-            "validation_accuracy": accuracy,
-            "validation_loss": loss,
-            **_size(judge.supernet, choice),
-        }
+    step = judge.together(judge.loader.examples)
+    for first in range(start, len(candidates), step):
+        numbers = range(first, min(first + step, len(candidates)))
+        choices = [candidates[number] for number in numbers]
+        found = zip(numbers, choices, judge.judge(choices), strict=True)
+        for number, choice, (accuracy, loss) in found:
+            yield {
+                "candidate": number,
+                "validation_accuracy": accuracy,
+                "validation_loss": loss,
+                **_size(judge.supernet, choice),
+            }
 
 
 def _size(supernet: Supernet, choice: Choice) -> dict[str, float]:
@@ -167,7 +196,7 @@ class Race:
 def race(
     candidates: int,
     images: int,
-    judge: Callable[[int, int, int], NDArray[np.bool_]],
+    judge: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]],
     after_round: Callable[[], None] = lambda: None,
 ) -> Race:
     """Find the most accurate candidate without judging all of them on all images.
@@ -180,7 +209,8 @@ def race(
 
     Args:
         images: number of images, in random order.
-        judge: of a candidate, which of the images ``start`` to ``stop`` it gets right.
+        judge: of some candidates, which of the images ``start`` to ``stop`` they get right; shape
+            (candidates, images).
         after_round: called when a round is over.
     """
     correct = np.zeros((candidates, images), dtype=bool)
@@ -190,8 +220,7 @@ def race(
     for stop in rounds(images):
         if len(racing) == 1:  # the winner is judged on all images, to know its accuracy
             stop = images
-        for candidate in racing:
-            correct[candidate, start:stop] = judge(int(candidate), start, stop)
+        correct[racing, start:stop] = judge(racing, start, stop)
         seen[racing] = start = stop
         after_round()
         if stop == images:
@@ -223,7 +252,9 @@ def make_judge(run: Run, supernet: Supernet, loader: Loader, device: torch.devic
             images += len(batch)
             if images >= settings.recalibration_images:
                 break
-    return Judge(supernet, loader, run.spec.training, settings.batchnorm, calibration)
+    pairs = settings.pairs or (GPU_PAIRS if device.type == "cuda" else 1)
+    judge = Judge(supernet, loader, run.spec.training, settings.batchnorm, calibration)
+    return replace(judge, pairs=pairs)
 
 
 def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
@@ -237,14 +268,14 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     Raises:
         PdnasError: there are no candidates, or they are another supernet's.
     """
-    path = run.folder / f"candidates-{source}.safetensors"
-    candidates, metadata = Candidates.load(path)
+    candidates, metadata = run.candidates(source)
+    sha256 = run.candidates_sha256(source)
     supernet = run.supernet(device)
     judge = make_judge(run, supernet, run.loader("validation", device), device)
     settings = run.spec.candidates.model_dump(mode="json")
     identity = {
         **settings,
-        "candidates": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "candidates": sha256,
         "weights": run.record["provenance"]["finished"],
     }
     name = f"ranking-{source}-{fingerprint(identity)}.jsonl"
@@ -262,14 +293,15 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
         "batchnorm": judge.batchnorm,
         "best": int(np.nanargmax(table["validation_accuracy"].to_numpy())),
         "supernet_validation_accuracy": everything,
+        "candidates_sha256": sha256,
         "provenance": provenance(
             {"source": source, "count": len(candidates), **settings},
             metadata["seed"],
             journal.stopwatch,
         ),
     }
-    write_table(run.folder / f"ranking-{source}.parquet", table)
-    write_json(run.folder / f"ranking-{source}.json", record)
+    write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
+    write_json(run.folder / f"ranking-{source}.json", record, run.identity)
     journal.remove()
     return record
 
@@ -300,18 +332,23 @@ def _race_all(
     known = {(row["candidate"], row["start"]): row for row in journal.rows}
     progress = Progress(description, len(rounds(len(y))))
 
-    def judged(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
-        if (candidate, start) not in known:
-            right, nll = judge.each(candidates[candidate], x[start:stop], y[start:stop])
-            row = {
-                "candidate": candidate,
-                "start": start,
-                "right": "".join("01"[each] for each in right.tolist()),
-                "loss": nll.double().sum().item(),
-            }
-            journal.append(row)
-            known[candidate, start] = row
-        return np.array([each == "1" for each in known[candidate, start]["right"]])
+    def judged(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        unknown = [number for number in racing.tolist() if (number, start) not in known]
+        step = judge.together(stop - start)
+        for numbers in (unknown[at : at + step] for at in range(0, len(unknown), step)):
+            choices = [candidates[number] for number in numbers]
+            verdicts = judge.each(choices, x[start:stop], y[start:stop])
+            for number, right, nll in zip(numbers, *verdicts, strict=True):
+                row = {
+                    "candidate": number,
+                    "start": start,
+                    "right": "".join("01"[each] for each in right.tolist()),
+                    "loss": nll.double().sum().item(),
+                }
+                journal.append(row)
+                known[number, start] = row
+        rows = [known[number, start]["right"] for number in racing.tolist()]
+        return np.array([[each == "1" for each in row] for row in rows])
 
     with progress:
         result = race(len(candidates), len(y), judged, progress.advance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,28 @@ import torch
 from pydantic import ValidationError
 
 from pdnas import posterior
-from pdnas.artefacts import atomic_path, read_json, read_table, read_tensors, write_json
+from pdnas.artefacts import (
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
 from pdnas.cells import CellSpace
 from pdnas.config import NasBench201Config, Scale, Spec
 from pdnas.data.images import INFO, DatasetInfo
 from pdnas.data.loader import Loader, build_loader
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import CELL, Choice
+from pdnas.posterior import CELL, Candidates, Choice
+from pdnas.provenance import run_identity
 from pdnas.supernets import Supernet, build
 
 EVALUATION_BATCH = 500
 
-SEARCHED = (
-    "splits.parquet",
-    "history.parquet",
-    "trajectory.parquet",
-    "weights.safetensors",
-    "posterior.safetensors",
-)
-"""What a search leaves besides its record."""
+SEARCHED = ("splits", "history", "trajectory"), ("weights", "posterior")
+"""What a search leaves besides its record: tables and tensors."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Run:
             raise PdnasError(f"{path} is no run record of this version; search again") from error
 
     @property
+    def identity(self) -> str:
+        """The owner of this run's files; one of another run's is refused."""
+        return run_identity(self.record)
+
+    @property
     def dataset(self) -> DatasetInfo:
         return INFO[self.spec.data.name]
 
@@ -93,7 +100,11 @@ class Run:
         return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
 
     def posterior(self) -> posterior.Posterior:
-        return posterior.load(self.folder / "posterior.safetensors")
+        return posterior.load(self.folder / "posterior.safetensors", self.identity)
+
+    def candidates(self, source: str) -> tuple[Candidates, dict[str, Any]]:
+        """All candidates drawn from ``source``, and the metadata saved with them."""
+        return Candidates.load(self.folder / f"candidates-{source}.safetensors", self.identity)
 
     def candidate(self, source: str, number: int | None) -> tuple[int, Choice]:
         """One of the candidates drawn from ``source``: its number and what it chooses.
@@ -103,17 +114,32 @@ class Run:
             number: from 0; None: the best of the ranking.
 
         Raises:
-            PdnasError: there is no such candidate.
+            PdnasError: there is no such candidate, or the ranking is of other candidates.
         """
-        candidates, _ = posterior.Candidates.load(self.folder / f"candidates-{source}.safetensors")
+        candidates, _ = self.candidates(source)
         if number is None:
-            number = int(read_json(self.folder / f"ranking-{source}.json")["best"])
+            number = self._best(source)
         if not 0 <= number < len(candidates):
             raise PdnasError(
                 f"no candidate {number} in candidates-{source}.safetensors; choose 0 to "
                 f"{len(candidates) - 1}"
             )
         return number, candidates[number]
+
+    def candidates_sha256(self, source: str) -> str:
+        """The SHA-256 of the file of candidates, which a ranking keeps as its own subject."""
+        path = self.folder / f"candidates-{source}.safetensors"
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _best(self, source: str) -> int:
+        path = self.folder / f"ranking-{source}.json"
+        ranking = read_json(path, self.identity)
+        if ranking.get("candidates_sha256") not in (None, self.candidates_sha256(source)):
+            raise PdnasError(f"{path} is of other candidates than there are now; rank them again")
+        best = ranking.get("best")
+        if not isinstance(best, int):
+            raise PdnasError(f"{path} names no best candidate; rank them again")
+        return best
 
     def supernet(self, device: torch.device) -> Supernet:
         """The trained supernet, in evaluation mode.
@@ -122,7 +148,7 @@ class Run:
             PdnasError: the weights are missing, damaged, or another supernet's.
         """
         path = self.folder / "weights.safetensors"
-        weights, _ = read_tensors(path)
+        weights, _ = read_tensors(path, self.identity)
         network = make_supernet(self.spec, device)
         try:
             network.load_state_dict(weights)
@@ -132,7 +158,7 @@ class Run:
 
     def loader(self, part: str, device: torch.device, *, train: bool = False) -> Loader:
         """Batches of ``train``, ``validation`` or ``test``."""
-        splits: pd.DataFrame = read_table(self.folder / "splits.parquet")
+        splits: pd.DataFrame = read_table(self.folder / "splits.parquet", self.identity)
         return build_loader(
             self.spec.data,
             part,
@@ -158,15 +184,20 @@ def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str
             f"{run.folder} holds another search than {variant}'s; only variants that differ in "
             "candidates or retrain alone share a supernet"
         )
-    for name in SEARCHED:
-        with atomic_path(out / name) as temporary:
-            shutil.copyfile(run.folder / name, temporary)
     record = {
         **run.record,
         "variant": variant,
         "spec": spec.model_dump(mode="json"),
         "searched_by": run.variant,
     }
+    owner = run_identity(record)
+    tables, tensors = SEARCHED
+    for name in tables:
+        path = f"{name}.parquet"
+        write_table(out / path, read_table(run.folder / path, run.identity), owner)
+    for name in tensors:
+        path = f"{name}.safetensors"
+        write_tensors(out / path, *read_tensors(run.folder / path, run.identity), owner)
     write_json(out / "run.json", record)
     return record
 

@@ -50,5 +50,6 @@ def sample(run: Run, source: Source, count: int, seed: int) -> Candidates:
             "seed": seed,
             "log_probability": drawn_from.log_probability(candidates).tolist(),
         },
+        run.identity,
     )
     return candidates

@@ -22,7 +22,9 @@ from pdnas.artefacts import (
     write_tensors,
 )
 from pdnas.errors import PdnasError
-from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.provenance import fingerprint
+from pdnas.train import checkpoint
+from pdnas.train.checkpoint import Checkpoints
 
 # name -> (write something small, write something of about a megabyte, read)
 KINDS = {
@@ -127,14 +129,15 @@ def test_the_file_appears_only_when_it_is_flushed(tmp_path, monkeypatch):
     flushed = []
 
     def fsync(handle):
-        assert not path.exists()
+        assert path.exists() == bool(flushed)
         flushed.append(os.fstat(handle).st_size)
 
     monkeypatch.setattr(artefacts.os, "fsync", fsync)
     with atomic_path(path) as temporary:
         assert temporary.parent == tmp_path  # a rename is atomic only within one file system
         temporary.write_text("whole")
-    assert flushed == [5]
+    assert flushed[0] == 5
+    assert len(flushed) == 2, "the folder, whose new entry a power cut would undo"
     assert path.read_text() == "whole"
     assert os.listdir(tmp_path) == ["file"]
 
@@ -231,41 +234,107 @@ def test_tensors_of_another_program(tmp_path):
 def test_checkpoints_keep_the_last_two(tmp_path):
     points = Checkpoints(tmp_path / "c", fingerprint({"seed": 1}))
     assert points.latest() is None
-    for epoch in (1, 2, 10):
-        points.save(epoch, {"weights": {"w": torch.full((3,), float(epoch))}})
-    assert [p.name for p in sorted(points.folder.iterdir())] == ["epoch-00002.pt", "epoch-00010.pt"]
-    state = points.latest()
-    assert state["epoch"] == 10
-    assert state["weights"]["w"].tolist() == [10, 10, 10]
+    for epoch, step in ((1, 0), (2, 0), (2, 500), (10, 0)):
+        points.save(epoch, step, {"weights": {"w": torch.full((3,), float(epoch))}})
+    names = [path.name for path in sorted(points.folder.iterdir())]
+    assert names == [
+        "epoch-00002-step-0000500.safetensors",
+        "epoch-00010-step-0000000.safetensors",
+    ]
+    assert points.latest()["weights"]["w"].tolist() == [10, 10, 10]
     points.remove()
     assert points.latest() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"noise" * 100, None])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, content):
+def test_a_checkpoint_gives_back_what_it_was_given(tmp_path):
+    """Keys that are numbers, and tensors at any depth, as in an optimizer's state."""
+    state = {
+        "optimizers": [
+            {"state": {0: {"step": torch.tensor(3.0)}}, "groups": [{"lr": 0.1, "p": [0]}]}
+        ],
+        "rng": torch.get_rng_state(),
+        "nothing": None,
+        "history": [{"loss": 1 / 3}],
+    }
+    points = Checkpoints(tmp_path, "run")
+    points.save(1, 0, state)
+    back = points.latest()
+    assert back["optimizers"][0]["state"][0]["step"] == 3
+    assert back["optimizers"][0]["groups"] == [{"lr": 0.1, "p": [0]}]
+    assert torch.equal(back["rng"], state["rng"])
+    assert back["nothing"] is None
+    assert back["history"] == [{"loss": 1 / 3}]
+
+
+def of_another_version(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "VERSION", 1)
+    Checkpoints(path.parent.parent, "run").save(2, 0, {"w": torch.rand(1000)})
+    monkeypatch.undo()
+
+
+def of_another_run(path, monkeypatch):
+    other = Checkpoints(path.parent.parent, "other")
+    other.save(2, 0, {"w": torch.rand(1000)})
+    next(other.folder.iterdir()).replace(path)
+
+
+def flipped(path, monkeypatch):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path, _: path.write_bytes(b""), "not a readable"),
+        (lambda path, _: path.write_bytes(b"noise" * 100), "not a readable"),
+        (lambda path, _: path.write_bytes(path.read_bytes()[:2000]), "not match its checksum"),
+        (flipped, "not match its checksum"),
+        (
+            lambda path, _: path.write_bytes(min(path.parent.iterdir()).read_bytes()),
+            "than its name",
+        ),
+        (of_another_run, "belongs to another run"),
+        (of_another_version, "version"),
+    ],
+)
+def test_a_checkpoint_that_is_not_good_is_named_and_the_one_before_used(
+    tmp_path, monkeypatch, damage, words
+):
     points = Checkpoints(tmp_path, "run")
     for epoch in (1, 2):
-        points.save(epoch, {"w": torch.rand(1000)})
+        points.save(epoch, 0, {"w": torch.full((1000,), float(epoch))})
     first, last = sorted(points.folder.iterdir())
-    last.write_bytes(last.read_bytes()[:2000] if content is None else content)
-    with pytest.warns(UserWarning, match="epoch-00002.pt is damaged"):
-        assert points.latest()["epoch"] == 1
+    damage(last, monkeypatch)
+    with pytest.warns(UserWarning, match="trying the checkpoint before") as warned:
+        assert points.latest()["w"][0] == 1
+    assert str(last) in str(warned[0].message)
+    assert words in str(warned[0].message)
     first.write_bytes(b"")
     with (
-        pytest.warns(UserWarning, match="is damaged"),
+        pytest.warns(UserWarning, match="trying the checkpoint before"),
         pytest.raises(PdnasError, match="no checkpoint") as raised,
     ):
         points.latest()
     one_line(raised)
 
 
-def test_a_checkpoint_of_another_run(tmp_path):
-    one, two = Checkpoints(tmp_path, "one"), Checkpoints(tmp_path, "two")
-    one.save(1, {})
-    assert two.latest() is None
-    one.folder.rename(two.folder)
-    with pytest.raises(PdnasError, match="belongs to another run"):
-        two.latest()
+@every_kind
+def test_a_file_of_another_owner_is_refused(tmp_path, kind):
+    path = tmp_path / "file"
+    content = {"json": {"a": 1}, "table": pd.DataFrame({"a": [1]}), "tensors": {"t": torch.ones(1)}}
+    write = {"json": write_json, "table": write_table, "tensors": write_tensors}[kind]
+    read = KINDS[kind][2]
+    arguments = (content[kind], {}) if kind == "tensors" else (content[kind],)
+    write(path, *arguments, owner="one")
+    read(path)
+    read(path, owner="one")
+    with pytest.raises(PdnasError, match="belongs to another run") as raised:
+        read(path, owner="two")
+    assert str(path) in one_line(raised)
+    write(path, *arguments)  # as earlier versions wrote it
+    read(path, owner="two")
 
 
 def test_fingerprints_tell_descriptions_apart():

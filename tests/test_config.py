@@ -149,6 +149,15 @@ def test_temperatures_may_be_fractions(write, written, value):
             },
             r"images of digits \(8x8\) are too small for an auxiliary head",
         ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "gates": {"length_scale2": 0, "estimator": "score", "noise": "batch"},
+            },
+            r"score compares cells of a batch",
+        ),
         ("base.data.name", "mnist", r"data\.name"),
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),
         ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),

@@ -132,9 +132,12 @@ def checkout(tmp_path: Path) -> Checkout:
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
-        (["all"], "snakemake --cores all all"),
-        ([], "snakemake --cores all all"),
-        (["all", "SCALE=smoke"], "snakemake --cores all all --config scale=smoke"),
+        (["all"], "snakemake --cores all --rerun-incomplete all"),
+        ([], "snakemake --cores all --rerun-incomplete all"),
+        (
+            ["all", "SCALE=smoke"],
+            "snakemake --cores all --rerun-incomplete all --config scale=smoke",
+        ),
         (["test"], "pytest -q"),
         (["regress"], "pdnas regress"),
         (["lint"], "ruff format --check"),

@@ -59,11 +59,21 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in done.stderr
 
 
+def test_no_stage_imports_torchvision_or_the_compiler() -> None:
+    """Either costs a command more than a second; docs/speed.md."""
+    stages = "pdnas.train.search, pdnas.sample, pdnas.rank, pdnas.train.retrain, pdnas.extract"
+    unwanted = "{'torchvision', 'torch._dynamo'} & {*sys.modules}"
+    code = f"import sys, {stages}; sys.exit(bool({unwanted}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
     search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
     process = subprocess.Popen(search, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    while not list(tmp_path.glob("checkpoint/*/epoch-*.pt")):  # let it finish an epoch or more
+    while not list(
+        tmp_path.glob("checkpoint/*/epoch-*.safetensors")
+    ):  # let it finish an epoch or more
         assert process.poll() is None, "the search ended before its first checkpoint was seen"
         time.sleep(0.01)
     time.sleep(random.random())
@@ -83,6 +93,19 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_a_search_that_stops_in_time_says_so_and_goes_on(tmp_path: Path) -> None:
+    search = ["search", "nasbench201", "guided", "--scale", "smoke", "--out", tmp_path]
+    done = pdnas(*search, "--stop-after", "0")
+    assert done.returncode == 75
+    *_, line = done.stderr.splitlines()
+    assert "stopped after epoch 1/4" in line
+    assert "same command" in line
+    assert not (tmp_path / "run.json").exists()
+    done = pdnas(*search, "--stop-after", "9")
+    assert done.returncode == 0, done.stderr
+    assert "1/4" not in done.stderr, "it began anew instead of going on"
+
+
 def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) -> None:
     """A search on a tiny file system of its own, which grows after the search has filled it."""
     disk, results = tmp_path / "disk", tmp_path / "results"
@@ -93,7 +116,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) 
     steps = f"""
         mount -t tmpfs -o size=240k tmpfs {disk} || exit 77
         {search}; test $? -eq 2 || exit 1
-        ls {disk}/run/checkpoint/*/epoch-*.pt || exit 1
+        ls {disk}/run/checkpoint/*/epoch-*.safetensors || exit 1
         mount -o remount,size=20m {disk}
         {search} || exit 1
         cp -r {disk}/run {results}

@@ -554,6 +554,10 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     assert record["masked"]["parameters"] == best["parameters"]
     assert record["extracted"]["parameters"] <= best["parameters"]
     assert record["extracted"]["multiply_adds"] < record["masked"]["multiply_adds"]
+    assert record["masked"]["parameters"] < record["supernet_parameters"]
+    times = record["speedup"]
+    assert 0 < times["quartile_25"] <= times["quartile_75"]
+    assert times["images"] == 64
     assert record["largest_difference"] < 1e-5 * record["largest_logit"]
     assert record["validation_images"] == ranking["images"]
     assert record["provenance"]["seed"] == 0

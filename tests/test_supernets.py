@@ -1,6 +1,7 @@
 """Supernets against the published sizes, brute force and enumeration."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -340,6 +341,49 @@ def test_straight_through_computes_the_drawn_cells():
     for image in range(len(x)):
         with net.candidate({CELL: drawn[image]}):
             torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
+
+
+def test_routes_are_the_images_of_each_operation_in_their_order():
+    net = cells_net()
+    cells = torch.randint(5, (40, 6), generator=torch.Generator().manual_seed(0))
+    cells[:, 2] = 3  # an edge on which the others have no image
+    for edge, route in enumerate(net.routes(cells.to(torch.int8))):
+        expected = {
+            name: (cells[:, edge] == code).nonzero().flatten()
+            for code, name in enumerate(net.space.operations)
+            if name != "none" and bool((cells[:, edge] == code).any())
+        }
+        assert list(route) == list(expected)
+        for name, images in expected.items():
+            assert torch.equal(route[name], images)
+
+
+@pytest.mark.parametrize("estimator", ["straight-through", "relaxed", "score"])
+def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estimator):
+    """The draws are made equal by hand where every image has its own; gradients included."""
+    noise = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).double()
+
+    def draw(logits, tau):
+        drawn.append(len(logits))
+        return torch.softmax((logits + noise) / tau, dim=2)
+
+    def multinomial(probabilities, count, replacement):
+        drawn.append(count)
+        return noise.argmax(dim=1)[:, None].expand(-1, count)
+
+    monkeypatch.setattr(nn.functional, "gumbel_softmax", draw)
+    monkeypatch.setattr(torch, "multinomial", multinomial)
+    x = torch.randn(7, 3, 8, 8, dtype=torch.float64)
+    outcomes, drawn = [], []
+    for per_image in (True, False):
+        net = cells_net(cells=2, estimator=estimator).train()
+        net._settings = dataclasses.replace(net._settings, per_image=per_image)
+        out = net(x)
+        (out.square().mean(dim=1).mean() + 0 * net.logits.sum()).backward()
+        outcomes.append((out, net.logits.grad))
+    assert drawn == [7, 1]
+    torch.testing.assert_close(outcomes[0], outcomes[1])
+    assert estimator == "score" or bool(outcomes[0][1].any())
 
 
 def test_relaxed_gradient_of_the_logits_by_finite_differences():

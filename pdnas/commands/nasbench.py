@@ -94,7 +94,7 @@ def efficiency(
     from pdnas import artefacts
     from pdnas.nasbench import efficiency as arithmetic
     from pdnas.nasbench.table import DATASETS, GroundTruth
-    from pdnas.provenance import Stopwatch, provenance
+    from pdnas.provenance import Stopwatch, provenance, run_identity
 
     stopwatch = Stopwatch()
     targets: dict[Any, tuple[float, ...]] = dict(arithmetic.TARGETS)
@@ -113,10 +113,12 @@ def efficiency(
     ]
     if out is not None:
         run_record = runs[0] / "run.json"
-        seed = artefacts.read_json(run_record)["seed"] if run_record.is_file() else None
+        run = artefacts.read_json(run_record) if run_record.is_file() else {}
         config = {"targets": {name: list(values) for name, values in targets.items()}}
         artefacts.write_json(
-            out, {**records[0].to_json(), "provenance": provenance(config, seed, stopwatch)}
+            out,
+            {**records[0].to_json(), "provenance": provenance(config, run.get("seed"), stopwatch)},
+            run_identity(run) if run else None,
         )
     summary = arithmetic.summarise(records)
     if as_json:
@@ -143,12 +145,15 @@ def score(
 
         pdnas nasbench score runs/laptop/nasbench201/guided/seed0 --images 1000
     """
+    from pdnas.artefacts import claim
     from pdnas.nasbench.scores import score_run
     from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    record = score_run(Run.load(run), images, choose_device(device))
+    found = Run.load(run)
+    with claim(run, "score"):
+        record = score_run(found, images, choose_device(device))
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,14 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(min=1, help="Processor threads; results depend on them.")]
+StopAfter = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="MINUTES",
+        help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
+    ),
+]
 ScaleNow = Annotated[
     str | None,
     typer.Option(
@@ -62,17 +71,20 @@ def search(
         Path | None,
         typer.Option(help="Run with the same search, whose supernet is taken; nothing is trained."),
     ] = None,
+    stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
     """Train a supernet and learn its posterior; a killed search goes on where it was.
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
+    from pdnas.artefacts import claim
     from pdnas.config import load_scale
     from pdnas.run import Run, share_supernet
     from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
+    deadline = _deadline(stop_after)
     settings = load_scale(scale)
     spec = settings.spec(study, variant)
     name = Path(scale).stem
@@ -82,16 +94,18 @@ def search(
         _print(record, as_json, f"took the supernet of {supernet}: {folder}")
         return
     set_threads(settings.threads)
-    record = run_search(
-        spec,
-        scale=name,
-        study=study,
-        variant=variant,
-        seed=seed,
-        out=folder,
-        device=choose_device(settings.device),
-        match=match,
-    )
+    with claim(folder, "search"):
+        record = run_search(
+            spec,
+            scale=name,
+            study=study,
+            variant=variant,
+            seed=seed,
+            out=folder,
+            device=choose_device(settings.device),
+            match=match,
+            deadline=deadline,
+        )
     _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
 
 
@@ -137,11 +151,14 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed0
     """
+    from pdnas.artefacts import claim
     from pdnas.rank import rank_run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    record = rank_run(_load(run, scale), source.value, choose_device(device))
+    found = _load(run, scale)
+    with claim(run, f"rank-{source.value}"):
+        record = rank_run(found, source.value, choose_device(device))
     _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
@@ -156,6 +173,7 @@ def retrain(
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
+    stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
     """Finish the best candidate and evaluate it once on the test data.
@@ -164,11 +182,15 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
+    from pdnas.artefacts import claim
     from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
+    deadline = _deadline(stop_after)
     set_threads(threads)
-    record = finish(_load(run, scale), source.value, mode.value, choose_device(device))
+    found = _load(run, scale)
+    with claim(run, f"retrain-{source.value}-{mode.value}"):
+        record = finish(found, source.value, mode.value, choose_device(device), deadline)
     error = 1 - record["test_accuracy"]
     _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
@@ -221,6 +243,11 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def _deadline(minutes: float | None) -> float | None:
+    """The time of ``time.monotonic`` so many minutes from now."""
+    return None if minutes is None else time.monotonic() + 60 * minutes
 
 
 def _load(folder: Path, scale: str | None) -> Run:

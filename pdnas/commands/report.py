@@ -24,7 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 def table(
     name: Annotated[
         str,
-        typer.Argument(help="1 to 9 as in the paper, efficiency, ablations, nasbench or rivals."),
+        typer.Argument(
+            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals."
+        ),
     ],
     scale: Scale = "laptop",
     runs: Runs = None,
@@ -41,7 +43,7 @@ def table(
 
         pdnas table efficiency --scale gpu --runs runs/gpu --out report/tables
     """
-    from pdnas.report import formats, nasbench, tables  # noqa: F401  (nasbench adds its own)
+    from pdnas.report import formats, tables
 
     made = tables.table(name, _collect(scale, runs))
     if out is not None:
@@ -71,7 +73,7 @@ def figure(
 
         pdnas figure efficiency --scale laptop --out report/figures
     """
-    from pdnas.report import figures, nasbench  # noqa: F401  (nasbench adds its own)
+    from pdnas.report import figures
 
     for path in figures.draw(name, _collect(scale, runs), out):
         typer.echo(path)
@@ -90,7 +92,7 @@ def report(
 
         pdnas report --scale laptop
     """
-    from pdnas.report import nasbench, page  # noqa: F401  (nasbench adds its own)
+    from pdnas.report import page
 
     collection = _collect(scale, runs)
     target = out or collection.folder / "report" / "report.html"

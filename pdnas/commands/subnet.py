@@ -50,5 +50,5 @@ def extract(
     typer.echo(
         f"candidate {record['candidate']} of {source.value}: {small['parameters']:,} parameters "
         f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
-        f"{masked['multiply_adds']:,}): {out}"
+        f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}"
     )

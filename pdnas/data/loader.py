@@ -28,8 +28,12 @@ class Loader(Protocol):
     def __len__(self) -> int:
         """Number of batches in an epoch."""
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, a pure function of the loader's seed and ``number``."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, a pure function of the loader's seed and ``number``.
+
+        Args:
+            start: how many to leave out at the beginning, at no cost.
+        """
 
 
 class DeviceLoader:
@@ -90,8 +94,8 @@ class DeviceLoader:
         whole, left = divmod(self.examples, self._batch)
         return whole + (left > 0 and not self._shuffle)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number`` (0 or more)."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of epoch ``number`` (0 or more), from batch ``start`` on."""
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, number))
         count, cut = self.examples, self._augmentation
 
@@ -105,8 +109,8 @@ class DeviceLoader:
         top, left = integers(2 * cut.crop + 1), integers(2 * cut.crop + 1)
         flipped = integers(2).bool() if cut.flip else torch.zeros_like(order, dtype=torch.bool)
         centre_y, centre_x = integers(self._height), integers(self._width)
-        for start in range(0, len(self) * self._batch, self._batch):
-            now = slice(start, start + self._batch)
+        for first in range(start * self._batch, len(self) * self._batch, self._batch):
+            now = slice(first, first + self._batch)
             images = self._normalise(self._crop(order[now], top[now], left[now], flipped[now]))
             if cut.cutout:
                 self._cut_out(images, centre_y[now], centre_x[now], cut.cutout)

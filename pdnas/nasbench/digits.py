@@ -38,9 +38,8 @@ from pdnas.gates import GateSettings
 from pdnas.nasbench.scores import canonical_cells
 from pdnas.posterior import CELL
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, make_supernet
-from pdnas.train.checkpoint import fingerprint
 from pdnas.train.fit import evaluate, fit
 from pdnas.train.search import make_objective
 

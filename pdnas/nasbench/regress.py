@@ -33,10 +33,9 @@ from pdnas.nasbench.efficiency import (
 from pdnas.nasbench.scores import score_run
 from pdnas.posterior import CellPosterior
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import Run
 from pdnas.statistics import prediction_interval
-from pdnas.train.checkpoint import fingerprint
 from pdnas.train.search import search
 
 SEEDS = range(4)

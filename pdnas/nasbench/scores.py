@@ -9,28 +9,34 @@ and cells that differ only where nothing can be seen of it are scored once.
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
-from pdnas.train.checkpoint import fingerprint
+from pdnas.train.fit import autocast
 
 IMAGES_AT_ONCE = 50
 ROWS_AT_ONCE = 500
 """Pairs of a cell and an image in one batch: 16 MB for 8 channels of 32x32 pixels. On a CPU larger
 batches fall out of its caches and take longer (docs/speed.md); the scores are the same."""
+GPU_IMAGES_AT_ONCE, GPU_ROWS_AT_ONCE = 200, 25_000
+"""On a GPU, whose time goes into starting kernels as long as batches are small: 0.8 GB for the
+benchmark's 16 channels in bfloat16, and a cell holds about ten of that. Not timed yet."""
 
 _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 # EDGES are ordered by target: the first three lead to nodes 1 and 2, the others to the output.
@@ -52,6 +58,21 @@ def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
         unseen = (cells[:, leaving] == none).all(axis=1)
         cells[np.ix_(unseen, entering)] = none
     return cells
+
+
+def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
+    """A copy for evaluation, each BatchNorm part of the convolution before it.
+
+    Outputs are equal but for rounding; BatchNorm's pass over every output is saved.
+    """
+    copied = deepcopy(supernet).eval()
+    for block in copied.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for place, (layer, after) in enumerate(pairwise(block)):
+            if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                block[place], block[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    return copied
 
 
 @torch.no_grad()
@@ -84,13 +105,18 @@ def score_cells(
     for edge, code in enumerate(prefix):
         if (out := output(edge, int(code))) is not None:
             nodes[EDGES[edge][1]] = nodes[EDGES[edge][1]] + out
-    # Rows go cell by cell: all images of the first cell, then all of the second, ...
-    rows = x.new_zeros(len(suffixes), *nodes[0].shape)
+    # Rows go cell by cell: all images of the first cell, then all of the second, ... Channels last,
+    # as the layers want them.
+    nothing = torch.zeros_like(nodes[0])
+    rows = nodes[0].new_zeros(())
     for column, edge in enumerate(range(3, len(EDGES))):
-        for code in suffixes[:, column].unique().tolist():
-            if (out := output(edge, code)) is not None:
-                rows[suffixes[:, column] == code] += out
-    features = rows.flatten(0, 1).to(memory_format=torch.channels_last)
+        used, places = suffixes[:, column].unique(return_inverse=True)
+        outputs = [output(edge, code) for code in used.tolist()]
+        choices = torch.stack(
+            [(nothing if each is None else each).permute(0, 2, 3, 1) for each in outputs]
+        )
+        rows = rows + choices[places.to(x.device)]
+    features = rows.flatten(0, 1).permute(0, 3, 1, 2)
     fixed = torch.from_numpy(prefix).expand(len(suffixes), -1)
     cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(len(x), dim=0)
     routes = supernet.routes(cells.to(x.device))
@@ -108,16 +134,22 @@ def blocks(space: CellSpace) -> list[NDArray[np.int8]]:
 
 
 def score_block(
-    supernet: NasBench201Supernet, cells: NDArray[np.int8], batches: list[tuple[Tensor, Tensor]]
+    supernet: NasBench201Supernet,
+    cells: NDArray[np.int8],
+    batches: list[tuple[Tensor, Tensor]],
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> pd.DataFrame:
     """Scores of the cells of one block.
+
+    Args:
+        rows_at_once: pairs of a cell and an image in one batch.
 
     Returns:
         columns ``cell_id``, ``score`` (accuracy) and ``loss`` (mean cross-entropy) on the images
         of ``batches``.
     """
     suffixes = torch.from_numpy(np.ascontiguousarray(cells[:, _SUFFIX]))
-    step = max(1, ROWS_AT_ONCE // IMAGES_AT_ONCE)
+    step = max(1, rows_at_once // len(batches[0][0]))
     images = sum(len(y) for _, y in batches)
     correct, loss = np.zeros(len(cells)), np.zeros(len(cells))
     for x, y in batches:
@@ -126,8 +158,8 @@ def score_block(
             logits = score_cells(supernet, cells[0, _PREFIX], suffixes[now], x)
             correct[now] += (logits.argmax(dim=2) == y).sum(dim=1).cpu().numpy()
             labels = y.repeat(len(logits))
-            each = cross_entropy(logits.flatten(0, 1), labels, reduction="none")
-            loss[now] += each.double().reshape(len(logits), -1).sum(dim=1).cpu().numpy()
+            each = cross_entropy(logits.flatten(0, 1).double(), labels, reduction="none")
+            loss[now] += each.reshape(len(logits), -1).sum(dim=1).cpu().numpy()
     ids = supernet.space.ids(cells)
     return pd.DataFrame({"cell_id": ids, "score": correct / images, "loss": loss / images})
 
@@ -146,9 +178,10 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     Raises:
         PdnasError: the run's supernet has no cells, or more images are asked for than there are.
     """
-    supernet = run.supernet(device)
-    if not isinstance(supernet, NasBench201Supernet):
+    trained = run.supernet(device)
+    if not isinstance(trained, NasBench201Supernet):
         raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
+    supernet = folded(trained)
     batches = list(run.loader("validation", device).epoch(0))
     x, y = (torch.cat(part) for part in zip(*batches, strict=True))
     if images is not None:
@@ -157,7 +190,10 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         # Validation images lie in the order of the data set's file; take some from all over it.
         chosen = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:images]
         x, y = x[chosen.to(device)], y[chosen.to(device)]
-    batches = list(zip(x.split(IMAGES_AT_ONCE), y.split(IMAGES_AT_ONCE), strict=True))
+    at_once, rows_at_once = IMAGES_AT_ONCE, ROWS_AT_ONCE
+    if device.type == "cuda":
+        at_once, rows_at_once = GPU_IMAGES_AT_ONCE, GPU_ROWS_AT_ONCE
+    batches = list(zip(x.split(at_once), y.split(at_once), strict=True))
 
     config = {"images": len(y), "weights": run.record["provenance"]["finished"]}
     finished = run.folder / f"checkpoint-scores-{fingerprint(config)}"
@@ -166,11 +202,11 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     done = sum(path.is_file() for path in files)
     stopwatch = Stopwatch(read_json(finished / "time.json") if done else None)
     title = f"score {run.study}/{run.variant} seed {run.seed}"
-    with Progress(title, len(todo), done) as progress:
+    with Progress(title, len(todo), done) as progress, autocast(device, run.spec.training):
         for path, cells in zip(files, todo, strict=True):
             if not path.is_file():
                 write_json(finished / "time.json", stopwatch.read())
-                write_table(path, score_block(supernet, cells, batches))
+                write_table(path, score_block(supernet, cells, batches, rows_at_once))
                 progress.advance()
     distinct = pd.concat([read_table(path) for path in files]).set_index("cell_id")
     space = supernet.space
@@ -182,7 +218,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         "best": int(table["score"].to_numpy().argmax()),
         "provenance": provenance(config, run.seed, stopwatch),
     }
-    write_table(run.folder / "scores.parquet", table)
-    write_json(run.folder / "scores.json", record)
+    write_table(run.folder / "scores.parquet", table, run.identity)
+    write_json(run.folder / "scores.json", record, run.identity)
     shutil.rmtree(finished)
     return record

@@ -26,6 +26,7 @@ from pdnas.config import (
     load_scale,
 )
 from pdnas.errors import PdnasError
+from pdnas.provenance import run_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +139,11 @@ class RunFiles:
         return int(self.record["seed"])
 
     @property
+    def identity(self) -> str:
+        """The owner of this run's files; one of another run's is refused."""
+        return run_identity(self.record)
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         return dict(self.record.get("provenance") or {})
 
@@ -145,14 +151,17 @@ class RunFiles:
     def results(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Records of the chosen candidates by (source, mode)."""
         return {
-            (match["source"], match["mode"]): read_json(path)
+            (match["source"], match["mode"]): read_json(path, self.identity)
             for path, match in self._matching(_RESULT)
         }
 
     @cached_property
     def ranking_records(self) -> dict[str, dict[str, Any]]:
         """Records of the rankings by source."""
-        return {match["source"]: read_json(path) for path, match in self._matching(_RANKING)}
+        return {
+            match["source"]: read_json(path, self.identity)
+            for path, match in self._matching(_RANKING)
+        }
 
     def _matching(self, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in sorted(self.path.glob("*.json")):
@@ -184,6 +193,11 @@ class RunFiles:
     def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
         """Exact sample efficiency against the ground truth, or that with all cells scored."""
         path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
+        return read_json(path, self.identity) if path.is_file() else None
+
+    def subnet(self) -> dict[str, Any] | None:
+        """Sizes and speed of the chosen candidate as a network of its own."""
+        path = self.path / "subnet" / "subnet.json"
         return read_json(path) if path.is_file() else None
 
     def scores(self) -> pd.DataFrame | None:
@@ -192,7 +206,7 @@ class RunFiles:
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.path / name
-        return read_table(path) if path.is_file() else None
+        return read_table(path, self.identity) if path.is_file() else None
 
     def sample_seconds(self, source: str) -> float | None:
         """Wall seconds of drawing the candidates, where their file records it."""

@@ -12,7 +12,14 @@ from pdnas.config import scale_path
 from pdnas.errors import PdnasError
 from pdnas.report.collect import Collection, collect, describe_hardware
 
-RECORDS = ("run.json", "ranking-*.json", "result-*.json", "efficiency*.json", "scores.json")
+RECORDS = (
+    "run.json",
+    "ranking-*.json",
+    "result-*.json",
+    "efficiency*.json",
+    "scores.json",
+    "subnet/subnet.json",
+)
 TABLES = (
     "history.parquet",
     "trajectory.parquet",
@@ -62,7 +69,9 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             target = partial / folder.relative_to(runs)
             target.mkdir(parents=True)
             for path in _matching(folder, RECORDS + TABLES):
-                shutil.copyfile(path, target / path.name)
+                copy = target / path.relative_to(folder)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
         if (runs / "rivals").is_dir():
             shutil.copytree(runs / "rivals", partial / "rivals", ignore=_LOGS)
         shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")

@@ -41,6 +41,8 @@ PARAMETERS = Column("ours_params_m", "parameters [M]", OURS, decimals=3, estimat
 MINUTES = Column("ours_minutes", "time [min]", OURS, decimals=1, estimate=True)
 SEEDS = Column("ours_seeds", "seeds", OURS)
 STUDY = Column("ours_study", "study", OURS, is_text=True)
+
+NOTHING_RUN = "Nothing of this table was run at this scale."
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
@@ -71,6 +73,8 @@ def table(name: str, collection: Collection) -> Table:
     Raises:
         PdnasError: there is no such table.
     """
+    import pdnas.report.nasbench  # noqa: F401  (its tables join the registry)
+
     full = f"table{name}" if name.isdigit() else name
     if full not in TABLES:
         raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
@@ -647,6 +651,58 @@ def ablations(collection: Collection) -> Table:
         ),
         tuple(rows),
         (MEAN_NOTE, *conditions(collection, dict.fromkeys(str(row[0]) for row in rows))),
+    )
+
+
+@register("extraction")
+def extraction(collection: Collection) -> Table:
+    """Chosen candidates as physically smaller networks: what is left, and how much faster it is."""
+    rows: list[tuple[Cell, ...]] = []
+    for study, content in collection.scale.studies.items():
+        for variant in content.variants:
+            runs = [run for run in collection.runs if (run.study, run.variant) == (study, variant)]
+            records = [record for run in runs if (record := run.subnet())]
+            if not records:
+                continue
+            whole = records[0]["supernet_parameters"]
+            arithmetic = [
+                each["extracted"]["multiply_adds"] / each["masked"]["multiply_adds"]
+                for each in records
+            ]
+            rows.append(
+                (
+                    study,
+                    variant,
+                    whole / 1e6,
+                    estimate(100 * each["masked"]["parameters"] / whole for each in records),
+                    estimate(100 * each["extracted"]["parameters"] / whole for each in records),
+                    estimate(100 * share for share in arithmetic),
+                    estimate(each["speedup"]["median"] for each in records),
+                    len(records),
+                )
+            )
+    studies = dict.fromkeys(str(row[0]) for row in rows)
+    return Table(
+        "extraction",
+        "Chosen candidates as networks of their own",
+        (
+            Column("study", "study", is_text=True),
+            Column("variant", "variant", is_text=True),
+            Column("ours_supernet_params_m", "supernet, parameters [M]", OURS, decimals=3),
+            Column("ours_masked_share_pct", "kept by the masks [%]", OURS, 1, estimate=True),
+            Column("ours_extracted_share_pct", "extracted network [%]", OURS, 1, estimate=True),
+            Column("ours_arithmetic_pct", "its multiply-adds [%]", OURS, 1, estimate=True),
+            Column("ours_speedup", "faster than masked by", OURS, estimate=True),
+            SEEDS,
+        ),
+        tuple(rows) or (("multibranch", GUIDED, *(NOT_RUN,) * 6),),
+        (
+            "Shares are of the supernet's parameters and multiply-adds. An extracted network has "
+            "the outputs of the masked supernet (differences are rounding) without the channels "
+            "that nothing reads. Faster: ratio of medians of interleaved evaluations of one batch; "
+            "mean ± half-width of the 95 % t-interval over seeds.",
+            *conditions(collection, studies),
+        ),
     )
 
 

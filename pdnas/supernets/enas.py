@@ -34,12 +34,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLinear
 from pdnas.supernets.base import ChannelSupernet
-from pdnas.supernets.layers import FactorizedReduction
+from pdnas.supernets.layers import FactorizedReduction, StochasticDepth
 
 NORMAL_CELL = (0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1)
 """ENAS's normal cell: for each node x's input, x's operation, y's input, y's operation."""
@@ -101,7 +100,7 @@ def make_operation(code: int, channels: int, stride: int) -> nn.Module:
             return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
         case _:
             raise PdnasError(f"no operation {code} in an ENAS cell; they are numbered from 0 to 4")
-    return nn.Sequential(OrderedDict(layers, drop_path=StochasticDepth(0.0, "row")))
+    return nn.Sequential(OrderedDict(layers, drop_path=StochasticDepth(0.0)))
 
 
 class Node(nn.Module):
@@ -234,6 +233,7 @@ class EnasSupernet(ChannelSupernet):
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs of the last cell and of the one that feeds the auxiliary head."""
+        self.draw_switches(x)
         older = newer = tapped = self.stem_norm(self.stem(x))
         for index, cell in enumerate(self.cells):
             older, newer = newer, cell(older, newer)

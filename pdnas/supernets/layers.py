@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.gates import GatedConv2d
+from pdnas.parts import for_images
 
 
 class FactorizedReduction(nn.Module):
@@ -28,3 +29,26 @@ class FactorizedReduction(nn.Module):
         # An average pool of size 1 only picks pixels, and so does a strided slice.
         here, there = x[:, :, ::step, ::step], shifted[:, :, ::step, ::step]
         return self.norm(torch.cat([self.conv(here), self.conv_shifted(there)], dim=1))
+
+
+class StochasticDepth(nn.Module):
+    """Drop-path: in training, an image's input becomes 0 with probability ``p``, else x / (1 - p).
+
+    It is torchvision's module of this name in its mode "row". Importing that one would cost every
+    command seconds, since torchvision imports torch's compiler.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        survival = 1 - self.p
+
+        def draw(images: int) -> Tensor:
+            return x.new_empty(images, *(1,) * (x.dim() - 1)).bernoulli_(survival)
+
+        survives = for_images(len(x), draw)
+        return x * (survives / survival if survival else survives)

@@ -9,12 +9,14 @@ the stem is gated: the stem's input channels are colours, and the classifier is 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pdnas.gates import GatedConv2d
+from pdnas.parts import for_images
 from pdnas.supernets.base import ChannelSupernet
 from pdnas.supernets.layers import FactorizedReduction
 
@@ -25,14 +27,13 @@ STEM_CHANNELS = 16
 
 def residual_path(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     """ReLU-Conv3x3-BN-ReLU-Conv3x3-BN; the first convolution carries the stride."""
-    return nn.Sequential(
-        nn.ReLU(),
-        GatedConv2d(inputs, outputs, 3, stride=stride, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        GatedConv2d(outputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
-    )
+    layers = {  # numbered as if each ReLU were a layer of its own
+        "1": GatedConv2d(inputs, outputs, 3, stride=stride, padding=1, relu=True),
+        "2": nn.BatchNorm2d(outputs),
+        "4": GatedConv2d(outputs, outputs, 3, padding=1, relu=True),
+        "5": nn.BatchNorm2d(outputs),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Shortcut(FactorizedReduction):
@@ -48,8 +49,11 @@ def shaken(first: Tensor, second: Tensor) -> Tensor:
     The weights of the forward pass and those of the backward pass are drawn independently,
     uniformly from 0 to 1; the shapes are (images, channels, height, width).
     """
-    size = (len(first), 1, 1, 1)
-    forward, backward = torch.rand((2, *size), device=first.device, dtype=first.dtype)
+
+    def draw(images: int) -> Tensor:
+        return torch.rand((2, images, 1, 1, 1), device=first.device, dtype=first.dtype)
+
+    forward, backward = for_images(len(first), draw, dim=1)
     gradient = torch.lerp(second, first, backward)
     return gradient + (torch.lerp(second, first, forward) - gradient).detach()
 
@@ -106,5 +110,6 @@ class MultiBranchSupernet(ChannelSupernet):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.draw_switches(x)
         x = self.stages(self.stem_norm(self.stem(x)))
         return self.classifier(torch.relu(x).mean(dim=(2, 3)))

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
+from pdnas.parts import for_images
 from pdnas.posterior import (
     CELL,
     CellPosterior,
@@ -303,7 +304,10 @@ class NasBench201Supernet(Supernet):
         return self.classifier(self.head(x).mean(dim=(2, 3)))
 
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
-        """Draw a cell for every image; returns what takes a layer and its input to its output."""
+        """Draw a cell for every image, or one for all of them (``per_image``).
+
+        Returns what takes a layer and its input to its output.
+        """
         self._drawn = None
         settings, learns = self._settings, self.logits.requires_grad
         if settings.mode == "learned" and settings.estimator == "softmax":
@@ -311,13 +315,20 @@ class NasBench201Supernet(Supernet):
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights)
         if settings.mode == "learned" and settings.estimator == "relaxed":
-            weights = self._relaxed_draw(images)
+            weights = self._for_all(images, self._relaxed_draw)
             return partial(CellMixture.forward_weighted, weights=weights)
         if learns and settings.estimator == "straight-through":
-            soft = self._relaxed_draw(images)
+            soft = self._for_all(images, self._relaxed_draw)
             return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
-        self._drawn = self._draw(images)
+        self._drawn = self._for_all(images, self._draw)
         return partial(CellMixture.forward, routes=self.routes(self._drawn))
+
+    def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """What ``draw`` gives for each of the images, or, if they share a cell, once for all."""
+        if self._settings.per_image:
+            return for_images(images, draw)
+        once = draw(1)
+        return once.expand(images, *once.shape[1:])
 
     def _relaxed_draw(self, images: int) -> Tensor:
         """A Gumbel softmax for every image and edge, shape (images, 6, operations).
@@ -349,14 +360,14 @@ class NasBench201Supernet(Supernet):
 
     def routes(self, cells: Tensor) -> Routes:
         """Which images take which operation, if image i has the cell ``cells[i]``; (images, 6)."""
+        names = self.space.operations
+        # Edge by edge, the images of one operation after those of another.
+        images = cells.argsort(dim=0, stable=True).T.contiguous()
+        taken = nn.functional.one_hot(cells.long(), len(names)).sum(dim=0)
         routes: Routes = []
-        for edge in range(len(EDGES)):
-            route: dict[str, Tensor] = {}
-            for code, name in enumerate(self.space.operations):
-                images = (cells[:, edge] == code).nonzero().squeeze(1)
-                if name != "none" and len(images):
-                    route[name] = images
-            routes.append(route)
+        for edge, sizes in enumerate(taken.tolist()):  # the one time that a GPU is waited for
+            parts = zip(names, images[edge].split(sizes), strict=True)
+            routes.append({name: part for name, part in parts if name != "none" and len(part)})
         return routes
 
     def choose(self, choice: Choice | None) -> None:
@@ -367,6 +378,8 @@ class NasBench201Supernet(Supernet):
             raise PdnasError(
                 f"switch {CELL!r} needs six operation codes; use this supernet's cells"
             )
+        if choice[CELL].is_floating_point() or choice[CELL].dtype == torch.bool:
+            raise PdnasError(f"switch {CELL!r}: operation codes must be integers")
         if not 0 <= int(choice[CELL].min()) <= int(choice[CELL].max()) < len(self.space.operations):
             raise PdnasError(
                 f"switch {CELL!r}: operation codes must be below {len(self.space.operations)}"

@@ -1,29 +1,30 @@
-"""Checkpoints of a training run: whole or absent, tied to what they belong to, never executed."""
+"""Checkpoints of a training run: whole or absent, tied to what they belong to, never executed.
+
+A checkpoint is one safetensors file with its own checksum (:mod:`pdnas.artefacts`): tensors as they
+are, everything else as JSON in the header. Reading one runs no code that it brings along.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from pdnas.artefacts import atomic_path
+from pdnas.artefacts import read_tensors, write_tensors
 from pdnas.errors import PdnasError
+
+VERSION = 2
+"""Of the format; 1 was a file of ``torch.save``."""
+
+SECONDS_BETWEEN = 300.0
+"""A longer epoch is saved in between, so that a kill costs minutes and not the epoch."""
 
 _KEPT = 2
 """The last checkpoint, and the one before it in case the last is damaged."""
-
-
-def fingerprint(description: Mapping[str, Any]) -> str:
-    """A short name for everything that decides a run's outcome."""
-    text = json.dumps(description, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Checkpoints:
@@ -32,60 +33,101 @@ class Checkpoints:
     Args:
         folder: where they lie; a subfolder named after ``belongs_to`` is used, so that a changed
             configuration starts anew and never resumes from another one's state.
-        belongs_to: :func:`fingerprint` of the run.
+        belongs_to: :func:`pdnas.provenance.fingerprint` of the run.
     """
 
     def __init__(self, folder: Path, belongs_to: str) -> None:
         self.folder = folder / belongs_to
         self._belongs_to = belongs_to
 
-    def save(self, epoch: int, state: Mapping[str, Any]) -> None:
-        """Keep ``state`` as that after ``epoch``.
+    def save(self, epoch: int, step: int, state: Mapping[str, Any]) -> None:
+        """Keep ``state`` as that after ``epoch`` whole epochs and ``step`` steps of the next.
+
+        Args:
+            state: tensors and what JSON knows, in mappings and lists of any depth.
 
         Raises:
             PdnasError: it could not be written; earlier checkpoints are still there.
         """
-        path = self._path(epoch)
-        content = {"belongs_to": self._belongs_to, "epoch": epoch, **state}
-        buffer = io.BytesIO()  # torch.save would hide the reason why a file cannot be written
-        torch.save(content, buffer)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        tensors: dict[str, Tensor] = {}
+        record = {
+            "version": VERSION,
+            "epoch": epoch,
+            "step": step,
+            "state": _take_tensors(state, "state", tensors),
+        }
+        write_tensors(self._path(epoch, step), tensors, record, owner=self._belongs_to)
         for old in self._existing()[:-_KEPT]:
             old.unlink()
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None where there is none.
+        """The state of the newest good checkpoint, or None where there is none.
+
+        One that is damaged, of another version or of another run is named in a warning, and the
+        one before it is used.
 
         Raises:
-            PdnasError: every checkpoint is damaged, or one belongs to another run.
+            PdnasError: there are checkpoints, but none is good.
         """
         existing = self._existing()
         for path in reversed(existing):
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:
-                # Damage shows as almost any exception (zip, pickle, index, EOF ...).
-                warnings.warn(
-                    f"checkpoint {path} is damaged ({type(error).__name__}); trying the one before",
-                    stacklevel=2,
-                )
-                continue
-            if not isinstance(state, dict) or state.get("belongs_to") != self._belongs_to:
-                raise PdnasError(f"checkpoint {path} belongs to another run; delete {self.folder}")
-            return state
+                return self._read(path)
+            except PdnasError as error:
+                warnings.warn(f"trying the checkpoint before: {error}", stacklevel=2)
         if existing:
             raise PdnasError(
-                f"no checkpoint in {self.folder} can be read; delete this folder to start anew"
+                f"no checkpoint in {self.folder} can be used; delete this folder to start anew"
             )
         return None
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        tensors, record = read_tensors(path, owner=self._belongs_to)
+        if record.get("version") != VERSION:
+            raise PdnasError(f"{path} is no checkpoint of version {VERSION}; delete it")
+        try:
+            if path != self._path(record["epoch"], record["step"]):
+                raise PdnasError(f"{path} is another checkpoint than its name says; delete it")
+            state: dict[str, Any] = _put_tensors(record["state"], tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PdnasError(f"{path} is no whole checkpoint; delete it") from error
+        return state
 
     def remove(self) -> None:
         """Delete them all, when the run has finished and its results are on disk."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
 
-    def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:05d}.pt"
+    def _path(self, epoch: int, step: int) -> Path:
+        return self.folder / f"epoch-{epoch:05d}-step-{step:07d}.safetensors"
 
     def _existing(self) -> list[Path]:
-        return sorted(self.folder.glob("epoch-*.pt"))
+        return sorted(self.folder.glob("epoch-*-step-*.safetensors"))
+
+
+def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """``value`` as JSON can hold it; its tensors go to ``tensors``, named by where they were.
+
+    A mapping becomes a list of pairs, because an optimizer's keys are numbers.
+    """
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        items = [
+            [key, _take_tensors(each, f"{name}.{key}", tensors)] for key, each in value.items()
+        ]
+        return {"mapping": items}
+    if isinstance(value, (list, tuple)):
+        return [_take_tensors(each, f"{name}.{i}", tensors) for i, each in enumerate(value)]
+    return value
+
+
+def _put_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The opposite of :func:`_take_tensors`; tuples have become lists."""
+    if isinstance(value, list):
+        return [_put_tensors(each, tensors) for each in value]
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: _put_tensors(each, tensors) for key, each in value["mapping"]}
+    return value

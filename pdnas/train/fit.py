@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,27 @@ from pdnas.config import (
     WarmRestartSchedule,
 )
 from pdnas.data.loader import Loader
-from pdnas.elbo import Objective, Terms
-from pdnas.errors import PdnasError
+from pdnas.elbo import Objective
+from pdnas.errors import PdnasError, Unfinished
+from pdnas.parts import micro_batches
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
-from pdnas.train.checkpoint import Checkpoints
+from pdnas.train.checkpoint import SECONDS_BETWEEN, Checkpoints
+from pdnas.train.finite import NotFiniteError, require_finite, require_finite_state
 
 Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From images to logits, and those of an auxiliary head where one is trained."""
 
+MEASURES = ("loss", "nll", "prior_term", "entropy_term", "auxiliary_term", "train_accuracy")
+"""What an epoch's record holds of its batches, as means over images."""
+
 History = list[dict[str, float]]
 """One record for each epoch; the keys are those of history.parquet in docs/files.md."""
+
+SAVING_SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: where an epoch is short and a state large (200
+MB for SupNet-M), not every epoch is followed by one."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,26 @@ class Fitted:
     history: History
     trajectory: Tensor
     stopwatch: Stopwatch
+
+
+@dataclass
+class _Epoch:
+    """How far an epoch has come.
+
+    Attributes:
+        learning_rate: that of its first step.
+        steps: that have begun; a checkpoint is made when all of them are done.
+        images: of the steps that are done.
+        sums: of loss, terms and accuracy, each times its images, shape (6,) float64 on the device;
+            None before the first step.
+        seconds: spent on it by earlier, interrupted calls.
+    """
+
+    learning_rate: float
+    steps: int = 0
+    images: int = 0
+    sums: Tensor | None = None
+    seconds: float = 0.0
 
 
 def choose_device(name: str) -> torch.device:
@@ -96,39 +125,68 @@ def fit(
     description: str,
     heldout: tuple[Loader, Objective] | None = None,
     tensorboard: Path | None = None,
+    deadline: float | None = None,
 ) -> Fitted:
     """Train ``supernet`` in place, from the last checkpoint on where there is one.
 
     Weights and switches are trained together in one pass (paper, section 3.3), or, with images
     held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
-    that was killed ends with the same bits as one that was not (on a CPU).
+    that was killed ends with the same bits as one that was not (on a CPU). Checkpoints are made
+    after each epoch, and every few minutes within one.
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.
         checkpoints: None for a training so short that it would rather start anew.
         heldout: images that move the switches, and their objective.
         tensorboard: folder for TensorBoard's logs.
+        deadline: time of ``time.monotonic`` that no epoch but the first is to pass; the
+            ``checkpoints`` then have what is needed to go on.
 
     Raises:
         PdnasError: the loss is no longer finite, or a checkpoint cannot be read or written.
+        Unfinished: the deadline came first.
     """
     optimizers, schedule = _optimizers(supernet, training, gates, len(loader))
     history: History = []
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
+    now = _Epoch(float(schedule.get_last_lr()[0]))
     state = checkpoints.latest() if checkpoints is not None else None
     if state is not None:
-        supernet.load_state_dict(state["supernet"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        now = _restore(state, supernet, optimizers, schedule, device)
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
+    saved, saving = -math.inf, 0.0
+    started = time.monotonic()
+
+    def save(seconds: float) -> None:
+        """Make a checkpoint after ``seconds`` of the present epoch."""
+        nonlocal saved, saving
+        if checkpoints is None:
+            return
+        begun = time.monotonic()
+        state = {
+            "supernet": supernet.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "schedule": schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": history,
+            "trajectory": torch.stack(trajectory),
+            "stopwatch": stopwatch.read(),
+            "epoch": asdict(now) | {"seconds": seconds},
+        }
+        checkpoints.save(len(history), now.steps, state)
+        saved = time.monotonic()
+        saving = saved - begun
+
+    def after_step(seconds: float) -> None:
+        if time.monotonic() - max(saved, started) >= SECONDS_BETWEEN:
+            require_finite_state(supernet)
+            save(seconds)
+
     network = _network(supernet, training)
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
@@ -138,6 +196,7 @@ def fit(
         _board(tensorboard, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
+            began = time.monotonic()
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
                 parameter.requires_grad_(learns)
@@ -147,44 +206,43 @@ def fit(
                 supernet.set_temperature(gates.temperature + share * change)
             # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
             supernet.set_drop_path(training.drop_path * epoch / training.epochs)
-            rate = schedule.get_last_lr()[0]
             supernet.train()
-            record = _train_epoch(
-                network,
-                supernet,
-                loader.epoch(epoch),
-                training,
-                objective,
-                optimizers,
-                schedule,
-                _Alternation(*heldout, epoch) if heldout is not None and learns else None,
-            )
-            if not math.isfinite(record["loss"]):
-                where = (
-                    f" (the last good checkpoint is in {checkpoints.folder})" if checkpoints else ""
+            try:
+                record = _train_epoch(
+                    network,
+                    supernet,
+                    loader.epoch(epoch, now.steps),
+                    training,
+                    objective,
+                    optimizers,
+                    schedule,
+                    _Alternation(*heldout, epoch, now.steps) if heldout and learns else None,
+                    now,
+                    after_step,
                 )
+                require_finite_state(supernet)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                images = (training.micro_batch or training.batch) // 2
                 raise PdnasError(
-                    f"the loss became {record['loss']} in epoch {epoch}; lower "
-                    "training.learning_rate or gates.length_scale2" + where
-                )
-            history.append({"epoch": epoch, "learning_rate": float(rate), **record})
+                    f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
+                    f"to {images} images or fewer (and begin anew), or free memory and go on"
+                ) from error
+            except NotFiniteError as error:
+                kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
+                raise PdnasError(
+                    f"epoch {epoch}, step {now.steps}: {error}; lower training.learning_rate or "
+                    f"gates.length_scale2{kept}"
+                ) from error
+            history.append({"epoch": epoch, "learning_rate": now.learning_rate, **record})
             trajectory.append(_probabilities(supernet))
-            if checkpoints is not None:
-                checkpoints.save(
-                    epoch,
-                    {
-                        "supernet": supernet.state_dict(),
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                        "schedule": schedule.state_dict(),
-                        "rng": torch.get_rng_state(),
-                        "cuda_rng": torch.cuda.get_rng_state(device)
-                        if device.type == "cuda"
-                        else None,
-                        "history": history,
-                        "trajectory": torch.stack(trajectory),
-                        "stopwatch": stopwatch.read(),
-                    },
-                )
+            now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
+            ended = time.monotonic()
+            # As if the next epoch took as long as this one, with a checkpoint after each.
+            stops = deadline is not None and not last and 2 * ended - began + saving > deadline
+            if stops or last or ended - saved >= saving / SAVING_SHARE:
+                save(0.0)
             if board is not None:
                 for key, value in history[-1].items():
                     board.add_scalar(f"train/{key}", value, epoch)
@@ -193,11 +251,51 @@ def fit(
                 note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
                 f"{record['images_per_second']:.0f} images/s"
             )
+            if stops:
+                raise Unfinished(f"{description}: stopped after epoch {epoch}/{training.epochs}")
     for parameter in learned:
         parameter.requires_grad_(True)
     supernet.set_drop_path(0)
     supernet.eval()
     return Fitted(history, torch.stack(trajectory), stopwatch)
+
+
+def _restore(
+    state: Mapping[str, Any],
+    supernet: Supernet,
+    optimizers: list[torch.optim.Optimizer],
+    schedule: LRScheduler,
+    device: torch.device,
+) -> _Epoch:
+    """Put a checkpoint's state back into everything that has one; returns the epoch it is from.
+
+    Raises:
+        PdnasError: it does not fit, so it is that of another version of the code.
+    """
+    try:
+        supernet.load_state_dict(state["supernet"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        epoch = _Epoch(**state["epoch"])
+        if epoch.sums is not None:
+            epoch.sums = epoch.sums.to(device)
+        return epoch
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PdnasError(
+            f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
+            "start anew"
+        ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _network(supernet: Supernet, training: TrainingConfig) -> Network:
@@ -225,13 +323,19 @@ def _board(folder: Path | None, done: int) -> Iterator[SummaryWriter | None]:
 
 
 class _Alternation:
-    """Held-out batches without end, a pure function of the epoch, and the objective on them."""
+    """Held-out batches without end, a pure function of the epoch, and the objective on them.
 
-    def __init__(self, loader: Loader, objective: Objective, epoch: int) -> None:
+    Args:
+        start: how many of them an earlier call has used.
+    """
+
+    def __init__(self, loader: Loader, objective: Objective, epoch: int, start: int) -> None:
         self.objective = objective
+        turns, rest = divmod(start, len(loader))
         # Turn and epoch together number a shuffle; no run has a million epochs.
         self._batches = itertools.chain.from_iterable(
-            loader.epoch(epoch + turn * 1_000_000) for turn in itertools.count()
+            loader.epoch(epoch + turn * 1_000_000, rest if turn == turns else 0)
+            for turn in itertools.count(turns)
         )
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -258,21 +362,33 @@ def _step(
     training: TrainingConfig,
     objective: Objective,
     optimizers: list[torch.optim.Optimizer],
-) -> tuple[Terms, Tensor]:
-    """One step of ``optimizers``; returns the loss and the network's output on the batch."""
-    x, y = batch
-    with autocast(x.device, training):
-        output, auxiliary = network(x)
-    nll = cross_entropy(output.float(), y, reduction="none")
-    if auxiliary is not None:
-        auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
-    terms = objective(nll, supernet, auxiliary)
+) -> Tensor:
+    """One step of ``optimizers``, with the gradients of one micro-batch after the other summed up.
+
+    Returns:
+        the batch's :data:`MEASURES`, shape (measures,).
+    """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    terms.loss.backward()
+    measures = torch.zeros(len(MEASURES), dtype=torch.float64, device=batch[0].device)
+    for x, y in micro_batches(supernet, *batch, training.micro_batch):
+        with autocast(x.device, training):
+            output, auxiliary = network(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        if auxiliary is not None:
+            auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
+        terms = objective(nll, supernet, auxiliary)
+        require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
+        # Weighted like this, means over images become that of the batch, and the rest counts once.
+        share = len(y) / len(batch[1])
+        (share * terms.loss).backward()
+        with torch.no_grad():
+            correct = (output.argmax(dim=1) == y).float().mean()
+            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+            measures += share * torch.stack(parts).double()
     for optimizer in optimizers:
         optimizer.step()
-    return terms, output
+    return measures
 
 
 def _train_epoch(
@@ -284,41 +400,40 @@ def _train_epoch(
     optimizers: list[torch.optim.Optimizer],
     schedule: LRScheduler,
     alternation: _Alternation | None,
+    now: _Epoch,
+    after_step: Callable[[float], None],
 ) -> dict[str, float]:
-    """One pass over the data; sums stay on the device, so a GPU never waits for the host."""
-    started = time.monotonic()
-    images = 0
-    sums: Tensor | None = None
+    """One pass over the data, or what is left of it; ``now`` is kept up to date.
+
+    ``after_step`` is told the seconds spent on the epoch. A GPU is waited for once a step, when
+    the loss is looked at.
+
+    Raises:
+        NotFiniteError: the loss of the last step that began is no finite number.
+    """
+    started = time.monotonic() - now.seconds
     for x, y in batches:
+        now.steps += 1
         if alternation is None:
-            terms, output = _step(network, supernet, (x, y), training, objective, optimizers)
+            measures = _step(network, supernet, (x, y), training, objective, optimizers)
         else:
             weights, switches = optimizers
             with _held_still(switches):
-                terms, output = _step(network, supernet, (x, y), training, objective, [weights])
+                measures = _step(network, supernet, (x, y), training, objective, [weights])
             with _held_still(weights):
                 held_out = alternation.batch()
                 _step(network, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
-        with torch.no_grad():
-            correct = (output.argmax(dim=1) == y).float().mean()
-            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
-            batch = torch.stack(parts)
-            weighted = batch.double() * len(y)
-            sums = weighted if sums is None else sums + weighted
-        images += len(y)
-    assert sums is not None  # a loader has at least one batch
-    loss, nll_mean, prior, entropy, auxiliary, accuracy = (sums / images).tolist()
+        weighted = measures * len(y)
+        now.sums = weighted if now.sums is None else now.sums + weighted
+        now.images += len(y)
+        after_step(time.monotonic() - started)
+    assert now.sums is not None  # a loader has at least one batch
     seconds = time.monotonic() - started
     return {
-        "loss": loss,
-        "nll": nll_mean,
-        "prior_term": prior,
-        "entropy_term": entropy,
-        "auxiliary_term": auxiliary,
-        "train_accuracy": accuracy,
+        **dict(zip(MEASURES, (now.sums / now.images).tolist(), strict=True)),
         "seconds": seconds,
-        "images_per_second": images / seconds,
+        "images_per_second": now.images / seconds,
     }
 
 
@@ -377,17 +492,23 @@ def evaluate(
         top: an image counts as right if its class is among the ``top`` most probable ones.
     """
     supernet.eval()
-    correct = loss = None
+    parts = []
     for x, y in loader.epoch(0):
-        with autocast(x.device, training):
-            output = supernet(x)
-        if top == 1:
-            right = (output.argmax(dim=1) == y).sum()
-        else:
-            right = (output.topk(top, dim=1).indices == y[:, None]).sum()
-        nll = cross_entropy(output.float(), y, reduction="sum").double()
-        correct = right if correct is None else correct + right
-        loss = nll if loss is None else loss + nll
-    assert correct is not None
-    assert loss is not None
-    return correct.item() / loader.examples, loss.item() / loader.examples
+        right, nll = verdicts(supernet, x, y, training, top)
+        parts.append(torch.stack([right.double().sum(), nll.double().sum()]))
+    correct, loss = torch.stack(parts).sum(dim=0).tolist()
+    return correct / loader.examples, loss / loader.examples
+
+
+@torch.no_grad()
+def verdicts(
+    supernet: Supernet, x: Tensor, y: Tensor, training: TrainingConfig, top: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Whether the network as it stands is right, and its cross-entropy, for each image."""
+    with autocast(x.device, training):
+        output = supernet(x)
+    if top == 1:
+        right = output.argmax(dim=1) == y
+    else:
+        right = (output.topk(top, dim=1).indices == y[:, None]).any(dim=1)
+    return right, cross_entropy(output.float(), y, reduction="none")

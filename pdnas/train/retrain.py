@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import torch
 
-from pdnas.artefacts import read_json, write_json
+from pdnas.artefacts import write_json
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import Candidates, Choice
-from pdnas.provenance import Stopwatch, provenance
+from pdnas.posterior import Choice
+from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.rank import make_judge
 from pdnas.run import Run, make_supernet
-from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import evaluate, fit
 from pdnas.train.search import make_objective
 
@@ -24,28 +24,33 @@ MANY_CLASSES = 1000
 """From so many on, top-5 accuracy is reported too."""
 
 
-def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str, Any]:
+def retrain(
+    run: Run, source: str, mode: Mode, device: torch.device, deadline: float | None = None
+) -> dict[str, Any]:
     """Finish the best candidate of a ranking and evaluate it, once, on the test data.
 
     ``none`` keeps the inherited weights, judged as the ranking judged them; ``finetune`` trains
     them further, and ``scratch`` trains fresh ones, both with the candidate's masks in place.
     Source ``full`` is the whole supernet, everything kept, and has no ranking.
 
+    Args:
+        deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
+
     Returns:
         the record written to ``result-SOURCE-MODE.json``.
 
     Raises:
         PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+        Unfinished: the deadline came first.
     """
     stopwatch = Stopwatch()
     supernet = run.supernet(device)
+    number: int | None
     choice: Choice
     if source == "full":
         number, choice = None, run.posterior().mode()[0]
     else:
-        number = int(read_json(run.folder / f"ranking-{source}.json")["best"])
-        candidates, _ = Candidates.load(run.folder / f"candidates-{source}.safetensors")
-        choice = candidates[number]
+        number, choice = run.candidate(source, None)
 
     spec = run.spec
     held_out = [run.loader(part, device) for part in ("validation", "test")]
@@ -81,6 +86,7 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
                 checkpoints,
                 device=device,
                 description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
+                deadline=deadline,
             )
             stopwatch = fitted.stopwatch
             accuracies = [evaluate(supernet, part, training, top)[0] for part, top in measures]
@@ -100,5 +106,5 @@ def retrain(run: Run, source: str, mode: Mode, device: torch.device) -> dict[str
         "cell": run.cell_string(choice),
         "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
     }
-    write_json(run.folder / f"result-{source}-{mode}.json", record)
+    write_json(run.folder / f"result-{source}-{mode}.json", record, run.identity)
     return record

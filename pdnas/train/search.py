@@ -17,10 +17,10 @@ from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import ChannelPosterior
-from pdnas.provenance import provenance
+from pdnas.provenance import fingerprint, provenance, run_identity
 from pdnas.run import make_supernet
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.checkpoint import Checkpoints, fingerprint
+from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import Fitted, fit
 
 
@@ -34,6 +34,7 @@ def search(
     out: Path,
     device: torch.device,
     match: Path | None = None,
+    deadline: float | None = None,
 ) -> dict[str, Any]:
     """Train a supernet and write its run folder; resumes where an earlier call was killed.
 
@@ -42,12 +43,14 @@ def search(
         out: the run's folder.
         match: run folder of the search whose expected parameter count decides the fixed drop
             probability (``gates.match`` of the specification).
+        deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
 
     Returns:
         the record written to ``run.json``.
 
     Raises:
         PdnasError: bad input, missing data, or no room for the results.
+        Unfinished: the deadline came first.
     """
     if (spec.gates.match is None) != (match is None):
         raise PdnasError(
@@ -88,10 +91,8 @@ def search(
         description=f"search {study}/{variant} seed {seed}",
         heldout=heldout,
         tensorboard=out / "tensorboard",
+        deadline=deadline,
     )
-    write_table(out / "splits.parquet", splits)
-    write_table(out / "history.parquet", pd.DataFrame(fitted.history))
-    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted))
     record: dict[str, Any] = {
         "scale": scale,
         "study": study,
@@ -102,8 +103,12 @@ def search(
         "fixed_drop_probability": drop,
         "provenance": provenance(identity, seed, fitted.stopwatch),
     }
-    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"])
-    supernet.posterior().save(out / "posterior.safetensors", record["provenance"])
+    owner = run_identity(record)
+    write_table(out / "splits.parquet", splits, owner)
+    write_table(out / "history.parquet", pd.DataFrame(fitted.history), owner)
+    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted), owner)
+    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"], owner)
+    supernet.posterior().save(out / "posterior.safetensors", record["provenance"], owner)
     write_json(out / "run.json", record)
     checkpoints.remove()
     return record

@@ -89,6 +89,15 @@ def test_epochs_repeat_whatever_the_workers(directory):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory, train):
+    whole = list(loader(directory, "train", train=train).epoch(3))
+    rest = list(loader(directory, "train", train=train, workers=1).epoch(3, 1))
+    assert len(rest) == len(whole) - 1 > 0
+    for one, other in zip(whole[1:], rest, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
 def test_build_loader_reads_the_environment(directory, monkeypatch):
     monkeypatch.setenv("PDNAS_DATA", str(directory))
     splits = make_splits(CONFIG)

@@ -98,12 +98,11 @@ class TestCifar100:
             }
         sums = {}
         for file, content in contents.items():
-            (folder / file).write_bytes(pickle.dumps(content))
+            (folder / file).write_bytes(pickle.dumps(content, protocol=4))
             sums[file] = hashlib.md5((folder / file).read_bytes()).hexdigest()
         official = torchvision.datasets.CIFAR100
         monkeypatch.setattr(official, "train_list", [["train", sums["train"]]])
         monkeypatch.setattr(official, "test_list", [["test", sums["test"]]])
-        monkeypatch.setattr(official, "meta", official.meta | {"md5": sums["meta"]})
         return folder.parent
 
     def test_loads_from_argument_and_environment(self, directory, monkeypatch):
@@ -119,6 +118,16 @@ class TestCifar100:
         (directory / "cifar-100-python" / "train").write_bytes(b"cposix\nsystem\n.")
         with pytest.raises(PdnasError, match="no complete CIFAR-100"):
             load_dataset("cifar100", directory)
+
+    def test_a_file_with_the_right_checksum_cannot_run_code(self, directory, monkeypatch):
+        """As if two files could have one MD5, which they can."""
+        hostile, proof = directory / "cifar-100-python" / "train", directory / "proof"
+        hostile.write_bytes(b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V%b\ntRtR." % bytes(proof))
+        sums = [["train", hashlib.md5(hostile.read_bytes()).hexdigest()]]
+        monkeypatch.setattr(torchvision.datasets.CIFAR100, "train_list", sums)
+        with pytest.raises(PdnasError, match="no complete CIFAR-100"):
+            load_dataset("cifar100", directory)
+        assert not proof.exists()
 
     def test_missing_says_which_files_go_where(self, tmp_path):
         for directory in (None, tmp_path / "no", tmp_path):

@@ -108,6 +108,17 @@ def test_epoch_depends_on_seed_and_number_only(part, info):
     assert not torch.equal(whole_epoch(other.epoch(0))[0], straight[0][0])
 
 
+def test_an_epoch_can_begin_at_any_batch(part, info):
+    for shuffle in (True, False):
+        training = loader(part, info, augmentation=Augmentation(cutout=4), shuffle=shuffle)
+        whole = list(training.epoch(3))
+        for start in range(len(whole) + 1):
+            rest = list(training.epoch(3, start))
+            assert len(rest) == len(whole) - start
+            for one, other in zip(whole[start:], rest, strict=True):
+                assert all(map(torch.equal, one, other))
+
+
 def test_epoch_seed_is_pinned():
     """New seeds would be new data for every published run."""
     assert epoch_seed(0, 0) == 15793235383387715774

@@ -195,6 +195,18 @@ def test_the_file_cannot_run_code(tmp_path: Path) -> None:
     assert not proof.exists()
 
 
+@pytest.mark.parametrize("name", ["meta", "000003"])
+def test_the_folder_cannot_run_code(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("nats_bench")
+    names, cells, _ = benchmark(SMALL, 1)
+    folder, proof = write_folder(tmp_path, names, cells), tmp_path / "proof"
+    with bz2.open(folder / f"{name}.pickle.pbz2", "wb") as file:
+        pickle.dump(Malicious(proof), file)
+    with pytest.raises(PdnasError, match="damaged or not the benchmark's archive"):
+        official.read(folder, SMALL)
+    assert not proof.exists()
+
+
 def test_truncated_folder(tmp_path: Path) -> None:
     pytest.importorskip("nats_bench")
     names, cells, _ = benchmark(SMALL, 1)

@@ -10,7 +10,7 @@ from pdnas.artefacts import read_table
 from pdnas.cells import CellSpace
 from pdnas.config import load_scale
 from pdnas.nasbench import scores
-from pdnas.nasbench.scores import blocks, canonical_cells, score_block, score_run
+from pdnas.nasbench.scores import blocks, canonical_cells, folded, score_block, score_run
 from pdnas.posterior import CELL
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import NasBench201Supernet
@@ -40,15 +40,14 @@ def alone(net, cell, x, y):
 
 
 @pytest.mark.parametrize("space", [CellSpace(), SMALL], ids=["five", "three"])
-def test_scores_are_those_of_the_cells_one_by_one(space, monkeypatch):
-    monkeypatch.setattr(scores, "ROWS_AT_ONCE", 300)  # several chunks of cells in a block
+def test_scores_are_those_of_the_cells_one_by_one(space):
     net = trained_alike(space)
     x, y = torch.randn(70, 3, 8, 8, dtype=torch.float64), torch.randint(10, (70,))
     batches = list(zip(x.split(50), y.split(50), strict=True))
     rng = np.random.default_rng(0)
     every = blocks(space)
     for number in rng.choice(len(every), 3, replace=False):
-        table = score_block(net, every[number], batches)
+        table = score_block(folded(net), every[number], batches, 300)  # in several chunks of cells
         assert table["cell_id"].tolist() == space.ids(every[number]).tolist()
         for row in rng.choice(len(table), 5):
             accuracy, loss = alone(net, every[number][row], x, y)
@@ -65,6 +64,17 @@ def test_canonical_cells_compute_the_same():
     for cell in np.random.default_rng(1).choice(changed, 20):
         one, other = (alone(net, cells[cell], x, y) for cells in (net.space.cells, canonical))
         assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_scores_in_bfloat16_are_nearly_those_in_float32():
+    net = trained_alike(SMALL).float()
+    batches = [(torch.randn(40, 3, 8, 8), torch.randint(10, (40,)))]
+    cells = blocks(SMALL)[-1]
+    exact = score_block(net, cells, batches)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = score_block(net, cells, batches)
+    assert not rounded["loss"].equals(exact["loss"])
+    assert rounded["loss"].to_numpy() == pytest.approx(exact["loss"].to_numpy(), rel=0.02)
 
 
 def test_blocks_hold_every_distinct_cell_once():

@@ -195,6 +195,19 @@ class Tree:
             },
         )
 
+    def subnet(self, path: Path, parameters: int, speedup: float) -> None:
+        """What ``pdnas extract`` leaves in the workflow."""
+        write_json(
+            path / "subnet" / "subnet.json",
+            {
+                "supernet_parameters": 100_000,
+                "masked": {"parameters": 60_000, "multiply_adds": 4_000_000},
+                "extracted": {"parameters": parameters, "multiply_adds": 2_000_000},
+                "speedup": {"median": speedup},
+                "provenance": provenance(3),
+            },
+        )
+
 
 GATES = ("stages.0.0.branch1.1", "stages.0.0.branch1.4", "stages.1.0.branch2.1")
 
@@ -259,6 +272,9 @@ RANDOM_TEST = (0.30, 0.40, 0.44)
 FINETUNED_TEST = (0.55, 0.60, 0.62)
 """Test accuracies by seed: guided, random, random and fine-tuned."""
 
+SPEEDUPS = (1.4, 1.6, 1.5)
+"""Of guided candidates as networks of their own, by seed."""
+
 LAST_DROP = ((0.2, 0.6), (0.1,), (0.4,))
 """Drop probabilities at the end of seed 0, by gate and group."""
 
@@ -285,6 +301,7 @@ def grown(
             path, "posterior", guided_accuracies(seed).tolist(), kept_channels=0.7 + 0.05 * seed
         )
         tree.result(path, "posterior", "none", GUIDED_TEST[seed])
+        tree.subnet(path, parameters=40_000 + 10_000 * seed, speedup=SPEEDUPS[seed])
         path = tree.search("branches", "random", seed, fixed=0.3)
         tree.rank(
             path, "random", np.random.default_rng(seed).normal(0.4, 0.08, 60).clip(0, 1).tolist()

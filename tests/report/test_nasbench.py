@@ -88,6 +88,7 @@ def test_table_of_methods(
     ]
     assert isinstance(guided["ours_chosen_cifar10_pct"], Interval)
     assert guided["ours_chosen_cifar10_pct"].estimate == pytest.approx(100 * np.mean(chosen))
+    assert guided["ours_chosen_by"] == "score"
     assert guided["published_accuracy_pct"] is None
 
     spos = rows["SPOS (uniform)"]
@@ -112,6 +113,19 @@ def test_table_of_rivals(collection: Collection) -> None:
     assert rows["random"]["ours_chosen_last_pct"].estimate == pytest.approx(last.mean())
     assert rows["random"]["ours_searches"] == 30
     assert rows["evolution"]["ours_chosen_100_pct"] == NOT_RUN
+
+
+def test_methods_without_scores_choose_the_mode(
+    collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
+) -> None:
+    for seed in collection.efficiencies("nasbench")["cells", "guided"]:
+        (seed.run.path / "efficiency-scored.json").unlink()
+    made = tables.table("nasbench", collection)
+    keys = [column.key for column in made.columns]
+    guided = dict(zip(keys, made.rows[0], strict=True))
+    assert guided["ours_chosen_by"] == "mode"
+    modes = [truth.accuracy("cifar100")[q.cell_probabilities().argmax()] for q in cell_posteriors]
+    assert guided["ours_chosen_cifar100_pct"].estimate == pytest.approx(100 * np.mean(modes))
 
 
 def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:

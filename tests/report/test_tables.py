@@ -25,7 +25,14 @@ from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Column, Table, text
 from pdnas.statistics import Interval
 
-from .conftest import FINETUNED_TEST, GUIDED_TEST, RANDOM_TEST, Tree, guided_accuracies
+from .conftest import (
+    FINETUNED_TEST,
+    GUIDED_TEST,
+    RANDOM_TEST,
+    SPEEDUPS,
+    Tree,
+    guided_accuracies,
+)
 
 
 def make(name: str, tree: Tree) -> Table:
@@ -366,6 +373,16 @@ def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPo
     row = row_of(table, quantity="true accuracy of the chosen cell [%]")
     assert_interval(row["learned"], 100 * accuracy[chosen])
     assert row["uniform"] == NOT_RUN
+
+
+def test_extraction_compares_with_the_whole_supernet(tree: Tree) -> None:
+    (row,) = records(make("extraction", tree))
+    assert (row["study"], row["variant"], row["ours_seeds"]) == ("branches", "guided", 3)
+    assert row["ours_supernet_params_m"] == pytest.approx(0.1)
+    assert_interval(row["ours_masked_share_pct"], [60, 60, 60])
+    assert_interval(row["ours_extracted_share_pct"], [40, 50, 60])
+    assert_interval(row["ours_arithmetic_pct"], [50, 50, 50])
+    assert_interval(row["ours_speedup"], SPEEDUPS)
 
 
 def test_nothing_run(empty_tree: Tree) -> None:

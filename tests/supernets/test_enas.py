@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from pdnas.config import EnasConfig, MultiBranchConfig
 from pdnas.describe import describe
@@ -15,6 +15,7 @@ from pdnas.posterior import ChannelPosterior
 from pdnas.subnet import extract, parameters
 from pdnas.supernets import NAMED, build
 from pdnas.supernets.enas import Cell, EnasSupernet, SeparableConv2d, make_operation
+from pdnas.supernets.layers import StochasticDepth
 
 from .conftest import randomised
 
@@ -441,6 +442,17 @@ def test_drop_path_drops_whole_operations_of_single_images_and_keeps_their_mean(
     dropped = float((ratio[:, 0] == 0).float().mean())
     assert dropped == pytest.approx(0.25 if paths else 0, abs=5 * (0.25 * 0.75 / 2000) ** 0.5)
     torch.testing.assert_close(ratio.max(), torch.tensor(4 / 3 if paths else 1.0))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("training", [True, False])
+def test_drop_path_is_torchvisions(p, training):
+    x = torch.randn(50, 4, 3, 3)
+    outputs = []
+    for module in (StochasticDepth(p), torchvision.ops.StochasticDepth(p, "row")):
+        torch.manual_seed(0)
+        outputs.append(module.train(training)(x))
+    assert torch.equal(*outputs)
 
 
 def test_other_supernets_have_no_drop_path():

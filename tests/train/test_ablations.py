@@ -13,7 +13,7 @@ from pdnas.config import SCALES, load_scale
 from pdnas.errors import PdnasError
 from pdnas.posterior import Candidates
 from pdnas.rank import rank_run
-from pdnas.run import SEARCHED, Run, share_supernet
+from pdnas.run import Run, share_supernet
 from pdnas.sample import sample
 from pdnas.train import retrain as retrain_module
 from pdnas.train.retrain import retrain
@@ -96,8 +96,15 @@ def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):
     run = Run.load(tmp_path / "run")
     assert (run.variant, run.spec, run.record) == ("recalibrated", spec, record)
     assert (record["searched_by"], record["provenance"]["seed"]) == ("guided", 0)
-    for name in SEARCHED:
-        assert (run.folder / name).read_bytes() == (guided / name).read_bytes()
+    for name in ("weights", "posterior"):
+        taken, trained = (load_file(path / f"{name}.safetensors") for path in (run.folder, guided))
+        assert taken.keys() == trained.keys()
+        assert all(torch.equal(taken[key], trained[key]) for key in taken)
+    for name in ("splits", "history", "trajectory"):
+        taken, trained = (
+            pd.read_parquet(path / f"{name}.parquet") for path in (run.folder, guided)
+        )
+        pd.testing.assert_frame_equal(taken, trained)
     sample(run, "posterior", 3, 0)
     assert rank_run(run, "posterior", CPU)["batchnorm"] == "recalibrated"
     assert Run.load(guided).record.get("searched_by") is None

@@ -2,7 +2,7 @@
 
 import sys
 
-from pdnas.config import SEARCH_PARTS, load_scale
+from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -14,8 +14,7 @@ try:
         )
     SCALE = load_scale(str(config["scale"]))
     chosen = config["studies"] or list(SCALE.studies)
-    if isinstance(chosen, str):
-        chosen = [chosen]
+    chosen = list(map(str, chosen)) if isinstance(chosen, list) else [str(chosen)]
     for name in chosen:
         if name not in SCALE.studies:
             raise PdnasError(f"no study {name!r} at this scale; choose {', '.join(SCALE.studies)}")
@@ -30,12 +29,11 @@ GPU = 0 if SCALE.device == "cpu" else int(SCALE.device == "cuda")
 
 
 wildcard_constraints:
-    study="[^/]+",
-    variant="[^/]+",
+    study=NAME,
+    variant=NAME,
     seed=r"\d+",
     source="posterior|random|uniform|full",
     mode="none|finetune|scratch",
-    name="[^/]+",
 
 
 def spec(*parts):
@@ -86,6 +84,8 @@ def results():
                 yield f"{run}/efficiency.json"
             continue
         yield f"{run}/result-{source}-none.json"
+        if source != "full":
+            yield f"{run}/subnet/subnet.json"
         if settings.retrain and variant in FINETUNED:
             yield f"{run}/result-{source}-finetune.json"
 

@@ -18,7 +18,7 @@ rule efficiency:
     message:
         "sample efficiency of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas nasbench efficiency {params.out:q} --out {output:q} >{log} 2>&1"
+        "pdnas nasbench efficiency {params.out:q} --out {output:q} >{log:q} 2>&1"
 
 
 rule scores:
@@ -45,7 +45,7 @@ rule scores:
         "score all cells with {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas nasbench score {params.out:q} --images {params.images} --device {params.device}"
-        " --threads {params.threads} >{log} 2>&1"
+        " --threads {params.threads} >{log:q} 2>&1"
 
 
 rule efficiency_scored:
@@ -67,7 +67,7 @@ rule efficiency_scored:
         "sample efficiency and ranking of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas nasbench efficiency {params.out:q} --scores {input.scores:q} --out {output:q}"
-        " >{log} 2>&1"
+        " >{log:q} 2>&1"
 
 
 rule rival:
@@ -92,4 +92,4 @@ rule rival:
     shell:
         # The methods' matrices are small: more threads would only wait for each other.
         "OMP_NUM_THREADS=1 pdnas nasbench rival {wildcards.method} --seeds {params.seeds}"
-        " --queries {params.queries} --out {output.trace:q} >{log} 2>&1"
+        " --queries {params.queries} --out {output.trace:q} >{log:q} 2>&1"

@@ -2,7 +2,7 @@
 
 from pdnas.report import OFFICIAL_FIGURES, target
 
-TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "efficiency"]
+TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
     "figure1",
     "figure2",
@@ -75,7 +75,7 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
             "table {params.name}"
         shell:
             "pdnas table {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
 
 
 for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
@@ -111,7 +111,7 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
             "figure {params.name}"
         shell:
             "pdnas figure {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log} 2>&1"
+            " --out {params.out:q} >{log:q} 2>&1"
 
 
 rule official:
@@ -156,4 +156,4 @@ rule report_page:
     message:
         "one page of all tables and figures"
     shell:
-        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log} 2>&1"
+        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log:q} 2>&1"

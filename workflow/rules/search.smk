@@ -23,11 +23,12 @@ rule search:
     params:
         spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
-        others=lambda w, input: " ".join(
-            f"--{option} {Path(path).parent}"
+        others=lambda w, input: [
+            word
             for option, path in (("match", input.match), ("supernet", input.supernet))
             if path
-        ),
+            for word in (f"--{option}", str(Path(path).parent))
+        ],
         out=subpath(output[0], parent=True),
     log:
         f"{RUN}/log/search.log",
@@ -39,8 +40,8 @@ rule search:
     message:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas search {wildcards.study} {wildcards.variant} --seed {wildcards.seed}"
-        " --scale {params.scale:q} --out {params.out:q} {params.others} >{log} 2>&1"
+        "pdnas search {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
+        " --scale {params.scale:q} --out {params.out:q} {params.others:q} >{log:q} 2>&1"
 
 
 rule sample:
@@ -61,7 +62,7 @@ rule sample:
     message:
         "sample {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
-        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log} 2>&1"
+        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log:q} 2>&1"
 
 
 rule rank:
@@ -88,7 +89,7 @@ rule rank:
         "rank {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
         "pdnas rank {params.out:q} --source {wildcards.source} --device {params.device}"
-        " --threads {params.threads} --scale {params.scale:q} >{log} 2>&1"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 rule retrain:
@@ -114,4 +115,30 @@ rule retrain:
         "retrain ({wildcards.mode}) {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
-        " --device {params.device} --threads {params.threads} --scale {params.scale:q} >{log} 2>&1"
+        " --device {params.device} --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
+
+
+# The chosen candidate as a network of its own.
+rule extract:
+    input:
+        f"{RUN}/weights.safetensors",
+        lambda w: f"{RUN}/ranking-{source_of(w.study, w.variant)}.json".format(**w),
+    output:
+        f"{RUN}/subnet/subnet.json",
+    params:
+        run=lambda w: RUN.format(**w),
+        out=subpath(output[0], parent=True),
+        source=lambda w: source_of(w.study, w.variant),
+        threads=SCALE.threads,
+    log:
+        f"{RUN}/log/extract.log",
+    benchmark:
+        f"{RUN}/log/extract.tsv"
+    threads: SCALE.threads
+    resources:
+        **limits(),
+    message:
+        "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
+    shell:
+        "pdnas extract {params.run:q} --source {params.source} --out {params.out:q}"
+        " --threads {params.threads} >{log:q} 2>&1"

@@ -1,0 +1,90 @@
+"""A training batch that goes through its network in parts, for want of memory.
+
+Each part draws the random numbers of the whole batch, from the state in which the batch began, and
+takes its own rows. So every image gets the switches it would have got had the batch gone through at
+once, and how it is cut changes rounding alone.
+
+BatchNorm is the exception: it normalises a part by that part's own mean and variance. Its running
+statistics move as much as in one pass, towards the mean of the parts' statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+_rows: tuple[int, int] | None = None
+"""While a part goes through: its first row in the batch, and the images of the whole batch."""
+
+
+def for_images(images: int, draw: Callable[[int], Tensor], dim: int = 0) -> Tensor:
+    """Random numbers for the ``images`` at hand, be they a whole batch or a part of one.
+
+    Args:
+        draw: draws them for a number of images, in which dimension ``dim`` counts the images.
+    """
+    if _rows is None:
+        return draw(images)
+    first, batch = _rows
+    return draw(batch).narrow(dim, first, images)
+
+
+def micro_batches(
+    network: nn.Module, x: Tensor, y: Tensor, size: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a batch into parts of ``size`` images (None: one part), each ready to go through.
+
+    Before it asks for the next part, the caller takes the last one through ``network``.
+
+    Args:
+        x: (images, ...).
+        y: (images,).
+    """
+    global _rows
+    size = size or len(y)
+    if size >= len(y):
+        yield x, y
+        return
+    random = _random_state(x.device)
+    statistics = _running_statistics(network)
+    before = [value.clone() for value in statistics]
+    mean = [torch.zeros_like(value) for value in statistics]
+    first = 0
+    for images, labels in zip(x.split(size), y.split(size), strict=True):
+        _set_random_state(x.device, random)
+        for value, at_first in zip(statistics, before, strict=True):
+            value.copy_(at_first)
+        _rows = first, len(y)
+        try:
+            yield images, labels
+        finally:
+            _rows = None
+        first += len(labels)
+        for value, total in zip(statistics, mean, strict=True):
+            total.add_(value, alpha=len(labels) / len(y))
+    for value, total in zip(statistics, mean, strict=True):
+        value.copy_(total)
+
+
+def _running_statistics(network: nn.Module) -> list[Tensor]:
+    """Running mean and variance of every BatchNorm layer."""
+    return [
+        value
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for value in (module.running_mean, module.running_var)
+        if value is not None
+    ]
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
