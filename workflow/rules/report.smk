@@ -133,7 +133,7 @@ rule official:
     message:
         "the official SupNet-D-121 search, from its released logs"
     shell:
-        "pdnas official --out {params.out:q} >{log} 2>&1"
+        "pdnas official --out {params.out:q} >{log:q} 2>&1"
 
 
 rule report_page:
