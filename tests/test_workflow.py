@@ -75,6 +75,7 @@ def judged_and_finished(variant: str, source: str) -> set[str]:
         f"rank {run}: {source}",
         f"retrain (none) {run}",
         f"retrain (finetune) {run}",
+        f"extract {run}",
     }
 
 

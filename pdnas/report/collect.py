@@ -70,7 +70,8 @@ def describe_supernet(spec: Spec) -> str:
     """A supernet in words: ``3-branch ResNet, width 8, 2 blocks a stage``."""
     supernet = spec.supernet
     if isinstance(supernet, MultiBranchConfig):
-        return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} blocks a stage"
+        blocks = "block" if supernet.blocks == 1 else "blocks"
+        return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} {blocks} a stage"
     if isinstance(supernet, NasBench201Config):
         operations = len(supernet.operations)
         cells = "cell" if supernet.cells == 1 else "cells"

@@ -13,7 +13,7 @@ from typing import Any
 
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
-from pdnas.report import formats, target
+from pdnas.report import OFFICIAL_FIGURES, formats, target
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.figures import FIGURES
 from pdnas.report.formats import Column, Table
@@ -117,7 +117,7 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
             "everything it needs"
         )
     }
-    if not path.stem.startswith("official-"):
+    if path.stem not in OFFICIAL_FIGURES:
         name = path.stem.removeprefix("table")
         commands[f"pdnas {kind} {name} --scale {collection.name}"] = "from finished runs"
     return {

@@ -1,6 +1,6 @@
 """Tables and figures from the finished runs."""
 
-from pdnas.report import target
+from pdnas.report import OFFICIAL_FIGURES, target
 
 TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
@@ -16,13 +16,9 @@ FIGURE_NAMES = [
     "efficiency",
     "best-of-n",
 ]
-# The official SupNet-D-121 search, drawn from its released logs; a scale that needs no download
-# does without.
-OFFICIAL_FIGURE_NAMES = [
-    f"official-{name}" for name in ("architecture", "trajectories", "dropped", "candidates")
-]
+# The official search is downloaded; a scale that needs no download does without.
 if any(settings.data.name != "digits" for *_, settings in runs()):
-    ALL_FIGURE_NAMES = FIGURE_NAMES + OFFICIAL_FIGURE_NAMES
+    ALL_FIGURE_NAMES = [*FIGURE_NAMES, *OFFICIAL_FIGURES]
 else:
     ALL_FIGURE_NAMES = FIGURE_NAMES
 # Those of the study of NAS-Bench-201, made by `nasbench`.
@@ -122,7 +118,7 @@ rule official:
     output:
         [
             report(path, caption=f"../report/figures/{name}.rst", category="Figures")
-            for name, path in zip(OFFICIAL_FIGURE_NAMES, figures(OFFICIAL_FIGURE_NAMES))
+            for name, path in zip(OFFICIAL_FIGURES, figures(OFFICIAL_FIGURES))
         ],
     params:
         out=subpath(output[0], parent=True),
@@ -137,7 +133,7 @@ rule official:
     message:
         "the official SupNet-D-121 search, from its released logs"
     shell:
-        "pdnas official --out {params.out:q} >{log} 2>&1"
+        "pdnas official --out {params.out:q} >{log:q} 2>&1"
 
 
 rule report_page:
