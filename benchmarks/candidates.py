@@ -88,8 +88,8 @@ def simulate(correct: NDArray[np.bool_], count: int, seed: int) -> tuple[float, 
     rng = np.random.default_rng(seed)
     chosen = correct[rng.permutation(len(correct))[:count]][:, rng.permutation(correct.shape[1])]
 
-    def judge(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
-        return chosen[candidate, start:stop]
+    def judge(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        return chosen[racing, start:stop]
 
     result = race(count, chosen.shape[1], judge)
     accuracy = chosen.mean(axis=1)

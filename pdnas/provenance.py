@@ -56,8 +56,10 @@ def code_version() -> str:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """The processor, the cores this process may use, the memory and the GPUs."""
+    """The processor, the cores this process may use, the memory, the GPUs; threads, processes."""
     import torch
+
+    from pdnas import distributed
 
     model = platform.processor() or platform.machine()
     try:
@@ -76,6 +78,7 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(memory, 1) if memory == memory else None,
         "gpus": gpus,
         "threads": torch.get_num_threads(),
+        "processes": distributed.ranks(),
     }
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pdnas import distributed
 from pdnas.artefacts import write_failure, write_json, write_table
 from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
@@ -116,21 +117,24 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
 
 
 def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[str, float]]:
-    """Judge candidates one after the other, from number ``start`` on.
+    """Judge candidates from number ``start`` on, as many at a time as there are processes.
 
     Yields:
         one record a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
         ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md).
     """
-    for number in range(start, len(candidates)):
+
+    def judged(number: int) -> dict[str, float]:
         choice = candidates[number]
         accuracy, loss = judge(choice)
-        yield {
+        return {
             "candidate": number,
             "validation_accuracy": accuracy,
             "validation_loss": loss,
             **_size(judge.supernet, choice),
         }
+
+    yield from distributed.spread(judged, range(start, len(candidates)))
 
 
 def _size(supernet: Supernet, choice: Choice) -> dict[str, float]:
@@ -165,7 +169,7 @@ class Race:
 def race(
     candidates: int,
     images: int,
-    judge: Callable[[int, int, int], NDArray[np.bool_]],
+    judge: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]],
     after_round: Callable[[], None] = lambda: None,
 ) -> Race:
     """Find the most accurate candidate without judging all of them on all images.
@@ -178,7 +182,8 @@ def race(
 
     Args:
         images: number of images, in random order.
-        judge: of a candidate, which of the images ``start`` to ``stop`` it gets right.
+        judge: of some candidates, which of the images ``start`` to ``stop`` each gets right; shape
+            (candidates asked for, stop - start).
         after_round: called when a round is over.
     """
     correct = np.zeros((candidates, images), dtype=bool)
@@ -188,8 +193,7 @@ def race(
     for stop in rounds(images):
         if len(racing) == 1:  # the winner is judged on all images, to know its accuracy
             stop = images
-        for candidate in racing:
-            correct[candidate, start:stop] = judge(int(candidate), start, stop)
+        correct[racing, start:stop] = judge(racing, start, stop)
         seen[racing] = start = stop
         after_round()
         if stop == images:
@@ -267,9 +271,10 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
             journal.stopwatch,
         ),
     }
-    write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
-    write_json(run.folder / f"ranking-{source}.json", record, run.identity)
-    journal.remove()
+    if distributed.is_first():
+        write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
+        write_json(run.folder / f"ranking-{source}.json", record, run.identity)
+        journal.remove()
     return record
 
 
@@ -277,7 +282,8 @@ def _rank_all(
     candidates: Candidates, judge: Judge, journal: _Journal, description: str
 ) -> pd.DataFrame:
     """The ranking's table, every candidate judged on every image."""
-    with Progress(description, len(candidates), len(journal.rows)) as progress:
+    quiet = not distributed.is_first()
+    with Progress(description, len(candidates), len(journal.rows), quiet) as progress:
         for row in rank(candidates, judge, len(journal.rows)):
             journal.append(row)
             progress.advance(note=f"accuracy {row['validation_accuracy']:.1%}")
@@ -297,20 +303,24 @@ def _race_all(
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
     x, y = x[order], y[order]
     known = {(row["candidate"], row["start"]): row for row in journal.rows}
-    progress = Progress(description, len(rounds(len(y))))
+    progress = Progress(description, len(rounds(len(y))), quiet=not distributed.is_first())
 
-    def judged(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
-        if (candidate, start) not in known:
+    def judged(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        def row(candidate: int) -> dict[str, Any]:
             right, nll = judge.each(candidates[candidate], x[start:stop], y[start:stop])
-            row = {
+            return {
                 "candidate": candidate,
                 "start": start,
                 "right": "".join("01"[each] for each in right.tolist()),
                 "loss": nll.double().sum().item(),
             }
-            journal.append(row)
-            known[candidate, start] = row
-        return np.array([each == "1" for each in known[candidate, start]["right"]])
+
+        unknown = [number for number in racing.tolist() if (number, start) not in known]
+        for new in distributed.spread(row, unknown):
+            journal.append(new)
+            known[new["candidate"], start] = new
+        rights = [known[number, start]["right"] for number in racing.tolist()]
+        return np.array([[each == "1" for each in right] for right in rights])
 
     with progress:
         result = race(len(candidates), len(y), judged, progress.advance)
@@ -330,7 +340,7 @@ def _race_all(
 
 
 class _Journal:
-    """Records of finished work, one a line, with the time spent so far.
+    """Records of finished work, one a line, with the time spent so far; the first rank's file.
 
     Attributes:
         rows: those of an earlier call that was killed, and those appended since.
@@ -339,7 +349,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.rows = _read_journal(path)
+        self.rows = distributed.from_first(lambda: _read_journal(path))
         self.stopwatch = Stopwatch(self.rows[-1] if self.rows else None)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -349,6 +359,8 @@ class _Journal:
             PdnasError: it could not be written; earlier ones are still there.
         """
         self.rows.append({**row, **self.stopwatch.read()})
+        if not distributed.is_first():
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:

@@ -67,7 +67,6 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "table {params.name}"
         shell:
@@ -103,7 +102,6 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "figure {params.name}"
         shell:
@@ -127,7 +125,6 @@ rule report_page:
     resources:
         mem_mb=1000,
         runtime=5,
-        gpu=0,
     message:
         "one page of all tables and figures"
     shell:
