@@ -381,7 +381,16 @@ class Scale(Strict):
     threads: Annotated[Count, Field(description="processor threads a job computes with")] = 1
     memory_mb: Annotated[Count, Field(description="memory a job is granted")] = 4000
     runtime_minutes: Annotated[Count, Field(description="longest a job may take")] = 60
+    gpus: Annotated[
+        Count, Field(description="GPUs of a job that trains or ranks, with a process for each")
+    ] = 1
     studies: dict[Name, Study]
+
+    @model_validator(mode="after")
+    def _gpus_of_cuda(self) -> Self:
+        if self.gpus > 1 and self.device != "cuda":
+            raise ValueError("gpus: more than 1 needs device: cuda")
+        return self
 
     @model_validator(mode="after")
     def _variants_resolve(self) -> Self:

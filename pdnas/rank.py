@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pdnas import distributed
 from pdnas.artefacts import write_failure, write_json, write_table
 from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
@@ -145,24 +146,31 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
 
 
 def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[str, float]]:
-    """Judge candidates in order, from number ``start`` on.
+    """Judge candidates from number ``start`` on, as many at a time as is fastest.
 
     Yields:
         one record a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
         ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md).
     """
     step = judge.together(judge.loader.examples)
-    for first in range(start, len(candidates), step):
+
+    def judged(first: int) -> list[dict[str, float]]:
         numbers = range(first, min(first + step, len(candidates)))
         choices = [candidates[number] for number in numbers]
-        found = zip(numbers, choices, judge.judge(choices), strict=True)
-        for number, choice, (accuracy, loss) in found:
-            yield {
+        return [
+            {
                 "candidate": number,
                 "validation_accuracy": accuracy,
                 "validation_loss": loss,
                 **_size(judge.supernet, choice),
             }
+            for number, choice, (accuracy, loss) in zip(
+                numbers, choices, judge.judge(choices), strict=True
+            )
+        ]
+
+    for rows in distributed.spread(judged, range(start, len(candidates), step)):
+        yield from rows
 
 
 def _size(supernet: Supernet, choice: Choice) -> dict[str, float]:
@@ -301,9 +309,10 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
             journal.stopwatch,
         ),
     }
-    write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
-    write_json(run.folder / f"ranking-{source}.json", record, run.identity)
-    journal.remove()
+    if distributed.is_first():
+        write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
+        write_json(run.folder / f"ranking-{source}.json", record, run.identity)
+        journal.remove()
     return record
 
 
@@ -311,7 +320,8 @@ def _rank_all(
     candidates: Candidates, judge: Judge, journal: _Journal, description: str
 ) -> pd.DataFrame:
     """The ranking's table, every candidate judged on every image."""
-    with Progress(description, len(candidates), len(journal.rows)) as progress:
+    quiet = not distributed.is_first()
+    with Progress(description, len(candidates), len(journal.rows), quiet) as progress:
         for row in rank(candidates, judge, len(journal.rows)):
             journal.append(row)
             progress.advance(note=f"accuracy {row['validation_accuracy']:.1%}")
@@ -331,25 +341,32 @@ def _race_all(
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
     x, y = x[order], y[order]
     known = {(row["candidate"], row["start"]): row for row in journal.rows}
-    progress = Progress(description, len(rounds(len(y))))
+    progress = Progress(description, len(rounds(len(y))), quiet=not distributed.is_first())
 
     def judged(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
         unknown = [number for number in racing.tolist() if (number, start) not in known]
         step = judge.together(stop - start)
-        for numbers in (unknown[at : at + step] for at in range(0, len(unknown), step)):
+
+        def rows(first: int) -> list[dict[str, Any]]:
+            numbers = unknown[first : first + step]
             choices = [candidates[number] for number in numbers]
             verdicts = judge.each(choices, x[start:stop], y[start:stop])
-            for number, right, nll in zip(numbers, *verdicts, strict=True):
-                row = {
+            return [
+                {
                     "candidate": number,
                     "start": start,
                     "right": "".join("01"[each] for each in right.tolist()),
                     "loss": nll.double().sum().item(),
                 }
+                for number, right, nll in zip(numbers, *verdicts, strict=True)
+            ]
+
+        for new in distributed.spread(rows, range(0, len(unknown), step)):
+            for row in new:
                 journal.append(row)
-                known[number, start] = row
-        rows = [known[number, start]["right"] for number in racing.tolist()]
-        return np.array([[each == "1" for each in row] for row in rows])
+                known[row["candidate"], start] = row
+        rights = [known[number, start]["right"] for number in racing.tolist()]
+        return np.array([[each == "1" for each in right] for right in rights])
 
     with progress:
         result = race(len(candidates), len(y), judged, progress.advance)
@@ -369,7 +386,7 @@ def _race_all(
 
 
 class _Journal:
-    """Records of finished work, one a line, with the time spent so far.
+    """Records of finished work, one a line, with the time spent so far; the first rank's file.
 
     Attributes:
         rows: those of an earlier call that was killed, and those appended since.
@@ -378,7 +395,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.rows = _read_journal(path)
+        self.rows = distributed.from_first(lambda: _read_journal(path))
         self.stopwatch = Stopwatch(self.rows[-1] if self.rows else None)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -388,6 +405,8 @@ class _Journal:
             PdnasError: it could not be written; earlier ones are still there.
         """
         self.rows.append({**row, **self.stopwatch.read()})
+        if not distributed.is_first():
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:

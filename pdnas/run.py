@@ -23,7 +23,7 @@ from pdnas.artefacts import (
 from pdnas.cells import CellSpace
 from pdnas.config import NasBench201Config, Scale, Spec
 from pdnas.data.images import INFO, DatasetInfo
-from pdnas.data.loader import Loader, build_loader
+from pdnas.data.loader import ALL_ROWS, Loader, build_loader
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import CELL, Candidates, Choice
@@ -156,8 +156,10 @@ class Run:
             raise PdnasError(f"{path} holds another supernet's weights; search again") from error
         return network.eval()
 
-    def loader(self, part: str, device: torch.device, *, train: bool = False) -> Loader:
-        """Batches of ``train``, ``validation`` or ``test``."""
+    def loader(
+        self, part: str, device: torch.device, *, train: bool = False, rows: slice = ALL_ROWS
+    ) -> Loader:
+        """Batches of ``train``, ``validation`` or ``test``, or the given rows of each."""
         splits: pd.DataFrame = read_table(self.folder / "splits.parquet", self.identity)
         return build_loader(
             self.spec.data,
@@ -167,6 +169,7 @@ class Run:
             device=device,
             train=train,
             seed=self.seed,
+            rows=rows,
         )
 
 

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def judge_of(correct, calls=None):
     def judge(racing, start, stop):
         if calls is not None:
-            calls.extend((candidate, start, stop) for candidate in racing)
+            calls.extend((candidate, start, stop) for candidate in racing.tolist())
         return correct[racing, start:stop]
 
     return judge

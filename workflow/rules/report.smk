@@ -70,7 +70,6 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "table {params.name}"
         shell:
@@ -106,7 +105,6 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "figure {params.name}"
         shell:
@@ -152,7 +150,6 @@ rule report_page:
     resources:
         mem_mb=1000,
         runtime=5,
-        gpu=0,
     message:
         "one page of all tables and figures"
     shell:
