@@ -2,7 +2,7 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test faults audit regress bench bench-check lint lock
+.PHONY: all test test-cluster faults audit regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -35,6 +35,12 @@ audit:
 		*"known vulnerabilit"*) echo "$$said" ;; \
 		*) echo "make audit: no advisories can be had from here, so nothing was audited" ;; \
 	esac; exit 1; }
+
+# The workflow through a SLURM of one node, which is installed and removed again (Debian, as root).
+test-cluster: $(installed)
+	.venv/bin/python -m ensurepip
+	.venv/bin/python -m pip install --quiet -c requirements.lock -e '.[cluster]'
+	.venv/bin/pytest -q --cluster tests/cluster
 
 # The study on the small benchmark against its stored intervals: is the method as good as it was?
 regress: $(installed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
+from benchmarks.training import random_batch
 from pdnas.cells import CellSpace
+from pdnas.config import TrainingConfig
 from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.posterior import CELL, Candidates
 from pdnas.provenance import Stopwatch, provenance
-from pdnas.rank import make_judge, race
+from pdnas.rank import Judge, make_judge, race
 from pdnas.run import Run
+from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
 from pdnas.timing import paired_times
 
@@ -88,8 +93,8 @@ def simulate(correct: NDArray[np.bool_], count: int, seed: int) -> tuple[float, 
     rng = np.random.default_rng(seed)
     chosen = correct[rng.permutation(len(correct))[:count]][:, rng.permutation(correct.shape[1])]
 
-    def judge(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
-        return chosen[candidate, start:stop]
+    def judge(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        return chosen[racing, start:stop]
 
     result = race(count, chosen.shape[1], judge)
     accuracy = chosen.mean(axis=1)
@@ -104,7 +109,9 @@ def record(folder: Path, source: str, out: Path) -> None:
     candidates, _ = Candidates.load(folder / f"candidates-{source}.safetensors")
     judge = make_judge(run, run.supernet(device), run.loader("validation", device), device)
     x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
-    right = [judge.each(candidates[number], x, y)[0].numpy() for number in range(len(candidates))]
+    right = [
+        judge.each([candidates[number]], x, y)[0][0].numpy() for number in range(len(candidates))
+    ]
     facts = provenance({"run": run.record["spec"], "source": source}, run.seed, stopwatch)
     np.savez_compressed(
         out, correct=np.packbits(right, axis=1), images=len(y), provenance=json.dumps(facts)
@@ -112,12 +119,42 @@ def record(folder: Path, source: str, out: Path) -> None:
 
 
 def many_candidates(effort: Effort) -> list[Measure]:
-    """Many candidates in one batch: of use where a GPU is idle at small batches; not written."""
-    note = "not run: ranking has no such code yet, and it would need a GPU to be of use"
-    aim = Aim(5, least=True)
-    return [
-        Measure("many candidates in one batch", "one after the other", None, aim=aim, note=note)
-    ]
+    """Candidates of the 3-branch ResNet judged in one batch, of few images each."""
+    gpu = effort.device.type == "cuda"
+    width, blocks = (96, 4) if gpu else (effort.choose(8, 2), effort.choose(2, 1))
+    supernet = MultiBranchSupernet(width, blocks, 3, 10)
+    supernet.to(effort.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images, count = effort.choose(10, 2), effort.choose(20, 2)
+    x, y = random_batch(images, effort.choose(32, 8), effort.device)
+    drawn = supernet.posterior().sample(count, seed=0)
+    choices = [drawn[number] for number in range(count)]
+    training = TrainingConfig(epochs=1, batch=images, learning_rate=1)
+    judge = Judge(supernet, _OneBatch(x, y), training)
+    times = paired_times(
+        lambda: [judge(choice) for choice in choices], lambda: judge.judge(choices), effort.pairs
+    )
+    part = f"{count} candidates of {images} images in one batch, width {width}"
+    aim = Aim(5, least=True) if gpu else None
+    note = "" if gpu else "without aim here: from 100 images on, a processor gains nothing"
+    return [ratio(part, "one after the other", times, aim=aim, note=note)]
+
+
+@dataclass(frozen=True)
+class _OneBatch:
+    """A loader of images that are there already."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    @property
+    def examples(self) -> int:
+        return len(self.y)
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        yield self.x, self.y
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from pdnas.timing import paired_times
 
 ROOT = Path(__file__).parents[1]
+BYTECODE = "; without bytecode it takes more than twice as long (docs/speed.md)"
 
 
 def commands(effort: Effort) -> list[Measure]:
@@ -22,12 +23,12 @@ def commands(effort: Effort) -> list[Measure]:
             "`pdnas --help`": (
                 ["-m", "pdnas.cli", "--help"],
                 0.5,
-                "nearly all of it is importing Typer and Rich",
+                f"nearly all of it is importing Typer and Rich{BYTECODE}",
             ),
             "`snakemake -n all`": (
                 [*dry_run, "--directory", folder],
                 3.0,
-                "importing Snakemake itself, then a job for each of the scale's runs",
+                f"importing Snakemake itself, then a job for each of the scale's runs{BYTECODE}",
             ),
         }
         if effort.tiny:  # the tests run the whole workflow elsewhere

@@ -70,13 +70,14 @@ def _gates_against_none(
 
 
 TIME_OF_GATES = (
-    "the product of channels and switches is one more pass over every convolution's input, and in "
-    "the backward pass two; folding it into ReLU and BatchNorm would save some of them, but rounds "
-    "differently from the layers as they are"
+    "a gate is one more pass over its convolution's input forwards, and three backwards: the "
+    "product with the gradient, its sum over the pixels, the product with the switches; narrow "
+    "convolutions do not outweigh them. Small layers, as in D-121 here, wait for calls instead of "
+    "arithmetic, and a gate makes about ten of them (docs/speed.md has what was tried)"
 )
 MEMORY_OF_GATES = (
-    "autograd keeps the product for the convolution and the channels before it for the switches; "
-    "computing the product again in the backward pass would save one, for time"
+    "the switches themselves, and for a moment of the backward pass one product the size of a "
+    "convolution's input"
 )
 
 

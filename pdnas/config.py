@@ -296,6 +296,10 @@ class CandidateConfig(Strict):
         Literal["all", "racing"],
         Field(description="judge all on every image, or drop those that clearly trail"),
     ] = "all"
+    pairs: Annotated[
+        Count | None,
+        Field(description="of a candidate and an image that go through at once; null: by device"),
+    ] = None
 
 
 class RetrainConfig(Strict):
@@ -304,6 +308,10 @@ class RetrainConfig(Strict):
     epochs: Count
     learning_rate: Positive
     schedule: Schedule = CosineSchedule()
+
+
+SEARCH_PARTS = ("data", "supernet", "training", "gates")
+"""The parts of a specification that decide a search; the others act on what it found."""
 
 
 class Spec(Strict):
@@ -318,12 +326,7 @@ class Spec(Strict):
 
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""
-        return (self.data, self.supernet, self.training, self.gates) == (
-            other.data,
-            other.supernet,
-            other.training,
-            other.gates,
-        )
+        return all(getattr(self, part) == getattr(other, part) for part in SEARCH_PARTS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -378,7 +381,16 @@ class Scale(Strict):
     threads: Annotated[Count, Field(description="processor threads a job computes with")] = 1
     memory_mb: Annotated[Count, Field(description="memory a job is granted")] = 4000
     runtime_minutes: Annotated[Count, Field(description="longest a job may take")] = 60
+    gpus: Annotated[
+        Count, Field(description="GPUs of a job that trains or ranks, with a process for each")
+    ] = 1
     studies: dict[Name, Study]
+
+    @model_validator(mode="after")
+    def _gpus_of_cuda(self) -> Self:
+        if self.gpus > 1 and self.device != "cuda":
+            raise ValueError("gpus: more than 1 needs device: cuda")
+        return self
 
     @model_validator(mode="after")
     def _variants_resolve(self) -> Self:

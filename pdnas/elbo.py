@@ -67,9 +67,12 @@ class Objective:
         Args:
             auxiliary: the weighted NLL of an auxiliary head, a scalar, where one is trained.
         """
+        prior = nll.new_zeros(())
+        if self.prior_scale:  # the energy goes through all weights, for nothing where it is not in
+            prior = self.prior_scale * supernet.prior_energy(constant=self.prior == "constant")
         return Terms(
             nll=nll.mean(),
-            prior=self.prior_scale * supernet.prior_energy(constant=self.prior == "constant"),
+            prior=prior,
             entropy=-supernet.entropy() / self.examples,
             surrogate=supernet.score_surrogate(nll.detach()),
             auxiliary=nll.new_zeros(()) if auxiliary is None else auxiliary,

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from pdnas.parts import for_images
 
@@ -27,6 +28,9 @@ Dependence = Literal["independent", "chain"]
 
 # torch.rand gives multiples of 2^-24 in [0, 1); half a step away from 0 keeps the logit finite.
 _SMALLEST_UNIFORM = 2.0**-25
+# The least normal number of float32 and bfloat16. Gates divide by their switches; a smaller one,
+# which takes a drop probability near 1, has no gradient to speak of.
+_SMALLEST_KEEP = 2.0**-126
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,41 @@ def bernoulli_entropy(logit: Tensor) -> Tensor:
     return torch.where(torch.isinf(logit), torch.zeros_like(entropy), entropy)
 
 
+class Gated(torch.autograd.Function):
+    """Channels times their switches, after a ReLU where one is asked for: y = max(x, 0) k.
+
+    Autograd on the plain formula would keep max(x, 0), for the gradients of k and of the ReLU,
+    beside y, which the convolution behind the gate needs. But both follow from y: it is positive
+    where x is, and Σ g max(x, 0) = Σ g y / k. So a gate takes no memory but that of k.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor, relu: bool) -> Tensor:
+        """Shapes: x (images, channels, ...), keep (images or 1, channels, 1, ...).
+
+        ``keep`` must be positive if it needs a gradient.
+        """
+        # In place is faster; torch.compile makes it faster still, and wrong gradients of this one.
+        product = torch.mul if torch.compiler.is_compiling() else Tensor.mul_
+        y = product(torch.relu(x), keep) if relu else x * keep
+        ctx.save_for_backward(y, keep)
+        ctx.relu = relu
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        y, keep = ctx.saved_tensors
+        of_keep = None
+        if ctx.needs_input_grad[1]:
+            of_keep = (gradient * y).sum_to_size(keep.shape) / keep
+        of_x = _threshold_backward(gradient, y, 0).mul_(keep) if ctx.relu else gradient * keep
+        return of_x, of_keep, None
+
+
+_threshold_backward = torch.ops.aten.threshold_backward.default
+
+
 class ChannelGate(nn.Module):
     """Switches on the input channels of one layer, one drop probability for each group of them.
 
@@ -86,7 +125,6 @@ class ChannelGate(nn.Module):
     """
 
     logit_p: nn.Parameter
-    group: Tensor
 
     def __init__(self, group_sizes: Sequence[int]) -> None:
         super().__init__()
@@ -94,13 +132,8 @@ class ChannelGate(nn.Module):
             raise ValueError(f"a gate needs groups of at least one channel, not {group_sizes}")
         self.group_sizes = tuple(group_sizes)
         self.logit_p = nn.Parameter(torch.empty(len(group_sizes)))
-        index = torch.repeat_interleave(
-            torch.arange(len(group_sizes)),
-            torch.tensor(self.group_sizes),
-            output_size=self.channels,
-        )
-        self.register_buffer("group", index, persistent=False)
-        self.keep_mask: Tensor | None = None
+        self.keep_mask: Tensor | None = None  # (candidates, channels), see ChannelSupernet.choose
+        self.drawn: Tensor | None = None
         self.configure(GateSettings())
 
     @property
@@ -119,38 +152,95 @@ class ChannelGate(nn.Module):
         """Drop probability of each group, shape (groups,)."""
         return torch.sigmoid(self.logit_p)
 
-    def keep_weight(self) -> Tensor:
-        """Probability that each channel is kept, or the candidate's mask; shape (channels,)."""
+    @property
+    def draws(self) -> bool:
+        """Whether a forward pass takes place under random switches."""
+        return self.training and self.settings.mode != "none" and self.keep_mask is None
+
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """Multiply the channels of ``x``, shape (images, channels, ...), by their switches.
+
+        Args:
+            relu: apply a ReLU first.
+        """
+        if self.draws and self.drawn is None:  # nobody has drawn for many gates at once
+            Gates([self]).draw(x)
+        keep, self.drawn = self.drawn, None
         if self.keep_mask is not None:
-            return self.keep_mask.to(self.logit_p.dtype)
-        return torch.sigmoid(-self.logit_p)[self.group]
+            keep = self.keep_mask
+            if len(keep) > 1:
+                keep = keep.repeat_interleave(len(x) // len(keep), dim=0)
+        if keep is None:
+            return torch.relu(x) if relu else x
+        keep = keep.to(x.dtype).reshape(*keep.shape, *(1,) * (x.dim() - 2))
+        return cast(Tensor, Gated.apply(x, keep, relu))
+
+
+class Gates:
+    """All gates of a network, side by side: one call for all of them where each would make its own.
+
+    Args:
+        gates: at least one, alike in settings, and either all with a mask or none.
+    """
+
+    def __init__(self, gates: Sequence[ChannelGate]) -> None:
+        self._gates = gates
+        self._channels = [gate.channels for gate in gates]
+        sizes = torch.tensor([size for gate in gates for size in gate.group_sizes])
+        self._group = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+
+    def configure(self, settings: GateSettings) -> None:
+        """Set mode, temperature and the initial probability of every group of every gate."""
+        for gate in self._gates:
+            gate.configure(settings)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Go on with another temperature."""
+        for gate in self._gates:
+            gate.settings = replace(gate.settings, temperature=temperature)
+
+    def draw(self, x: Tensor) -> None:
+        """Draw the switches that the gates multiply by in the coming pass of the images ``x``."""
+        first = self._gates[0]
+        if not first.draws:
+            return
+
+        def noise(images: int) -> Tensor:
+            return logistic_noise((images, sum(self._channels)), x.device)
+
+        drawn = for_images(len(x), noise) if first.settings.per_image else noise(1)
+        keep = relaxed_keep(self._of_channels(self._logits()), drawn, first.settings.temperature)
+        parts = keep.clamp_min(_SMALLEST_KEEP).split(self._channels, dim=1)
+        for gate, part in zip(self._gates, parts, strict=True):
+            gate.drawn = part
+
+    def keep_weight(self) -> Tensor:
+        """Probability that each channel is kept, or a candidate's masks; shape (channels,)."""
+        masks = [gate.keep_mask for gate in self._gates if gate.keep_mask is not None]
+        if masks:
+            return torch.cat(masks, dim=1).squeeze(0).to(self._gates[0].logit_p.dtype)
+        return self._of_channels(torch.sigmoid(-self._logits()))
 
     def entropy(self) -> Tensor:
         """Entropy in nats of all switches together; a candidate's switches have none."""
-        if self.keep_mask is not None:
-            return self.logit_p.new_zeros(())
-        return bernoulli_entropy(self.logit_p)[self.group].sum()
+        if self._gates[0].keep_mask is not None:
+            return self._gates[0].logit_p.new_zeros(())
+        return self._of_channels(bernoulli_entropy(self._logits())).sum()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply the channels of ``x``, shape (images, channels, ...), by their switches."""
-        keep: Tensor | None = None
-        if self.keep_mask is not None:
-            keep = self.keep_mask.unsqueeze(0)
-        elif self.training and self.settings.mode != "none":
-            if self.settings.per_image:
-                noise = for_images(len(x), lambda n: logistic_noise((n, self.channels), x.device))
-            else:
-                noise = logistic_noise((1, self.channels), x.device)
-            keep = relaxed_keep(self.logit_p[self.group], noise, self.settings.temperature)
-        if keep is None:
-            return x
-        return x * keep.to(x.dtype).reshape(*keep.shape, *(1,) * (x.dim() - 2))
+    def _logits(self) -> Tensor:
+        return torch.cat([gate.logit_p for gate in self._gates])
+
+    def _of_channels(self, of_groups: Tensor) -> Tensor:
+        """The value of each channel's group."""
+        self._group = self._group.to(of_groups.device)
+        return of_groups.index_select(0, self._group)
 
 
 class GatedConv2d(nn.Conv2d):
     """A convolution with a gate on its input channels.
 
     Args:
+        relu: apply a ReLU before the gate, which as part of it takes no memory.
         group_sizes: input channels in each gate group; all of them in one group by default.
         The other arguments are those of :class:`torch.nn.Conv2d`.
     """
@@ -166,6 +256,7 @@ class GatedConv2d(nn.Conv2d):
         dilation: int = 1,
         groups: int = 1,
         bias: bool = False,
+        relu: bool = False,
         group_sizes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
@@ -179,15 +270,19 @@ class GatedConv2d(nn.Conv2d):
             bias=bias,
         )
         self.gate = _gate(in_channels, group_sizes)
+        self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.gate(x))
+        return super().forward(self.gate(x, relu=self.relu))
 
     def slice_square_norms(self) -> Tensor:
         """‖m_k‖² of the kernel slice of each input channel k, shape (in_channels,)."""
+        squares = self.weight.square()
+        if self.groups == 1:
+            return squares.sum(dim=(0, 2, 3))
         # weight: (out, in / groups, kh, kw); block g of the outputs reads block g of the inputs.
-        blocks = self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
-        return blocks.square().sum(dim=(1, 3, 4)).flatten()
+        blocks = squares.reshape(self.groups, -1, *squares.shape[1:])
+        return blocks.sum(dim=(1, 3, 4)).flatten()
 
 
 class GatedLinear(nn.Linear):

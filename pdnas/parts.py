@@ -1,11 +1,12 @@
-"""A training batch that goes through its network in parts, for want of memory.
+"""A training batch that goes through its network in parts: micro-batches, and those of all ranks.
 
 Each part draws the random numbers of the whole batch, from the state in which the batch began, and
 takes its own rows. So every image gets the switches it would have got had the batch gone through at
 once, and how it is cut changes rounding alone.
 
 BatchNorm is the exception: it normalises a part by that part's own mean and variance. Its running
-statistics move as much as in one pass, towards the mean of the parts' statistics.
+statistics move as much as in one pass, towards the mean of the parts' statistics. So two ranks
+compute what one process does with micro-batches of half a batch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from pdnas import distributed
 
 _rows: tuple[int, int] | None = None
 """While a part goes through: its first row in the batch, and the images of the whole batch."""
@@ -39,24 +42,25 @@ def micro_batches(
     Before it asks for the next part, the caller takes the last one through ``network``.
 
     Args:
-        x: (images, ...).
+        x: (images, ...); with several ranks, this one's rows of the batch.
         y: (images,).
     """
     global _rows
     size = size or len(y)
-    if size >= len(y):
+    if size >= len(y) and distributed.ranks() == 1:
         yield x, y
         return
     random = _random_state(x.device)
     statistics = _running_statistics(network)
     before = [value.clone() for value in statistics]
     mean = [torch.zeros_like(value) for value in statistics]
-    first = 0
+    first = distributed.rank() * len(y)
+    batch = distributed.ranks() * len(y)
     for images, labels in zip(x.split(size), y.split(size), strict=True):
         _set_random_state(x.device, random)
         for value, at_first in zip(statistics, before, strict=True):
             value.copy_(at_first)
-        _rows = first, len(y)
+        _rows = first, batch
         try:
             yield images, labels
         finally:
@@ -64,6 +68,7 @@ def micro_batches(
         first += len(labels)
         for value, total in zip(statistics, mean, strict=True):
             total.add_(value, alpha=len(labels) / len(y))
+    distributed.average(mean)
     for value, total in zip(statistics, mean, strict=True):
         value.copy_(total)
 

@@ -20,10 +20,11 @@ class Progress:
         description: what is being done.
         total: number of steps.
         done: steps that an earlier, interrupted run has finished.
+        quiet: show nothing.
     """
 
-    def __init__(self, description: str, total: int, done: int = 0) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, description: str, total: int, done: int = 0, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._description, self._total, self._done = description, total, done
         self._last_line = -float("inf")
         self._bar = RichProgress(

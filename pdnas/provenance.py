@@ -68,8 +68,10 @@ def _installed(library: str) -> str | None:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """The processor, the cores this process may use, the memory and the GPUs."""
+    """The processor, the cores this process may use, the memory, the GPUs; threads, processes."""
     import torch
+
+    from pdnas import distributed
 
     model = platform.processor() or platform.machine()
     try:
@@ -88,6 +90,7 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(memory, 1) if memory == memory else None,
         "gpus": gpus,
         "threads": torch.get_num_threads(),
+        "processes": distributed.ranks(),
     }
 
 

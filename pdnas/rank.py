@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from pdnas import distributed
 from pdnas.artefacts import write_failure, write_json, write_table
 from pdnas.config import TrainingConfig
 from pdnas.data.loader import Loader
@@ -28,11 +28,15 @@ from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.fit import autocast, evaluate
+from pdnas.train.fit import evaluate, verdicts
 
 FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
 """Of a race: images of its first round, growth from round to round, standard errors of a gap that
 decides (docs/speed.md)."""
+
+GPU_PAIRS = 1000
+"""Of a candidate and an image in one batch, where there is a GPU. A CPU, which gains nothing once a
+candidate has 100 images, takes one candidate after the other."""
 
 BatchNormStatistics = Literal["running", "recalibrated"]
 
@@ -49,6 +53,8 @@ class Judge:
             ``recalibrated`` gives each candidate its own, from ``calibration`` (training images).
         calibration: images of shape (images, channels, height, width) for ``recalibrated``.
         top: most probable classes among which an image's own has to be.
+        pairs: of a candidate and an image, go through the supernet at once, if they are more than a
+            batch of images makes with one candidate.
     """
 
     supernet: Supernet
@@ -57,33 +63,57 @@ class Judge:
     batchnorm: BatchNormStatistics = "running"
     calibration: list[Tensor] | None = None
     top: int = 1
+    pairs: int = 1
+
+    def together(self, images: int) -> int:
+        """How many candidates go through at once with so many images each."""
+        if self.batchnorm == "recalibrated" or not isinstance(self.supernet, ChannelSupernet):
+            return 1
+        return max(1, self.pairs // min(images, EVALUATION_BATCH))
 
     def __call__(self, choice: Choice) -> tuple[float, float]:
         """Accuracy and mean cross-entropy of one architecture with inherited weights."""
-        with self._judging(choice):
-            return evaluate(self.supernet, self.loader, self.training, self.top)
+        return self.judge([choice])[0]
 
-    @torch.no_grad()
-    def each(self, choice: Choice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the architecture is right, and its cross-entropy, for each image; (images,)."""
-        right, nll = [], []
-        with self._judging(choice):
+    def judge(self, choices: Sequence[Choice]) -> list[tuple[float, float]]:
+        """Accuracy and mean cross-entropy of architectures that go through at once."""
+        parts = []
+        with self._judging(choices):
+            for x, y in self.loader.epoch(0):
+                verdicts = self._verdicts(len(choices), x, y)
+                parts.append(torch.stack([part.double().sum(dim=1) for part in verdicts], dim=1))
+        sums = torch.stack(parts).sum(dim=0) / self.loader.examples
+        return [(accuracy, loss) for accuracy, loss in sums.tolist()]
+
+    def each(self, choices: Sequence[Choice], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each architecture is right about each image, and its cross-entropy.
+
+        Both of shape (candidates, images); the candidates go through at once.
+        """
+        with self._judging(choices):
             parts = zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True)
-            for images, labels in parts:
-                with autocast(images.device, self.training):
-                    output = self.supernet(images)
-                right.append(output.argmax(dim=1) == labels)
-                nll.append(cross_entropy(output.float(), labels, reduction="none"))
-        return torch.cat(right), torch.cat(nll)
+            verdicts = [self._verdicts(len(choices), images, labels) for images, labels in parts]
+        right, nll = (torch.cat(part, dim=1) for part in zip(*verdicts, strict=True))
+        return right, nll
+
+    def _verdicts(self, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.cat([x] * candidates)
+        found = verdicts(self.supernet, rows, y.repeat(candidates), self.training, self.top)
+        right, nll = (each.unflatten(0, (candidates, len(x))) for each in found)
+        return right, nll
 
     @contextmanager
-    def _judging(self, choice: Choice) -> Iterator[None]:
-        with self.supernet.candidate(choice):
-            if self.batchnorm == "running":
-                yield
-                return
-            with recalibrated(self.supernet, self.calibration or []):
-                yield
+    def _judging(self, choices: Sequence[Choice]) -> Iterator[None]:
+        with ExitStack() as stack:
+            if len(choices) > 1:
+                assert isinstance(self.supernet, ChannelSupernet)
+                stack.enter_context(self.supernet.candidates(choices))
+            else:
+                stack.enter_context(self.supernet.candidate(choices[0]))
+            if self.batchnorm == "recalibrated":
+                stack.enter_context(recalibrated(self.supernet, self.calibration or []))
+            self.supernet.eval()
+            yield
 
 
 @contextmanager
@@ -116,21 +146,31 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
 
 
 def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[str, float]]:
-    """Judge candidates one after the other, from number ``start`` on.
+    """Judge candidates from number ``start`` on, as many at a time as is fastest.
 
     Yields:
         one record a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
         ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md).
     """
-    for number in range(start, len(candidates)):
-        choice = candidates[number]
-        accuracy, loss = judge(choice)
-        yield {
-            "candidate": number,
-            "validation_accuracy": accuracy,
-            "validation_loss": loss,
-            **_size(judge.supernet, choice),
-        }
+    step = judge.together(judge.loader.examples)
+
+    def judged(first: int) -> list[dict[str, float]]:
+        numbers = range(first, min(first + step, len(candidates)))
+        choices = [candidates[number] for number in numbers]
+        return [
+            {
+                "candidate": number,
+                "validation_accuracy": accuracy,
+                "validation_loss": loss,
+                **_size(judge.supernet, choice),
+            }
+            for number, choice, (accuracy, loss) in zip(
+                numbers, choices, judge.judge(choices), strict=True
+            )
+        ]
+
+    for rows in distributed.spread(judged, range(start, len(candidates), step)):
+        yield from rows
 
 
 def _size(supernet: Supernet, choice: Choice) -> dict[str, float]:
@@ -165,7 +205,7 @@ class Race:
 def race(
     candidates: int,
     images: int,
-    judge: Callable[[int, int, int], NDArray[np.bool_]],
+    judge: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]],
     after_round: Callable[[], None] = lambda: None,
 ) -> Race:
     """Find the most accurate candidate without judging all of them on all images.
@@ -178,7 +218,8 @@ def race(
 
     Args:
         images: number of images, in random order.
-        judge: of a candidate, which of the images ``start`` to ``stop`` it gets right.
+        judge: of some candidates, which of the images ``start`` to ``stop`` they get right; shape
+            (candidates, images).
         after_round: called when a round is over.
     """
     correct = np.zeros((candidates, images), dtype=bool)
@@ -188,8 +229,7 @@ def race(
     for stop in rounds(images):
         if len(racing) == 1:  # the winner is judged on all images, to know its accuracy
             stop = images
-        for candidate in racing:
-            correct[candidate, start:stop] = judge(int(candidate), start, stop)
+        correct[racing, start:stop] = judge(racing, start, stop)
         seen[racing] = start = stop
         after_round()
         if stop == images:
@@ -221,7 +261,9 @@ def make_judge(run: Run, supernet: Supernet, loader: Loader, device: torch.devic
             images += len(batch)
             if images >= settings.recalibration_images:
                 break
-    return Judge(supernet, loader, run.spec.training, settings.batchnorm, calibration)
+    pairs = settings.pairs or (GPU_PAIRS if device.type == "cuda" else 1)
+    judge = Judge(supernet, loader, run.spec.training, settings.batchnorm, calibration)
+    return replace(judge, pairs=pairs)
 
 
 def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
@@ -267,9 +309,10 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
             journal.stopwatch,
         ),
     }
-    write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
-    write_json(run.folder / f"ranking-{source}.json", record, run.identity)
-    journal.remove()
+    if distributed.is_first():
+        write_table(run.folder / f"ranking-{source}.parquet", table, run.identity)
+        write_json(run.folder / f"ranking-{source}.json", record, run.identity)
+        journal.remove()
     return record
 
 
@@ -277,7 +320,8 @@ def _rank_all(
     candidates: Candidates, judge: Judge, journal: _Journal, description: str
 ) -> pd.DataFrame:
     """The ranking's table, every candidate judged on every image."""
-    with Progress(description, len(candidates), len(journal.rows)) as progress:
+    quiet = not distributed.is_first()
+    with Progress(description, len(candidates), len(journal.rows), quiet) as progress:
         for row in rank(candidates, judge, len(journal.rows)):
             journal.append(row)
             progress.advance(note=f"accuracy {row['validation_accuracy']:.1%}")
@@ -297,20 +341,32 @@ def _race_all(
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
     x, y = x[order], y[order]
     known = {(row["candidate"], row["start"]): row for row in journal.rows}
-    progress = Progress(description, len(rounds(len(y))))
+    progress = Progress(description, len(rounds(len(y))), quiet=not distributed.is_first())
 
-    def judged(candidate: int, start: int, stop: int) -> NDArray[np.bool_]:
-        if (candidate, start) not in known:
-            right, nll = judge.each(candidates[candidate], x[start:stop], y[start:stop])
-            row = {
-                "candidate": candidate,
-                "start": start,
-                "right": "".join("01"[each] for each in right.tolist()),
-                "loss": nll.double().sum().item(),
-            }
-            journal.append(row)
-            known[candidate, start] = row
-        return np.array([each == "1" for each in known[candidate, start]["right"]])
+    def judged(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        unknown = [number for number in racing.tolist() if (number, start) not in known]
+        step = judge.together(stop - start)
+
+        def rows(first: int) -> list[dict[str, Any]]:
+            numbers = unknown[first : first + step]
+            choices = [candidates[number] for number in numbers]
+            verdicts = judge.each(choices, x[start:stop], y[start:stop])
+            return [
+                {
+                    "candidate": number,
+                    "start": start,
+                    "right": "".join("01"[each] for each in right.tolist()),
+                    "loss": nll.double().sum().item(),
+                }
+                for number, right, nll in zip(numbers, *verdicts, strict=True)
+            ]
+
+        for new in distributed.spread(rows, range(0, len(unknown), step)):
+            for row in new:
+                journal.append(row)
+                known[row["candidate"], start] = row
+        rights = [known[number, start]["right"] for number in racing.tolist()]
+        return np.array([[each == "1" for each in right] for right in rights])
 
     with progress:
         result = race(len(candidates), len(y), judged, progress.advance)
@@ -330,7 +386,7 @@ def _race_all(
 
 
 class _Journal:
-    """Records of finished work, one a line, with the time spent so far.
+    """Records of finished work, one a line, with the time spent so far; the first rank's file.
 
     Attributes:
         rows: those of an earlier call that was killed, and those appended since.
@@ -339,7 +395,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.rows = _read_journal(path)
+        self.rows = distributed.from_first(lambda: _read_journal(path))
         self.stopwatch = Stopwatch(self.rows[-1] if self.rows else None)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -349,6 +405,8 @@ class _Journal:
             PdnasError: it could not be written; earlier ones are still there.
         """
         self.rows.append({**row, **self.stopwatch.read()})
+        if not distributed.is_first():
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from pdnas.artefacts import (
     write_tensors,
 )
 from pdnas.cells import CellSpace
-from pdnas.config import NasBench201Config, Spec
+from pdnas.config import NasBench201Config, Scale, Spec
 from pdnas.data.images import INFO, DatasetInfo
-from pdnas.data.loader import Loader, build_loader
+from pdnas.data.loader import ALL_ROWS, Loader, build_loader
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import CELL, Candidates, Choice
@@ -80,6 +80,17 @@ class Run:
     @property
     def dataset(self) -> DatasetInfo:
         return INFO[self.spec.data.name]
+
+    def under(self, scale: Scale) -> Run:
+        """The same run with what follows the search as ``scale`` has it now.
+
+        Raises:
+            PdnasError: the scale has no such variant, or another search for it.
+        """
+        spec = scale.spec(self.study, self.variant)
+        if not self.spec.searches_like(spec):
+            raise PdnasError(f"{self.folder} is another search than this scale's; search again")
+        return replace(self, spec=spec)
 
     def cell_string(self, choice: Choice) -> str | None:
         """A candidate's architecture string; None where candidates are no cells."""
@@ -145,8 +156,10 @@ class Run:
             raise PdnasError(f"{path} holds another supernet's weights; search again") from error
         return network.eval()
 
-    def loader(self, part: str, device: torch.device, *, train: bool = False) -> Loader:
-        """Batches of ``train``, ``validation`` or ``test``."""
+    def loader(
+        self, part: str, device: torch.device, *, train: bool = False, rows: slice = ALL_ROWS
+    ) -> Loader:
+        """Batches of ``train``, ``validation`` or ``test``, or the given rows of each."""
         splits: pd.DataFrame = read_table(self.folder / "splits.parquet", self.identity)
         return build_loader(
             self.spec.data,
@@ -156,6 +169,7 @@ class Run:
             device=device,
             train=train,
             seed=self.seed,
+            rows=rows,
         )
 
 

@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.errors import PdnasError
+from pdnas.gates import GatedConv2d
 from pdnas.posterior import Choice
 from pdnas.supernets import Supernet
 from pdnas.supernets.layers import StochasticDepth
@@ -136,6 +137,17 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, _MODULES) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if isinstance(m, GatedConv2d) and m.relu:  # the gate's own ReLU, before its mask
+            args = (torch.relu(args[0]),)
+        return super().call_module(m, forward, args, kwargs)
 
 
 class _Extraction:

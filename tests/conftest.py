@@ -1,5 +1,42 @@
 """One processor thread for torch: these networks are tiny, and test workers share the cores."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cluster", action="store_true", help="also install SLURM, and test on it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--cluster"):
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(pytest.mark.skip(reason="installs SLURM; only with --cluster"))
+
+
+@pytest.fixture(scope="session")
+def make_imagenet() -> Callable[..., Path]:
+    """Fills a folder like ImageNet's: two classes, JPEG files of many sizes and colour modes."""
+
+    def make(root: Path, train: int, val: int) -> Path:
+        random = np.random.default_rng(0)
+        modes = ["RGB", "L", "CMYK"]
+        for folder, count in (("train", train), ("val", val)):
+            for name in ("n01440764", "n01443537"):
+                (root / folder / name).mkdir(parents=True)
+                for number in range(count):
+                    height, width = random.integers(40, 90, 2) * (1 + 4 * (number == 0))
+                    pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+                    image = Image.fromarray(pixels).convert(modes[number % 3])
+                    image.save(root / folder / name / f"{name}_{number}.JPEG")
+        return root
+
+    return make

@@ -118,6 +118,14 @@ def test_gradients_pull_weights_to_zero_and_probabilities_as_the_formula_says(su
         assert layer.gate.logit_p.grad.item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_without_a_prior_it_moves_no_weight(supernet):
+    terms = Objective(0, 100)(torch.zeros(1), supernet)
+    assert float(terms.prior) == 0
+    terms.loss.backward()
+    assert all(layer.weight.grad is None for layer in gated(supernet))
+    assert all(bool(layer.gate.logit_p.grad.any()) for layer in gated(supernet))
+
+
 @pytest.mark.parametrize("length_scale2", [0.5, 4.0])
 @pytest.mark.parametrize("mean", [-1.3, 0.4])
 def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mean):

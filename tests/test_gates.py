@@ -12,13 +12,16 @@ from torch import nn
 from pdnas import gates
 from pdnas.gates import (
     ChannelGate,
+    Gated,
     GatedConv2d,
     GatedLinear,
+    Gates,
     GateSettings,
     bernoulli_entropy,
     logistic_noise,
     relaxed_keep,
 )
+from pdnas.supernets.multibranch import MultiBranchSupernet
 
 CPU = torch.device("cpu")
 
@@ -115,8 +118,8 @@ def test_none_has_no_energy_of_its_own():
     gate = ChannelGate([2, 1])
     gate.configure(GateSettings(mode="none", initial=0.3))
     assert gate.drop_probability().tolist() == [0, 0]
-    assert gate.keep_weight().tolist() == [1, 1, 1]
-    assert float(gate.entropy()) == 0
+    assert Gates([gate]).keep_weight().tolist() == [1, 1, 1]
+    assert float(Gates([gate]).entropy()) == 0
     assert not gate.logit_p.requires_grad
 
 
@@ -188,9 +191,9 @@ def test_channels_of_a_group_share_one_probability(monkeypatch):
     expected = keep64([1.0, 1.0, -0.4, -0.4, -0.4], 0, 0.2)
     np.testing.assert_allclose(gate(torch.ones(1, 5))[0].detach(), expected, rtol=1e-5)
     p = scipy.special.expit([1.0, 1.0, -0.4, -0.4, -0.4])
-    np.testing.assert_allclose(gate.keep_weight().detach(), 1 - p, rtol=1e-6)
+    np.testing.assert_allclose(Gates([gate]).keep_weight().detach(), 1 - p, rtol=1e-6)
     entropy = scipy.stats.bernoulli.entropy(p).sum()
-    assert gate.entropy().item() == pytest.approx(entropy, rel=1e-6)
+    assert Gates([gate]).entropy().item() == pytest.approx(entropy, rel=1e-6)
 
 
 @pytest.mark.parametrize("sizes", [[], [2, 0]])
@@ -230,6 +233,101 @@ def test_gradient_of_the_logit_matches_finite_differences(monkeypatch):
     np.testing.assert_allclose(layer.gate.logit_p.grad, numeric, rtol=1e-4)
 
 
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 4, 6)])
+@pytest.mark.parametrize("masks", [3, 1])
+def test_gated_channels_are_the_plain_formula_in_value_and_gradient(relu, shape, masks):
+    """Within 1e-12 of autograd on the formula, in float64."""
+    torch.manual_seed(13)
+    x = torch.randn(shape, dtype=torch.float64)
+    keep = torch.rand(masks, 5, *(1,) * (len(shape) - 2), dtype=torch.float64) ** 20  # to 1e-20
+    direction = torch.randn(shape, dtype=torch.float64)
+    results = []
+    for compute in (
+        lambda x, keep: Gated.apply(x, keep, relu),
+        lambda x, keep: (torch.relu(x) if relu else x) * keep,
+    ):
+        inputs = x.clone().requires_grad_(), keep.clone().requires_grad_()
+        y = compute(*inputs)
+        results.append((y, *torch.autograd.grad(y, inputs, direction)))
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, per_image):
+    """Weights and inputs in float64 within 1e-10, switches in float32, their logits within 1e-5."""
+    torch.manual_seed(14)
+    noise = logistic_noise((4 if per_image else 1, 5), CPU)
+    freeze_noise(monkeypatch, noise)
+    conv = GatedConv2d(5, 6, 3, padding=1, relu=True, group_sizes=[2, 3]).train().double()
+    conv.gate.configure(GateSettings(per_image=per_image))
+    x = torch.randn(4, 5, 6, 6, dtype=torch.float64, requires_grad=True)
+    parameters = x, conv.weight, conv.gate.logit_p
+    ours = torch.autograd.grad(conv(x).square().sum(), parameters)
+
+    logit = conv.gate.logit_p[torch.tensor([0, 0, 1, 1, 1])]
+    keep = relaxed_keep(logit, noise, 0.2).double()[:, :, None, None]
+    y = nn.functional.conv2d(torch.relu(x) * keep, conv.weight, padding=1)
+    plain = torch.autograd.grad(y.square().sum(), parameters)
+    for our, theirs, tolerance in zip(ours, plain, (1e-10, 1e-10, 1e-5), strict=True):
+        torch.testing.assert_close(our, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_a_gate_with_relu_keeps_nothing_but_what_its_convolution_needs():
+    conv = GatedConv2d(4, 6, 3, padding=1, relu=True).train()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        conv(torch.randn(2, 4, 8, 8, requires_grad=True))
+    assert len({tensor.data_ptr() for tensor in kept if tensor.shape == (2, 4, 8, 8)}) == 1
+
+
+def test_gates_under_bfloat16_autocast_have_the_gradient_of_float32(monkeypatch):
+    """Within a few roundings of bfloat16, 2^-8 each."""
+    torch.manual_seed(15)
+    freeze_noise(monkeypatch, logistic_noise((8, 16), CPU))
+    conv = GatedConv2d(16, 4, 1, relu=True).train()
+    x = torch.rand(8, 16, 4, 4)
+    gradients = []
+    for enabled in (False, True):
+        conv.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            y = conv(x.bfloat16() if enabled else x)
+        y.float().square().mean().backward()
+        gradients.append((conv.weight.grad.clone(), conv.gate.logit_p.grad.clone()))
+    for exact, rounded in zip(*gradients, strict=True):
+        torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.01 * float(exact.abs().max()))
+
+
+def test_a_compiled_supernet_trains_like_a_plain_one():
+    gradients = []
+    for network in (lambda net: net, lambda net: torch.compile(net, backend="aot_eager")):
+        torch.manual_seed(17)
+        net = MultiBranchSupernet(2, 1, in_channels=1, classes=3).train()
+        net.configure_gates(GateSettings())
+        network(net)(torch.randn(4, 1, 8, 8)).square().sum().backward()
+        gradients.append([parameter.grad for parameter in net.parameters()])
+    for ours, compiled in zip(*gradients, strict=True):
+        torch.testing.assert_close(compiled, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_gates_draw_together_each_with_its_own_probability():
+    torch.manual_seed(16)
+    pair = [ChannelGate([1, 1]).train(), ChannelGate([3]).train()]
+    with torch.no_grad():
+        pair[0].logit_p.copy_(torch.logit(torch.tensor([0.2, 0.7])))
+        pair[1].logit_p.fill_(0)
+    for gate in pair:
+        gate.settings = GateSettings(temperature=1e-4)
+    x = torch.ones(20_000, 1)
+    Gates(pair).draw(x)
+    drawn = torch.cat([gate(torch.ones(20_000, gate.channels)) for gate in pair], dim=1).detach()
+    np.testing.assert_allclose(drawn.mean(dim=0), [0.8, 0.3, 0.5, 0.5, 0.5], atol=0.02)
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(5)).max() < 0.03
+    again = pair[0](torch.ones(20_000, 2))  # each draw serves one pass
+    assert not torch.equal(again, drawn[:, :2])
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "groups"), [(4, 6, 1), (4, 6, 2), (6, 4, 2), (4, 4, 4), (4, 8, 4)]
 )
@@ -256,12 +354,12 @@ def test_hard_mask_is_a_convolution_on_the_kept_channels(training):
     torch.manual_seed(10)
     conv = GatedConv2d(5, 3, 3, padding=1, bias=True).train(training)
     mask = torch.tensor([True, False, True, True, False])
-    conv.gate.keep_mask = mask
+    conv.gate.keep_mask = mask[None]
     x = torch.randn(2, 5, 6, 6)
     small = nn.functional.conv2d(x[:, mask], conv.weight[:, mask], conv.bias, padding=1)
     torch.testing.assert_close(conv(x), small)
-    assert conv.gate.keep_weight().tolist() == [1, 0, 1, 1, 0]
-    assert float(conv.gate.entropy()) == 0
+    assert Gates([conv.gate]).keep_weight().tolist() == [1, 0, 1, 1, 0]
+    assert float(Gates([conv.gate]).entropy()) == 0
 
 
 def test_bernoulli_entropy_matches_scipy():

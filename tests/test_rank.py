@@ -1,6 +1,7 @@
 """Racing: the plain winner at a fraction of the cost, and plain ranking where nobody can be out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from pdnas.artefacts import read_table
 from pdnas.config import Spec, load_scale
 from pdnas.rank import FIRST_ROUND, race, rank_run, rounds
 from pdnas.report.collect import RunFiles
-from pdnas.run import Run
+from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.sample import sample
 from pdnas.train.search import search
 
@@ -21,10 +22,10 @@ CPU = torch.device("cpu")
 
 
 def judge_of(correct, calls=None):
-    def judge(candidate, start, stop):
+    def judge(racing, start, stop):
         if calls is not None:
-            calls.append((candidate, start, stop))
-        return correct[candidate, start:stop]
+            calls.extend((candidate, start, stop) for candidate in racing.tolist())
+        return correct[racing, start:stop]
 
     return judge
 
@@ -144,6 +145,55 @@ def test_a_killed_race_goes_on_and_ends_the_same(run, monkeypatch):
     rank_run(run, "posterior", CPU)
     pd.testing.assert_frame_equal(read_table(path), whole)
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("ranking", ["all", "racing"])
+def test_many_candidates_in_one_batch_are_judged_as_one_by_one(run, ranking):
+    """Several of the 20 at a time; losses within rounding of float32."""
+    tables = []
+    for pairs in (1, 700):
+        settings = run.spec.candidates.model_copy(update={"ranking": ranking, "pairs": pairs})
+        spec = run.spec.model_copy(update={"candidates": settings})
+        rank_run(replace(run, spec=spec), "posterior", CPU)
+        tables.append(read_table(run.folder / "ranking-posterior.parquet"))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-5)
+
+
+def test_a_killed_ranking_of_many_at_once_goes_on(run, monkeypatch):
+    settings = run.spec.candidates.model_copy(update={"ranking": "all", "pairs": 700})
+    many = replace(run, spec=run.spec.model_copy(update={"candidates": settings}))
+    rank_run(many, "posterior", CPU)
+    whole = read_table(run.folder / "ranking-posterior.parquet")
+    real, sizes = module.Judge.judge, []
+
+    def counted(self, choices):
+        if len(sizes) == 2:
+            sizes.append(0)
+            raise KeyboardInterrupt
+        sizes.append(len(choices))
+        return real(self, choices)
+
+    monkeypatch.setattr(module.Judge, "judge", counted)
+    with pytest.raises(KeyboardInterrupt):
+        rank_run(many, "posterior", CPU)
+    (journal,) = run.folder.glob("checkpoint/*.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    assert sizes[0] > 1
+    assert len(lines) == sizes[0] + sizes[1]
+    journal.write_text("".join(lines[:-1]))  # killed within the records of one batch
+    rank_run(many, "posterior", CPU)
+    pd.testing.assert_frame_equal(
+        read_table(run.folder / "ranking-posterior.parquet"), whole, rtol=1e-5
+    )
+
+
+def test_candidates_with_statistics_of_their_own_are_judged_one_by_one(run):
+    loader = run.loader("validation", CPU)
+    judge = module.Judge(run.supernet(CPU), loader, run.spec.training, pairs=10_000)
+    assert judge.together(100) == 100
+    assert judge.together(10**6) == 10_000 // EVALUATION_BATCH
+    assert replace(judge, batchnorm="recalibrated").together(100) == 1
+    assert replace(judge, pairs=1).together(100) == 1
 
 
 def test_a_race_needs_its_images_in_memory():

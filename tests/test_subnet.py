@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
+from pdnas.artefacts import read_json
 from pdnas.cells import CellSpace
 from pdnas.cli import app
 from pdnas.config import (
@@ -546,7 +547,7 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     result = pdnas_extract(run, "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
-    assert record == json.loads((tmp_path / "subnet.json").read_text())
+    assert record == read_json(tmp_path / "subnet.json")
     ranking = json.loads((run / "ranking-posterior.json").read_text())
     table = pd.read_parquet(run / "ranking-posterior.parquet").set_index("candidate")
     best = table.loc[record["candidate"]]

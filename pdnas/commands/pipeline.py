@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import torch
+
+    from pdnas.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -20,6 +27,13 @@ StopAfter = Annotated[
         min=0,
         metavar="MINUTES",
         help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
+    ),
+]
+ScaleNow = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
 
@@ -68,10 +82,8 @@ def search(
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
-    from pdnas.artefacts import claim
     from pdnas.config import load_scale
     from pdnas.run import Run, share_supernet
-    from pdnas.train.fit import choose_device
     from pdnas.train.search import search as run_search
 
     deadline = _deadline(stop_after)
@@ -84,7 +96,7 @@ def search(
         _print(record, as_json, f"took the supernet of {supernet}: {folder}")
         return
     set_threads(settings.threads)
-    with claim(folder, "search"):
+    with _at_work(folder, "search", settings.device) as device:
         record = run_search(
             spec,
             scale=name,
@@ -92,11 +104,11 @@ def search(
             variant=variant,
             seed=seed,
             out=folder,
-            device=choose_device(settings.device),
+            device=device,
             match=match,
             deadline=deadline,
         )
-    _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
+        _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
 
 
 def sample(
@@ -132,6 +144,7 @@ def rank(
     source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Judge a run's candidates on validation data with inherited weights.
@@ -140,16 +153,13 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed0
     """
-    from pdnas.artefacts import claim
     from pdnas.rank import rank_run
-    from pdnas.run import Run
-    from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    found = Run.load(run)
-    with claim(run, f"rank-{source.value}"):
-        record = rank_run(found, source.value, choose_device(device))
-    _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
+    found = _load(run, scale)
+    with _at_work(run, f"rank-{source.value}", device) as chosen:
+        record = rank_run(found, source.value, chosen)
+        _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
 
 
 def retrain(
@@ -162,6 +172,7 @@ def retrain(
     ] = Mode.none,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -171,18 +182,15 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
-    from pdnas.artefacts import claim
-    from pdnas.run import Run
-    from pdnas.train.fit import choose_device
     from pdnas.train.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)
-    found = Run.load(run)
-    with claim(run, f"retrain-{source.value}-{mode.value}"):
-        record = finish(found, source.value, mode.value, choose_device(device), deadline)
-    error = 1 - record["test_accuracy"]
-    _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
+    found = _load(run, scale)
+    with _at_work(run, f"retrain-{source.value}-{mode.value}", device) as chosen:
+        record = finish(found, source.value, mode.value, chosen, deadline)
+        error = 1 - record["test_accuracy"]
+        _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
 
 
 def describe(
@@ -235,10 +243,40 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+@contextmanager
+def _at_work(folder: Path, work: str, device: str) -> Iterator[torch.device]:
+    """Do ``work`` in ``folder``, nobody else meanwhile but the other processes of torchrun.
+
+    Yields:
+        the device called ``device`` (auto, cpu or cuda) that is this process's.
+    """
+    from pdnas import distributed
+    from pdnas.artefacts import claim
+    from pdnas.train.fit import choose_device
+
+    chosen = choose_device(device)
+    with (
+        distributed.process_group(chosen),
+        claim(folder, work) if distributed.is_first() else nullcontext(),
+    ):
+        yield chosen
+
+
 def _deadline(minutes: float | None) -> float | None:
     """The time of ``time.monotonic`` so many minutes from now."""
     return None if minutes is None else time.monotonic() + 60 * minutes
 
 
+def _load(folder: Path, scale: str | None) -> Run:
+    from pdnas.config import load_scale
+    from pdnas.run import Run
+
+    run = Run.load(folder)
+    return run if scale is None else run.under(load_scale(scale))
+
+
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:
-    typer.echo(json.dumps(record, indent=2) if as_json else text)
+    from pdnas import distributed
+
+    if distributed.is_first():
+        typer.echo(json.dumps(record, indent=2) if as_json else text)

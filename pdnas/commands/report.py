@@ -176,6 +176,7 @@ def _collect(scale: str, runs: Path | None) -> Collection:
 def _print_comparison(made: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from pdnas.report.formats import Column, text
 
@@ -183,7 +184,7 @@ def _print_comparison(made: Comparison) -> None:
     if made.settings:
         settings = Table("setting", made.first, made.second, box=None, header_style="bold")
         for key, values in made.settings.items():
-            settings.add_row(key, *map(str, values))
+            settings.add_row(key, *("–" if each is None else str(each) for each in values))
         console.print(settings, "")
     numbers = Table(box=None, header_style="bold")
     numbers.add_column("measured")
@@ -192,7 +193,7 @@ def _print_comparison(made: Comparison) -> None:
     for each in made.differences:
         column = Column("", "", decimals=3 if each.quantity.endswith("[M]") else 2)
         cells = (text(value, column) for value in (each.first, each.second, each.difference))
-        numbers.add_row(each.quantity, *cells)
+        numbers.add_row(Text(each.quantity), *cells)  # as it stands: [min] is no markup
     console.print(numbers, "")
     seeds = len(made.seeds)
     what = "mean ± half-width of the 95 % t-interval, differences paired by seed"

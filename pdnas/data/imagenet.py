@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from pdnas import distributed
 from pdnas.data.images import INFO, part_indices
-from pdnas.data.loader import Batch, epoch_seed
+from pdnas.data.loader import ALL_ROWS, Batch, epoch_seed
 from pdnas.data.sources import data_directory
 from pdnas.errors import PdnasError
 
@@ -47,9 +48,10 @@ def folder(file: str, directory: Path | None = None) -> ImageFolder:
 
 
 def _cores() -> int:
-    """Cores this process may use, which on a shared machine are fewer than there are."""
+    """Cores for this process, which on a shared machine are fewer than there are."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(allowed // distributed.local_ranks(), 1)
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
@@ -90,6 +92,7 @@ class ImageNetLoader:
         part: ``train``, ``validation`` or ``test`` of ``splits``.
         train: random resized crop and flip, a new order every epoch, no incomplete batch; else the
             central crop in the part's order.
+        rows: those of each batch that are wanted; the others are not decoded.
         workers: decoding processes; default: as many as there are cores, at most 16.
 
     Raises:
@@ -105,6 +108,7 @@ class ImageNetLoader:
         *,
         train: bool,
         seed: int,
+        rows: slice = ALL_ROWS,
         directory: Path | None = None,
         workers: int | None = None,
     ) -> None:
@@ -123,6 +127,7 @@ class ImageNetLoader:
         self._device = torch.device(device)
         self._train = train
         self._seed = seed
+        self._rows = rows
         self._workers = min(_cores(), 16) if workers is None else workers
         info = INFO["imagenet"]
         self._mean = torch.tensor(info.mean, device=self._device)[:, None, None]
@@ -146,11 +151,13 @@ class ImageNetLoader:
         order = torch.arange(self.examples)
         if self._train:
             order = torch.randperm(self.examples, generator=generator)
+        batches = [
+            order[first : first + self._batch][self._rows].tolist()
+            for first in range(start * self._batch, len(self) * self._batch, self._batch)
+        ]
         loader: DataLoader[Any] = DataLoader(
             images,
-            batch_size=self._batch,
-            sampler=order[start * self._batch :].tolist(),
-            drop_last=self._train,
+            batch_sampler=batches,
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
             generator=generator,

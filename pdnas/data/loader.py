@@ -19,6 +19,9 @@ from pdnas.errors import PdnasError
 Batch = tuple[Tensor, Tensor]
 """Images (B, C, H, W) float32, normalised, channels_last; labels (B,) int64."""
 
+ALL_ROWS = slice(None)
+"""Of a batch."""
+
 
 class Loader(Protocol):
     """Batches of one part of a data set; ``examples`` is its number of images."""
@@ -49,6 +52,7 @@ class DeviceLoader:
         augmentation: None switches all of it off.
         shuffle: a new order every epoch, without the last incomplete batch; else the part's order,
             and all of it.
+        rows: those of each batch that are wanted; the others cost nothing.
 
     Raises:
         PdnasError: shuffled, and there are fewer images than one batch.
@@ -64,6 +68,7 @@ class DeviceLoader:
         augmentation: Augmentation | None,
         shuffle: bool,
         seed: int,
+        rows: slice = ALL_ROWS,
     ) -> None:
         if shuffle and len(part) < batch:
             raise PdnasError(
@@ -76,6 +81,7 @@ class DeviceLoader:
         self._augmentation = augmentation or Augmentation(crop=0, flip=False, cutout=0)
         self._shuffle = shuffle
         self._seed = seed
+        self._rows = rows
 
         pad = self._augmentation.crop
         _, channels, self._height, self._width = part.images.shape
@@ -110,7 +116,8 @@ class DeviceLoader:
         flipped = integers(2).bool() if cut.flip else torch.zeros_like(order, dtype=torch.bool)
         centre_y, centre_x = integers(self._height), integers(self._width)
         for first in range(start * self._batch, len(self) * self._batch, self._batch):
-            now = slice(first, first + self._batch)
+            chosen = range(count)[first : first + self._batch][self._rows]
+            now = slice(chosen.start, chosen.stop)
             images = self._normalise(self._crop(order[now], top[now], left[now], flipped[now]))
             if cut.cutout:
                 self._cut_out(images, centre_y[now], centre_x[now], cut.cutout)
@@ -160,6 +167,7 @@ def build_loader(
     device: torch.device | str,
     train: bool,
     seed: int,
+    rows: slice = ALL_ROWS,
     directory: Path | None = None,
 ) -> Loader:
     """The loader of one part (``train``, ``heldout``, ``validation`` or ``test``) of any data set.
@@ -169,6 +177,7 @@ def build_loader(
         batch: images in a batch.
         train: shuffled and augmented as ``config.augmentation`` says; else neither.
         seed: decides order and augmentation.
+        rows: those of each batch that are wanted, in training by several processes.
         directory: folder of data that users bring themselves; default ``PDNAS_DATA``.
 
     Raises:
@@ -179,7 +188,7 @@ def build_loader(
         from pdnas.data.imagenet import ImageNetLoader
 
         return ImageNetLoader(
-            part, splits, batch, device, train=train, seed=seed, directory=directory
+            part, splits, batch, device, train=train, seed=seed, rows=rows, directory=directory
         )
     return DeviceLoader(
         load_part(config, part, splits, directory),
@@ -189,4 +198,5 @@ def build_loader(
         augmentation=config.augmentation if train else None,
         shuffle=train,
         seed=seed,
+        rows=rows,
     )

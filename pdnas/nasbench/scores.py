@@ -4,6 +4,9 @@ A loop over cells would compute the same things again and again. Here the stem a
 shared parts are computed once for all cells that have them in common, many cells go through the
 rest of the network as one batch, in which an operation sees all images of all cells that chose it,
 and cells that differ only where nothing can be seen of it are scored once.
+
+Where candidates get BatchNorm statistics of their own (``candidates.batchnorm: recalibrated``), so
+do cells here, and there is no way around the loop: what a layer does depends on the whole cell.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import EDGES, CellSpace
 from pdnas.errors import PdnasError
+from pdnas.posterior import CELL
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, fingerprint, provenance
-from pdnas.run import Run
+from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
 from pdnas.train.fit import autocast
 
@@ -164,6 +168,41 @@ def score_block(
     return pd.DataFrame({"cell_id": ids, "score": correct / images, "loss": loss / images})
 
 
+@torch.no_grad()
+def score_alone(
+    supernet: NasBench201Supernet, cells: NDArray[np.int8], batches: list[tuple[Tensor, Tensor]]
+) -> pd.DataFrame:
+    """Scores as those of :func:`score_block`, but each cell has BatchNorm statistics of its own.
+
+    They are those of each batch that it is judged on; the supernet's stay as they are.
+    """
+    scores, losses = [], []
+    images = sum(len(y) for _, y in batches)
+    norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    try:
+        for norm in norms:
+            # Without momentum the running statistics stay; the count would cost a call a layer.
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+            norm.train()
+        for cell in cells:
+            correct = loss = torch.zeros((), dtype=torch.float64, device=batches[0][0].device)
+            with supernet.candidate({CELL: torch.from_numpy(cell)}):
+                for x, y in batches:
+                    logits = supernet(x)
+                    correct = correct + (logits.argmax(dim=1) == y).sum()
+                    loss = loss + cross_entropy(logits.double(), y, reduction="sum")
+            scores.append(correct / images)
+            losses.append(loss / images)
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
+            norm.eval()
+    columns = {"score": torch.stack(scores), "loss": torch.stack(losses)}
+    found = {name: values.cpu().numpy() for name, values in columns.items()}
+    return pd.DataFrame({"cell_id": supernet.space.ids(cells), **found})
+
+
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
     """Score every cell of a run's space; writes ``scores.parquet`` and ``scores.json``.
 
@@ -181,7 +220,8 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     trained = run.supernet(device)
     if not isinstance(trained, NasBench201Supernet):
         raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
-    supernet = folded(trained)
+    alone = run.spec.candidates.batchnorm == "recalibrated"
+    supernet = trained if alone else folded(trained)
     batches = list(run.loader("validation", device).epoch(0))
     x, y = (torch.cat(part) for part in zip(*batches, strict=True))
     if images is not None:
@@ -193,9 +233,15 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     at_once, rows_at_once = IMAGES_AT_ONCE, ROWS_AT_ONCE
     if device.type == "cuda":
         at_once, rows_at_once = GPU_IMAGES_AT_ONCE, GPU_ROWS_AT_ONCE
+    if alone:
+        at_once = EVALUATION_BATCH
     batches = list(zip(x.split(at_once), y.split(at_once), strict=True))
 
-    config = {"images": len(y), "weights": run.record["provenance"]["finished"]}
+    config = {
+        "images": len(y),
+        "batchnorm": run.spec.candidates.batchnorm,
+        "weights": run.record["provenance"]["finished"],
+    }
     finished = run.folder / f"checkpoint-scores-{fingerprint(config)}"
     todo = blocks(supernet.space)
     files = [finished / f"block-{number:03d}.parquet" for number in range(len(todo))]
@@ -206,7 +252,11 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         for path, cells in zip(files, todo, strict=True):
             if not path.is_file():
                 write_json(finished / "time.json", stopwatch.read())
-                write_table(path, score_block(supernet, cells, batches, rows_at_once))
+                if alone:
+                    table = score_alone(supernet, cells, batches)
+                else:
+                    table = score_block(supernet, cells, batches, rows_at_once)
+                write_table(path, table)
                 progress.advance()
     distinct = pd.concat([read_table(path) for path in files]).set_index("cell_id")
     space = supernet.space

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from pdnas.artefacts import read_json, read_table
-from pdnas.config import MultiBranchConfig, NasBench201Config, Scale, Spec, load_scale
+from pdnas.config import (
+    SEARCH_PARTS,
+    MultiBranchConfig,
+    NasBench201Config,
+    Scale,
+    Spec,
+    load_scale,
+)
 from pdnas.errors import PdnasError
 from pdnas.provenance import run_identity
 
@@ -63,7 +70,8 @@ def describe_supernet(spec: Spec) -> str:
     """A supernet in words: ``3-branch ResNet, width 8, 2 blocks a stage``."""
     supernet = spec.supernet
     if isinstance(supernet, MultiBranchConfig):
-        return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} blocks a stage"
+        blocks = "block" if supernet.blocks == 1 else "blocks"
+        return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} {blocks} a stage"
     if isinstance(supernet, NasBench201Config):
         operations = len(supernet.operations)
         cells = "cell" if supernet.cells == 1 else "cells"
@@ -416,16 +424,33 @@ def collect(scale: str, folder: Path) -> Collection:
                 if (path / "run.json").is_file():
                     run = RunFiles.read(path)
                     _require_same(run, spec)
-                    runs.append(run)
+                    runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, content, tuple(runs), folder)
 
 
 def _require_same(run: RunFiles, spec: Spec) -> None:
-    """The folder's name is a promise about the configuration; hold the run to it."""
-    recorded, expected = flatten(run.spec.model_dump()), flatten(spec.model_dump())
-    for field in {**expected, **recorded}:
-        if recorded.get(field) != expected.get(field):
+    """The folder's name is a promise about the configuration; hold every record to its part."""
+    made, expected = run.spec.model_dump(), spec.model_dump()
+    for part in SEARCH_PARTS:
+        _hold(run.path, part, made[part], expected[part])
+    for source, record in run.ranking_records.items():
+        path = run.path / f"ranking-{source}.json"
+        _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
+    for (source, mode), record in run.results.items():
+        if mode == "finetune":
+            path = run.path / f"result-{source}-{mode}.json"
+            made = record["provenance"]["config"].get("retrain")
+            _hold(path, "retrain", made or {}, expected["retrain"] or {})
+
+
+def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """One part of a specification against what a record says; what it does not say is no matter."""
+    shared = [key for key in expected if key in made]
+    recorded = flatten({key: made[key] for key in shared}, f"{part}.")
+    wanted = flatten({key: expected[key] for key in shared}, f"{part}.")
+    for field in {**wanted, **recorded}:
+        if recorded.get(field) != wanted.get(field):
             raise PdnasError(
-                f"{run.path} was made with {field} = {recorded.get(field)}, but the scale says "
-                f"{expected.get(field)}; search again, or name the scale file it was made with"
+                f"{path} was made with {field} = {recorded.get(field)}, but the scale says "
+                f"{wanted.get(field)}; make it again, or name the scale file it was made with"
             )

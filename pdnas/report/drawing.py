@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,8 @@ def figure2(collection: Collection) -> Drawing | None:
             is_cell = isinstance(files.spec.supernet, NasBench201Config)
             if not is_cell and (files.path / "posterior.safetensors").is_file():
                 source = "posterior" if "posterior" in files.ranking_records else None
-                return _of_run(Run.load(files.path), source, None)
+                drawing = _of_run(Run.load(files.path), source, None)
+                return replace(drawing, data=drawing.data.assign(study=study))
     return None
 
 

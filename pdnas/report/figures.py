@@ -68,6 +68,8 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     Raises:
         PdnasError: there is no such figure.
     """
+    import pdnas.report.nasbench  # noqa: F401  (its figures join the registry)
+
     if name not in FIGURES:
         raise PdnasError(f"no figure {name!r}; choose one of {', '.join(FIGURES)}")
     with style.style():

@@ -294,10 +294,6 @@ def rivals(collection: Collection) -> Table:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def _colour(variant: str) -> str:
-    return GUIDED_COLOUR if variant == GUIDED else REFERENCE_COLOUR
-
-
 @figures.register("samples-to-target")
 def samples_to_target(collection: Collection) -> Drawing | None:
     """Expected samples until a target is reached, every method, with intervals."""
@@ -332,7 +328,8 @@ def samples_to_target(collection: Collection) -> Drawing | None:
     names = ["method", "kind", "target_pct", "samples", "low95", "high95"]
     data = pd.DataFrame(records, columns=names)
     order = list(dict.fromkeys(data["method"]))[::-1]
-    figure, axes = style.panels(1, len(targets), height=0.9 + 0.22 * len(order), sharey=True)
+    height = 0.9 + 0.22 * len(order)
+    figure, axes = style.panels(1, len(targets), height=height, sharex=True, sharey=True)
     marks = {"sampling": ("s", RANDOM_COLOUR), "one-shot": ("o", GUIDED_COLOUR)}
     row: Any
     for axis, target in zip(axes[0], targets, strict=True):
@@ -346,6 +343,7 @@ def samples_to_target(collection: Collection) -> Drawing | None:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_yticks(range(len(order)), order)
+        axis.set_ylim(-0.6, len(order) - 0.4)
         axis.grid(False, axis="y")
         axis.set_xlabel("expected samples or queries")
         style.title(axis, f"to {100 * target:.1f} % on {data_name(truth.truth)}")
@@ -400,7 +398,15 @@ def best_so_far(collection: Collection) -> Drawing | None:
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(1, data["n"].max())
-    axis.set_ylim(bottom=max(float(data["low95_pct"].min()), 88))
+    best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
+    axis.axhline(
+        best,
+        color=REFERENCE_COLOUR,
+        linestyle=":",
+        linewidth=1.2,
+        label=f"best of all cells ({best:.2f} %)",
+    )
+    axis.set_ylim(max(float(data["low95_pct"].min()), 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")
     axis.legend(loc="lower right")
@@ -485,6 +491,7 @@ def posterior_training(collection: Collection) -> Drawing | None:
         axis.set_yticks(range(len(grid)), [OPERATION_NAMES.get(name, name) for name in grid.index])
         axis.grid(False)
         axis.tick_params(length=0)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         style.title(axis, edge.replace(">", " → "))
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
@@ -579,28 +586,24 @@ def cost(collection: Collection) -> Drawing | None:
     data = pd.DataFrame(records, columns=["variant", *quantities, "seeds"])
     figure, axes = style.panels(1, 1, height=3.4)
     axis = axes[0, 0]
+    colours = style.sequence(len(data))
     row: Any
-    for row in data.itertuples():
-        colour = _colour(row.variant)
+    for number, row in enumerate(data.itertuples()):
         axis.errorbar(
             row.seconds,
             row.accuracy_pct,
             _lengths(row.accuracy_pct, row.accuracy_pct_low95, row.accuracy_pct_high95),
             _lengths(row.seconds, row.seconds_low95, row.seconds_high95),
-            color=colour,
-            marker="o",
+            color=GUIDED_COLOUR if row.variant == GUIDED else colours[number],
+            marker="osD^vPX*"[number % 8],
+            markersize=7,
+            linestyle="none",
             capsize=2,
             linewidth=1,
+            label=NAMES.get(row.variant, row.variant),
         )
-        axis.annotate(
-            NAMES.get(row.variant, row.variant),
-            (row.seconds, row.accuracy_pct),
-            (6, 5),
-            textcoords="offset points",
-            fontsize=8,
-            color=colour,
-        )
-    axis.set_xlim(left=0, right=1.25 * float(data["seconds_high95"].max()))
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.set_xlim(left=0)
     axis.set_xlabel("time of the search [s]")
     axis.set_ylabel("true accuracy of the chosen cell [%]")
     return Drawing(figure, data)

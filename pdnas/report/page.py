@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
-from pdnas.report import formats
+from pdnas.report import OFFICIAL_FIGURES, formats, target
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
+from pdnas.report.figures import FIGURES
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise
-from pdnas.report.tables import measured, table
+from pdnas.report.tables import TABLES, measured, table
 from pdnas.statistics import Interval, confidence_interval, geometric_interval
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
@@ -25,12 +27,14 @@ CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 
 @dataclass(frozen=True)
 class Headline:
-    """A comparison that the paper is about, with its 95 % interval; ``verdict`` reads it."""
+    """A comparison with its 95 % interval; ``verdict`` reads it, ``claim`` is the paper's."""
 
+    study: str
     question: str
     measured: str
     seeds: int
     verdict: str
+    claim: str
 
 
 def write(collection: Collection, page: Path) -> None:
@@ -42,8 +46,8 @@ def write(collection: Collection, page: Path) -> None:
     from jinja2 import Environment, StrictUndefined
 
     report = collection.folder / "report"
-    tables = sorted((report / "tables").glob("*.csv"), key=_order)
-    figures = sorted((report / "figures").glob("*.png"), key=_order)
+    tables = sorted((report / "tables").glob("*.csv"), key=_place_in(TABLES))
+    figures = sorted((report / "figures").glob("*.png"), key=_place_in(FIGURES))
     if not tables or not figures:
         raise PdnasError(f"{report} has no tables or no figures yet; run the workflow first")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -57,7 +61,11 @@ def write(collection: Collection, page: Path) -> None:
         introduction=_html(CAPTIONS / "workflow.rst", collection.name),
         headlines=list(headlines(collection)),
         tables=[
-            {**_html_table(table(path.stem, collection)), "caption": _caption(path, "tables")}
+            {
+                **_html_table(table(path.stem, collection)),
+                "caption": _caption(path, "tables"),
+                "run": _how(path, "table", collection),
+            }
             for path in tables
         ],
         figures=[
@@ -67,6 +75,7 @@ def write(collection: Collection, page: Path) -> None:
                 "width": _width(path),
                 "image": base64.b64encode(path.read_bytes()).decode(),
                 "caption": _caption(path, "figures"),
+                "run": _how(path, "figure", collection),
             }
             for path in figures
         ],
@@ -76,9 +85,10 @@ def write(collection: Collection, page: Path) -> None:
         temporary.write_text(html, encoding="utf-8")
 
 
-def _order(path: Path) -> tuple[bool, str]:
-    """The paper's own first."""
-    return not path.stem[-1].isdigit(), path.stem
+def _place_in(registry: Mapping[str, Any]) -> Callable[[Path], tuple[int, str]]:
+    """Sorts files as their makers are registered, the paper's own first; strangers are last."""
+    order = {name: number for number, name in enumerate(registry)}
+    return lambda path: (order.get(path.stem, len(order)), path.stem)
 
 
 def _title(name: str) -> str:
@@ -92,6 +102,29 @@ def _width(path: Path) -> int:
 
     with Image.open(path) as image:
         return image.width // 2
+
+
+def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
+    """How a table or figure was run: its studies' summary, and the commands that make it again."""
+    import pandas as pd
+
+    shown = pd.read_csv(path.with_suffix(".csv"))
+    columns = [name for name in ("study", "ours_study") if name in shown]
+    studies = [name for name in collection.scale.studies if (shown[columns] == name).any(axis=None)]
+    runs = tuple(run for run in collection.runs if run.study in studies)
+    commands = {
+        f"snakemake --cores all {target(kind, path.stem)} --config scale={collection.name}": (
+            "everything it needs"
+        )
+    }
+    if path.stem not in OFFICIAL_FIGURES:
+        name = path.stem.removeprefix("table")
+        commands[f"pdnas {kind} {name} --scale {collection.name}"] = "from finished runs"
+    return {
+        "studies": studies,
+        "how": summarise(replace(collection, runs=runs)) if runs else None,
+        "commands": commands,
+    }
 
 
 def _caption(path: Path, kind: str) -> str:
@@ -155,6 +188,104 @@ def _sentence(text: str) -> str:
 
 def headlines(collection: Collection) -> Iterator[Headline]:
     """The claims that a scale can support or contradict, those that were run."""
+    for study in collection.main_studies:
+        yield from _guided_against_random(collection, study)
+        yield from _number_of_candidates(collection, study)
+        yield from _length_scale(collection, study)
+    yield from _sample_efficiency(collection)
+
+
+def _guided_against_random(collection: Collection, study: str) -> Iterator[Headline]:
+    """Table 3: the same size and budget, without and with fine-tuning."""
+    kinds = {"random": (RANDOM, "random"), "guided": (GUIDED, "posterior")}
+    inherited, gains = {}, {}
+    for kind, (variant, source) in kinds.items():
+        inherited[kind] = _values(collection, study, variant, source, "none")
+        tuned = _values(collection, study, variant, source, "finetune")
+        gains[kind] = _minus(inherited[kind], tuned)
+    full = _values(collection, study, FULL, "full", "none")
+    for question, by_seed, verdicts, claim in (
+        (
+            "test error of guided minus random candidates of about equal size, without fine-tuning",
+            _minus(inherited["guided"], inherited["random"]),
+            ("random is better", "guided is better"),
+            "guided is better",
+        ),
+        (
+            "by how much does fine-tuning lower the test error of random candidates?",
+            gains["random"],
+            ("it helps", "it hurts"),
+            "it helps a lot",
+        ),
+        (
+            "by how much does fine-tuning lower the test error of guided candidates?",
+            gains["guided"],
+            ("it helps", "it hurts"),
+            "it is not needed",
+        ),
+        (
+            "how much more does fine-tuning help random candidates than guided ones?",
+            _minus(gains["random"], gains["guided"]),
+            ("random candidates gain more", "guided candidates gain more"),
+            "random candidates gain more",
+        ),
+        (
+            "test error of guided candidates minus the whole network's, trained as long",
+            _minus(inherited["guided"], full),
+            ("the whole network is better", "guided is better"),
+            "guided is better",
+        ),
+    ):
+        if by_seed:
+            yield _headline(study, question, _interval(by_seed), "{} points", verdicts, claim)
+
+
+def _number_of_candidates(collection: Collection, study: str) -> Iterator[Headline]:
+    """Table 6. The images that choose flatter the choice, so it is held against the test."""
+    average = {
+        run.seed: 100 * (1 - float(ranking["validation_accuracy"].mean()))
+        for run in collection.find(study, GUIDED)
+        if (ranking := run.ranking("posterior")) is not None
+    }
+    tested = _values(collection, study, GUIDED, "posterior", "none")
+    if gain := _minus(tested, average):
+        count = collection.scale.spec(study, GUIDED).candidates.count
+        yield _headline(
+            study,
+            f"test error of the best of {count} guided candidates minus the error of one alone "
+            "(the mean validation error of all)",
+            _interval(gain),
+            "{} points",
+            ("more candidates hurt", "more candidates help"),
+            "more candidates help",
+        )
+
+
+def _length_scale(collection: Collection, study: str) -> Iterator[Headline]:
+    """Table 4, from each value of l² to the next."""
+    sweep = collection.sweep(study, "gates.length_scale2")
+    for pair in pairwise(sorted(sweep, key=lambda variant: float(sweep[variant]))):
+        for quantity, column, unit, factor, claim in (
+            ("size", "parameters", "{} thousand parameters", 1e-3, "falls"),
+            ("test error", "test_error", "{} points", 1, "falls, then rises"),
+        ):
+            before, after = (
+                _values(collection, study, variant, "posterior", "none", column) for variant in pair
+            )
+            if change := _minus(after, before):
+                yield _headline(
+                    study,
+                    f"change of the chosen candidate's {quantity} from l² = {sweep[pair[0]]:g} to "
+                    f"{sweep[pair[1]]:g}",
+                    _interval({seed: factor * value for seed, value in change.items()}),
+                    unit,
+                    ("rises", "falls"),
+                    claim,
+                )
+
+
+def _sample_efficiency(collection: Collection) -> Iterator[Headline]:
+    """NAS-Bench-201, which the paper does not have."""
     for (study, variant), found in collection.efficiencies().items():
         if variant != GUIDED:
             continue
@@ -163,59 +294,29 @@ def headlines(collection: Collection) -> Iterator[Headline]:
             if None not in ratios:
                 percent = 100 * targets[0]["target"]
                 yield _headline(
-                    f"{study}: how many times fewer samples does the posterior need than uniform "
-                    f"sampling, for a cell of {percent:.1f} % true accuracy?",
+                    study,
+                    "how many times fewer samples does the posterior need than uniform sampling, "
+                    f"for a cell of {percent:.1f} % true accuracy?",
                     geometric_interval(ratios),
                     "{} times",
                     ("fewer", "more"),
+                    "–",
                     neutral=1,
                     decimals=1,
                 )
-    for study in collection.scale.studies:
-        if better := _minus(
-            _errors(collection, study, GUIDED, "posterior", "none"),
-            _errors(collection, study, RANDOM, "random", "none"),
-        ):
-            yield _headline(
-                f"{study}: test error of guided minus random candidates of about equal size, "
-                "without fine-tuning",
-                confidence_interval(list(better.values())),
-                "{} points",
-                ("random is better", "guided is better"),
-            )
-        gains = [
-            _minus(
-                _errors(collection, study, variant, source, "none"),
-                _errors(collection, study, variant, source, "finetune"),
-            )
-            for variant, source in ((RANDOM, "random"), (GUIDED, "posterior"))
-        ]
-        if more := _minus(*gains):
-            yield _headline(
-                f"{study}: how much more does fine-tuning help random candidates than guided ones?",
-                confidence_interval(list(more.values())),
-                "{} points",
-                ("random candidates gain more", "guided candidates gain more"),
-            )
-        if worse := _minus(
-            _errors(collection, study, GUIDED, "posterior", "none"),
-            _errors(collection, study, FULL, "full", "none"),
-        ):
-            yield _headline(
-                f"{study}: test error of guided candidates minus the whole network's, trained "
-                "as long",
-                confidence_interval(list(worse.values())),
-                "{} points",
-                ("the whole network is better", "guided is better"),
-            )
 
 
-def _errors(
-    collection: Collection, study: str, variant: str, source: str, mode: str
+def _values(
+    collection: Collection,
+    study: str,
+    variant: str,
+    source: str,
+    mode: str,
+    column: str = "test_error",
 ) -> dict[int, float]:
-    """Test errors in percent by seed."""
+    """One of the measurements' columns by seed."""
     rows = measured(collection, study, variant, source, mode)
-    return {int(seed): float(e) for seed, e in zip(rows["seed"], rows["test_error"], strict=True)}
+    return {int(seed): float(v) for seed, v in zip(rows["seed"], rows[column], strict=True)}
 
 
 def _minus(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
@@ -223,12 +324,18 @@ def _minus(first: dict[int, float], second: dict[int, float]) -> dict[int, float
     return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
 
+def _interval(by_seed: dict[int, float]) -> Interval:
+    return confidence_interval(list(by_seed.values()))
+
+
 def _headline(
+    study: str,
     question: str,
     interval: Interval,
     unit: str,
     verdicts: Sequence[str],
-    neutral: float = 0,
+    claim: str,
+    neutral: int = 0,
     decimals: int = 2,
 ) -> Headline:
     """``verdicts``: what an interval above and one below ``neutral`` say."""
@@ -240,5 +347,5 @@ def _headline(
     elif interval.count == 1:
         verdict = "one seed: no interval"
     else:
-        verdict = "open: the interval holds no difference"
-    return Headline(question, unit.format(number), interval.count, verdict)
+        verdict = f"not settled: {neutral} lies in the interval"
+    return Headline(study, question, unit.format(number), interval.count, verdict, claim)

@@ -103,13 +103,18 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if seconds := summary["search_seconds"]:
         found.append(("search", f"{seconds / 60:.1f} min on {summary['hardware']}"))
-    found.append(("made", f"{summary['finished']}, code {summary['code']}"))
+    finished = str(summary["finished"])[:16].replace("T", " ")
+    found.append(("finished", f"{finished} UTC, code {summary['code']}"))
     if training := summary.get("training"):
         accuracy = _percent(training.get("train_accuracy"))
         found.append(
-            (f"epoch {training['epoch']}", f"loss {training['loss']:.3f}, training {accuracy}")
+            (
+                f"epoch {training['epoch']}",
+                f"loss {training['loss']:.3f}, training accuracy {accuracy}",
+            )
         )
-    if drop := summary.get("drop_probability"):
+    drop = summary.get("drop_probability")
+    if drop and summary["gates"]["mode"] == "learned":
         shown = (_percent(drop[name]) for name in ("minimum", "mean", "maximum"))
         found.append(
             (
@@ -122,17 +127,17 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     for source, ranking in summary.get("rankings", {}).items():
         whole = ranking["supernet_validation_accuracy"]
         text = (
-            f"{ranking['candidates']} candidates, validation accuracy "
-            f"{_percent(ranking['mean_validation_accuracy'])} on average, "
-            f"{_percent(ranking['best_validation_accuracy'])} at best"
+            f"{ranking['candidates']} from {source}, validation error "
+            f"{_percent(1 - ranking['mean_validation_accuracy'])} on average, "
+            f"{_percent(1 - ranking['best_validation_accuracy'])} at best"
         )
         if whole is not None:
-            text += f" (whole supernet {_percent(whole)})"
-        found.append((f"ranking {source}", text))
-    for result in summary.get("results", []):
+            text += f" (whole supernet {_percent(1 - whole)})"
+        found.append(("candidates", text))
+    for result in sorted(summary.get("results", []), key=lambda result: _MODES[result["mode"]][0]):
         found.append(
             (
-                f"result {result['source']} {result['mode']}",
+                _MODES[result["mode"]][1],
                 f"test error {_percent(1 - result['test_accuracy'])}{_size(result['parameters'])}"
                 + (f" {result['cell']}" if result["cell"] else ""),
             )
@@ -147,6 +152,14 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
                 )
             )
     return found
+
+
+_MODES = {
+    "none": (0, "inherited weights"),
+    "finetune": (1, "fine-tuned"),
+    "scratch": (2, "from scratch"),
+}
+"""What became of the chosen candidate, in the order in which people ask."""
 
 
 def _percent(fraction: float | None) -> str:

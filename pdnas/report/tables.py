@@ -46,6 +46,8 @@ NOTHING_RUN = "Nothing of this table was run at this scale."
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
+NOTHING_RUN = "Nothing of this table was run at this scale."
+
 MEAN_NOTE = (
     "Ours: mean ± half-width of the 95 % t-interval over seeds; a single seed has no interval. "
     "Time is the wall time of one seed, all its stages (search, drawing and ranking candidates, "
@@ -71,6 +73,8 @@ def table(name: str, collection: Collection) -> Table:
     Raises:
         PdnasError: there is no such table.
     """
+    import pdnas.report.nasbench  # noqa: F401  (its tables join the registry)
+
     full = f"table{name}" if name.isdigit() else name
     if full not in TABLES:
         raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
@@ -414,6 +418,7 @@ def table6(collection: Collection) -> Table:
         for row in paper("table6_num_candidates").to_dict("records")
     }
     ours: dict[int, list[Sequence[Cell]]] = {}
+    limits = []
     studies = _stand_in_studies(collection)
     for study in studies:
         counts = collection.sweep(study, "candidates.count")
@@ -429,6 +434,13 @@ def table6(collection: Collection) -> Table:
         if not rankings:
             continue
         total = min(len(accuracies) for accuracies, _, _ in rankings)
+        if total < max(reported):
+            each = float(np.mean([seconds / len(values) for values, seconds, _ in rankings]))
+            hours = max(reported) * each / 3600
+            limits.append(
+                f"{study}: more than {total} candidates were not run. Judging one takes {each:.2g} "
+                f"s on this hardware, so {max(reported)} would take {hours:.1f} hours a seed."
+            )
         for count in sorted({1, 10, total, *reported}):
             if count > total:
                 continue
@@ -471,6 +483,7 @@ def table6(collection: Collection) -> Table:
             "statistics). It is the quantity that is selected, so it is optimistic; the test error "
             "is known only for the candidate chosen from all of them.",
             "Extra time is n times the measured wall time of judging one candidate.",
+            *limits,
             "Ours: mean ± half-width of the 95 % t-interval over seeds.",
             *conditions(collection, studies),
         ),

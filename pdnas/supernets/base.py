@@ -6,15 +6,15 @@ A supernet is an ``nn.Module`` built of gated parts. It knows nothing of search,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from pdnas.errors import PdnasError
-from pdnas.gates import GatedConv2d, GatedLayer, GatedLinear, GateSettings
+from pdnas.gates import GatedConv2d, GatedLayer, GatedLinear, Gates, GateSettings
 from pdnas.posterior import ChannelPosterior, Choice, Posterior
 
 
@@ -116,29 +116,58 @@ class Supernet(nn.Module, ABC):
 class ChannelSupernet(Supernet):
     """A supernet whose switches are the channel gates of its layers, named by module path."""
 
-    def gated_layers(self) -> dict[str, GatedLayer]:
-        """Every gated layer by its stable name, in the order of definition."""
+    @cached_property
+    def _gated_layers(self) -> dict[str, GatedLayer]:
         return {
             name: module
             for name, module in self.named_modules()
             if isinstance(module, (GatedConv2d, GatedLinear))
         }
 
+    @cached_property
+    def _gates(self) -> Gates:
+        return Gates([layer.gate for layer in self._gated_layers.values()])
+
+    def gated_layers(self) -> dict[str, GatedLayer]:
+        """Every gated layer by its stable name, in the order of definition."""
+        return self._gated_layers
+
+    def draw_switches(self, x: Tensor) -> None:
+        """Before the images ``x`` go through in training: draw the switches of all gates."""
+        if self.training:
+            self._gates.draw(x)
+
     def configure_gates(self, settings: GateSettings) -> None:
-        for layer in self.gated_layers().values():
-            layer.gate.configure(settings)
+        self._gates.configure(settings)
 
     def set_temperature(self, temperature: float) -> None:
-        for layer in self.gated_layers().values():
-            layer.gate.settings = replace(layer.gate.settings, temperature=temperature)
+        self._gates.set_temperature(temperature)
 
     def choose(self, choice: Choice | None) -> None:
+        self._choose([] if choice is None else [choice])
+
+    def _choose(self, choices: Sequence[Choice]) -> None:
         layers = self.gated_layers()
-        if choice is not None:
+        for choice in choices:
             check_masks(choice, {name: layer.gate.channels for name, layer in layers.items()})
         for name, layer in layers.items():
-            mask = None if choice is None else choice[name].to(layer.weight.device)
-            layer.gate.keep_mask = mask
+            layer.gate.keep_mask = None
+            if choices:
+                masks = torch.stack([choice[name] for choice in choices])
+                layer.gate.keep_mask = masks.to(layer.weight.device)
+
+    @contextmanager
+    def candidates(self, choices: Sequence[Choice]) -> Iterator[None]:
+        """Be several architectures side by side within a ``with`` block, in evaluation mode.
+
+        The images of a batch are shared out in order: the first of as many equal parts goes through
+        the first architecture, and so on.
+        """
+        self._choose(choices)
+        try:
+            yield
+        finally:
+            self._choose([])
 
     def posterior(self) -> ChannelPosterior:
         layers = self.gated_layers()
@@ -186,16 +215,14 @@ class ChannelSupernet(Supernet):
         return channels, sum(bool(mask.any()) for mask in masks) / len(masks)
 
     def prior_energy(self, *, constant: bool = False) -> Tensor:
-        energies = []
-        for layer in self.gated_layers().values():
-            energy = layer.slice_square_norms()
-            if not constant or layer.gate.keep_mask is not None:
-                energy = layer.gate.keep_weight() * energy
-            energies.append(energy.sum())
-        return torch.stack(energies).sum()
+        layers = self.gated_layers().values()
+        energies = torch.cat([layer.slice_square_norms() for layer in layers])
+        if constant and not any(layer.gate.keep_mask is not None for layer in layers):
+            return energies.sum()
+        return self._gates.keep_weight() @ energies
 
     def entropy(self) -> Tensor:
-        return torch.stack([layer.gate.entropy() for layer in self.gated_layers().values()]).sum()
+        return self._gates.entropy()
 
     def score_surrogate(self, nll: Tensor) -> Tensor:
         return nll.new_zeros(())  # the relaxation is differentiable; nothing is left to add

@@ -47,13 +47,12 @@ class DenseLayer(nn.Module):
         super().__init__()
         inputs, inside = sum(sources), BOTTLENECK * growth
         self.norm1 = nn.BatchNorm2d(inputs)
-        self.conv1 = GatedConv2d(inputs, inside, 1, group_sizes=sources)
+        self.conv1 = GatedConv2d(inputs, inside, 1, relu=True, group_sizes=sources)
         self.norm2 = nn.BatchNorm2d(inside)
-        self.conv2 = GatedConv2d(inside, growth, 3, padding=1)
+        self.conv2 = GatedConv2d(inside, growth, 3, padding=1, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(torch.relu(self.norm1(x)))
-        return self.conv2(torch.relu(self.norm2(y)))
+        return self.conv2(self.norm2(self.conv1(self.norm1(x))))
 
 
 class DenseBlock(nn.Module):
@@ -77,8 +76,7 @@ def transition(sources: Sequence[int], outputs: int) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict(
             norm=nn.BatchNorm2d(inputs),
-            relu=nn.ReLU(),
-            conv=GatedConv2d(inputs, outputs, 1, group_sizes=sources),
+            conv=GatedConv2d(inputs, outputs, 1, relu=True, group_sizes=sources),
             pool=nn.AvgPool2d(2, stride=2),
         )
     )
@@ -122,4 +120,5 @@ class DenseNetSupernet(ChannelSupernet):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.draw_switches(x)
         return self.classifier(torch.relu(self.features(x)).mean(dim=(2, 3)))

@@ -233,6 +233,7 @@ class EnasSupernet(ChannelSupernet):
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs of the last cell and of the one that feeds the auxiliary head."""
+        self.draw_switches(x)
         older = newer = tapped = self.stem_norm(self.stem(x))
         for index, cell in enumerate(self.cells):
             older, newer = newer, cell(older, newer)

@@ -9,6 +9,7 @@ the stem is gated: the stem's input channels are colours, and the classifier is 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import torch
@@ -26,14 +27,13 @@ STEM_CHANNELS = 16
 
 def residual_path(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     """ReLU-Conv3x3-BN-ReLU-Conv3x3-BN; the first convolution carries the stride."""
-    return nn.Sequential(
-        nn.ReLU(),
-        GatedConv2d(inputs, outputs, 3, stride=stride, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        GatedConv2d(outputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
-    )
+    layers = {  # numbered as if each ReLU were a layer of its own
+        "1": GatedConv2d(inputs, outputs, 3, stride=stride, padding=1, relu=True),
+        "2": nn.BatchNorm2d(outputs),
+        "4": GatedConv2d(outputs, outputs, 3, padding=1, relu=True),
+        "5": nn.BatchNorm2d(outputs),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Shortcut(FactorizedReduction):
@@ -110,5 +110,6 @@ class MultiBranchSupernet(ChannelSupernet):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.draw_switches(x)
         x = self.stages(self.stem_norm(self.stem(x)))
         return self.classifier(torch.relu(x).mean(dim=(2, 3)))

@@ -144,5 +144,6 @@ class MultiKernelResNetSupernet(ChannelSupernet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        self.draw_switches(x)
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         return self.fc(self.stages(x).mean(dim=(2, 3)))

@@ -6,14 +6,16 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
@@ -23,6 +25,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
+from pdnas import distributed
 from pdnas.config import (
     CosineSchedule,
     GateConfig,
@@ -39,9 +42,6 @@ from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
 from pdnas.train.checkpoint import SECONDS_BETWEEN, Checkpoints
 from pdnas.train.finite import NotFiniteError, require_finite, require_finite_state
-
-Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-"""From images to logits, and those of an auxiliary head where one is trained."""
 
 MEASURES = ("loss", "nll", "prior_term", "entropy_term", "auxiliary_term", "train_accuracy")
 """What an epoch's record holds of its batches, as means over images."""
@@ -102,7 +102,7 @@ def choose_device(name: str) -> torch.device:
         raise PdnasError("no CUDA device is available; set device: auto or cpu in the scale file")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return distributed.own_gpu() if name == "cuda" else torch.device(name)
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def fit(
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
     now = _Epoch(float(schedule.get_last_lr()[0]))
-    state = checkpoints.latest() if checkpoints is not None else None
+    state = distributed.from_first(checkpoints.latest) if checkpoints is not None else None
     if state is not None:
         now = _restore(state, supernet, optimizers, schedule, device)
         history = state["history"]
@@ -164,7 +164,7 @@ def fit(
     def save(seconds: float) -> None:
         """Make a checkpoint after ``seconds`` of the present epoch."""
         nonlocal saved, saving
-        if checkpoints is None:
+        if checkpoints is None or not distributed.is_first():
             return
         begun = time.monotonic()
         state = {
@@ -187,13 +187,15 @@ def fit(
             require_finite_state(supernet)
             save(seconds)
 
-    network = _network(supernet, training)
+    loss = distributed.parallel(_Loss(supernet, training))
     logits = supernet.distribution_parameters()
     learned = [parameter for parameter in logits if parameter.requires_grad]
 
     with (
-        Progress(description, training.epochs, len(history)) as progress,
-        _board(tensorboard, len(history)) as board,
+        Progress(
+            description, training.epochs, len(history), quiet=not distributed.is_first()
+        ) as progress,
+        _board(tensorboard if distributed.is_first() else None, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
             began = time.monotonic()
@@ -209,7 +211,7 @@ def fit(
             supernet.train()
             try:
                 record = _train_epoch(
-                    network,
+                    loss,
                     supernet,
                     loader.epoch(epoch, now.steps),
                     training,
@@ -240,7 +242,8 @@ def fit(
             now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
             ended = time.monotonic()
             # As if the next epoch took as long as this one, with a checkpoint after each.
-            stops = deadline is not None and not last and 2 * ended - began + saving > deadline
+            late = deadline is not None and not last and 2 * ended - began + saving > deadline
+            stops = distributed.from_first(partial(bool, late))
             if stops or last or ended - saved >= saving / SAVING_SHARE:
                 save(0.0)
             if board is not None:
@@ -298,14 +301,40 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
-def _network(supernet: Supernet, training: TrainingConfig) -> Network:
-    """What a training step calls; a head that has no weight does not run."""
+class _Loss(nn.Module):
+    """All that a training step differentiates, in one call that DistributedDataParallel can follow.
 
-    def plain(x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return supernet(x), None
+    An auxiliary head that has no weight does not run.
+    """
 
-    network = supernet.forward_training if training.auxiliary_weight else plain
-    return torch.compile(network) if training.compile else network
+    def __init__(self, supernet: Supernet, training: TrainingConfig) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self._training = training
+
+        def plain(x: Tensor) -> tuple[Tensor, Tensor | None]:
+            return supernet(x), None
+
+        network = supernet.forward_training if training.auxiliary_weight else plain
+        self._network = torch.compile(network) if training.compile else network
+
+    def forward(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+        """The loss of images (images, channels, height, width), a scalar, and all MEASURES.
+
+        Raises:
+            NotFiniteError: the loss is no finite number.
+        """
+        with autocast(x.device, self._training):
+            output, auxiliary = self._network(x)
+        nll = cross_entropy(output.float(), y, reduction="none")
+        if auxiliary is not None:
+            auxiliary = self._training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
+        terms = objective(nll, self.supernet, auxiliary)
+        require_finite(terms, self.supernet, x)  # before the update, which would spread it
+        loss = terms.loss
+        correct = (output.argmax(dim=1) == y).float().mean()
+        parts = [loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+        return loss, torch.stack(parts).detach().double()
 
 
 def _probabilities(supernet: Supernet) -> Tensor:
@@ -356,7 +385,7 @@ def _held_still(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def _step(
-    network: Network,
+    loss: nn.Module,
     supernet: Supernet,
     batch: tuple[Tensor, Tensor],
     training: TrainingConfig,
@@ -366,33 +395,34 @@ def _step(
     """One step of ``optimizers``, with the gradients of one micro-batch after the other summed up.
 
     Returns:
-        the batch's :data:`MEASURES`, shape (measures,).
+        the :data:`MEASURES` of the batch, all ranks' rows of it; shape (measures,).
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     measures = torch.zeros(len(MEASURES), dtype=torch.float64, device=batch[0].device)
+    images = len(batch[1])
+    done = 0
     for x, y in micro_batches(supernet, *batch, training.micro_batch):
-        with autocast(x.device, training):
-            output, auxiliary = network(x)
-        nll = cross_entropy(output.float(), y, reduction="none")
-        if auxiliary is not None:
-            auxiliary = training.auxiliary_weight * cross_entropy(auxiliary.float(), y)
-        terms = objective(nll, supernet, auxiliary)
-        require_finite(terms, supernet, x)  # before the update, which would spread it everywhere
+        done += len(y)
         # Weighted like this, means over images become that of the batch, and the rest counts once.
-        share = len(y) / len(batch[1])
-        (share * terms.loss).backward()
-        with torch.no_grad():
-            correct = (output.argmax(dim=1) == y).float().mean()
-            parts = [terms.loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
-            measures += share * torch.stack(parts).double()
+        share = len(y) / images
+        with _gradients_stay_here(loss) if done < images else nullcontext():
+            value, of_part = loss(x, y, objective)
+            (share * value).backward()
+        measures += share * of_part
+    distributed.average([measures])
     for optimizer in optimizers:
         optimizer.step()
     return measures
 
 
+def _gradients_stay_here(loss: nn.Module) -> AbstractContextManager[None]:
+    """Let backward passes add to the gradients without exchanging them between ranks."""
+    return loss.no_sync() if isinstance(loss, DistributedDataParallel) else nullcontext()
+
+
 def _train_epoch(
-    network: Network,
+    loss: nn.Module,
     supernet: Supernet,
     batches: Iterator[tuple[Tensor, Tensor]],
     training: TrainingConfig,
@@ -415,18 +445,19 @@ def _train_epoch(
     for x, y in batches:
         now.steps += 1
         if alternation is None:
-            measures = _step(network, supernet, (x, y), training, objective, optimizers)
+            measures = _step(loss, supernet, (x, y), training, objective, optimizers)
         else:
             weights, switches = optimizers
             with _held_still(switches):
-                measures = _step(network, supernet, (x, y), training, objective, [weights])
+                measures = _step(loss, supernet, (x, y), training, objective, [weights])
             with _held_still(weights):
                 held_out = alternation.batch()
-                _step(network, supernet, held_out, training, alternation.objective, [switches])
+                _step(loss, supernet, held_out, training, alternation.objective, [switches])
         schedule.step()
-        weighted = measures * len(y)
+        images = len(y) * distributed.ranks()
+        weighted = measures * images
         now.sums = weighted if now.sums is None else now.sums + weighted
-        now.images += len(y)
+        now.images += images
         after_step(time.monotonic() - started)
     assert now.sums is not None  # a loader has at least one batch
     seconds = time.monotonic() - started
@@ -492,17 +523,23 @@ def evaluate(
         top: an image counts as right if its class is among the ``top`` most probable ones.
     """
     supernet.eval()
-    correct = loss = None
+    parts = []
     for x, y in loader.epoch(0):
-        with autocast(x.device, training):
-            output = supernet(x)
-        if top == 1:
-            right = (output.argmax(dim=1) == y).sum()
-        else:
-            right = (output.topk(top, dim=1).indices == y[:, None]).sum()
-        nll = cross_entropy(output.float(), y, reduction="sum").double()
-        correct = right if correct is None else correct + right
-        loss = nll if loss is None else loss + nll
-    assert correct is not None
-    assert loss is not None
-    return correct.item() / loader.examples, loss.item() / loader.examples
+        right, nll = verdicts(supernet, x, y, training, top)
+        parts.append(torch.stack([right.double().sum(), nll.double().sum()]))
+    correct, loss = torch.stack(parts).sum(dim=0).tolist()
+    return correct / loader.examples, loss / loader.examples
+
+
+@torch.no_grad()
+def verdicts(
+    supernet: Supernet, x: Tensor, y: Tensor, training: TrainingConfig, top: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Whether the network as it stands is right, and its cross-entropy, for each image."""
+    with autocast(x.device, training):
+        output = supernet(x)
+    if top == 1:
+        right = output.argmax(dim=1) == y
+    else:
+        right = (output.topk(top, dim=1).indices == y[:, None]).any(dim=1)
+    return right, cross_entropy(output.float(), y, reduction="none")

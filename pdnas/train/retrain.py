@@ -7,15 +7,17 @@ from typing import Any, Literal
 
 import torch
 
+from pdnas import distributed
 from pdnas.artefacts import write_json
+from pdnas.data.loader import Loader
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import Choice
 from pdnas.provenance import Stopwatch, fingerprint, provenance
-from pdnas.rank import make_judge
+from pdnas.rank import Judge, make_judge
 from pdnas.run import Run, make_supernet
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import evaluate, fit
+from pdnas.train.fit import fit
 from pdnas.train.search import make_objective
 
 Mode = Literal["none", "finetune", "scratch"]
@@ -44,6 +46,7 @@ def retrain(
         Unfinished: the deadline came first.
     """
     stopwatch = Stopwatch()
+    checkpoints: Checkpoints | None = None
     supernet = run.supernet(device)
     number: int | None
     choice: Choice
@@ -67,7 +70,8 @@ def retrain(
             torch.manual_seed(run.seed)
             supernet = make_supernet(spec, device)
         supernet.configure_gates(GateSettings("none"))
-        loader = run.loader("train", device, train=True)
+        rows = distributed.rows(training.batch)
+        loader = run.loader("train", device, train=True, rows=rows)
         identity = {
             "spec": spec.model_dump(mode="json"),
             "seed": run.seed,
@@ -88,12 +92,16 @@ def retrain(
                 description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
                 deadline=deadline,
             )
-            stopwatch = fitted.stopwatch
-            accuracies = [evaluate(supernet, part, training, top)[0] for part, top in measures]
-        checkpoints.remove()
+        stopwatch = fitted.stopwatch
+        judge = Judge(supernet, held_out[0], training)
     else:
         judge = make_judge(run, supernet, held_out[0], device)
-        accuracies = [replace(judge, loader=part, top=top)(choice)[0] for part, top in measures]
+
+    def accuracy(measure: tuple[Loader, int]) -> float:
+        part, top = measure
+        return replace(judge, loader=part, top=top)(choice)[0]
+
+    accuracies = list(distributed.spread(accuracy, measures))
 
     record = {
         "candidate": number,
@@ -106,5 +114,8 @@ def retrain(
         "cell": run.cell_string(choice),
         "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
     }
-    write_json(run.folder / f"result-{source}-{mode}.json", record, run.identity)
+    if distributed.is_first():
+        write_json(run.folder / f"result-{source}-{mode}.json", record, run.identity)
+        if checkpoints is not None:
+            checkpoints.remove()
     return record

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pdnas import posterior
+from pdnas import distributed, posterior
 from pdnas.artefacts import write_json, write_table, write_tensors
 from pdnas.config import GateConfig, Spec
 from pdnas.data.images import make_splits
@@ -71,6 +71,7 @@ def search(
             device=device,
             train=True,
             seed=seed,
+            rows=distributed.rows(spec.training.batch),
         )
 
     loader = part("train")
@@ -103,6 +104,8 @@ def search(
         "fixed_drop_probability": drop,
         "provenance": provenance(identity, seed, fitted.stopwatch),
     }
+    if not distributed.is_first():
+        return record
     owner = run_identity(record)
     write_table(out / "splits.parquet", splits, owner)
     write_table(out / "history.parquet", pd.DataFrame(fitted.history), owner)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,20 +19,9 @@ CONFIG = DataConfig(name="imagenet", validation=4)
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory) -> Path:
+def directory(tmp_path_factory, make_imagenet) -> Path:
     """Two classes; 12 training and 6 test images."""
-    root = tmp_path_factory.mktemp("imagenet")
-    random = np.random.default_rng(0)
-    modes = ["RGB", "L", "CMYK"]
-    for folder, count in (("train", 6), ("val", 3)):
-        for name in ("n01440764", "n01443537"):
-            (root / folder / name).mkdir(parents=True)
-            for number in range(count):
-                height, width = random.integers(40, 90, 2) * (1 + 4 * (number == 0))
-                pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-                image = Image.fromarray(pixels).convert(modes[number % 3])
-                image.save(root / folder / name / f"{name}_{number}.JPEG")
-    return root
+    return make_imagenet(tmp_path_factory.mktemp("imagenet"), train=6, val=3)
 
 
 def loader(directory: Path, part: str, *, train: bool, workers=0, seed=0) -> ImageNetLoader:
@@ -96,6 +84,19 @@ def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory, train):
     assert len(rest) == len(whole) - 1 > 0
     for one, other in zip(whole[1:], rest, strict=True):
         assert all(map(torch.equal, one, other))
+
+
+def test_rows_of_a_batch_are_those_of_the_whole(directory):
+    splits = make_splits(CONFIG, directory)
+    settings = {"train": True, "seed": 0, "directory": directory, "workers": 0}
+    whole = ImageNetLoader("train", splits, 4, "cpu", **settings)
+    second = ImageNetLoader("train", splits, 4, "cpu", rows=slice(2, 4), **settings)
+    assert len(second) == len(whole) == 2
+    for (images, labels), (own, own_labels) in zip(
+        whole.epoch(1, 1), second.epoch(1, 1), strict=True
+    ):
+        assert torch.equal(own, images[2:])
+        assert torch.equal(own_labels, labels[2:])
 
 
 def test_build_loader_reads_the_environment(directory, monkeypatch):

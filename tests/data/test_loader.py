@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from pdnas.config import Augmentation, DataConfig
 from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part, make_splits
-from pdnas.data.loader import DeviceLoader, build_loader, epoch_seed
+from pdnas.data.loader import ALL_ROWS, DeviceLoader, build_loader, epoch_seed
 from pdnas.errors import PdnasError
 
 NOTHING = Augmentation(crop=0, flip=False, cutout=0)
@@ -27,9 +27,11 @@ def info() -> DatasetInfo:
     return DatasetInfo("x", 3, 12, tuple("abcdefghij"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), True)
 
 
-def loader(part, info, *, batch=4, augmentation=None, shuffle=False, seed=0) -> DeviceLoader:
+def loader(
+    part, info, *, batch=4, augmentation=None, shuffle=False, seed=0, rows=ALL_ROWS
+) -> DeviceLoader:
     return DeviceLoader(
-        part, info, batch, "cpu", augmentation=augmentation, shuffle=shuffle, seed=seed
+        part, info, batch, "cpu", augmentation=augmentation, shuffle=shuffle, seed=seed, rows=rows
     )
 
 
@@ -47,6 +49,15 @@ def raw(images: torch.Tensor, info: DatasetInfo) -> torch.Tensor:
     """Normalised images back as bytes."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (info.mean, info.std))
     return ((images * std + mean) * 255).round().to(torch.uint8)
+
+
+def test_rows_of_a_batch_are_those_of_the_whole(part, info):
+    settings = {"augmentation": Augmentation(crop=2, cutout=4), "shuffle": True}
+    whole = loader(part, info, **settings).epoch(1)
+    second = loader(part, info, rows=slice(2, 4), **settings).epoch(1)
+    for (images, labels), (own, own_labels) in zip(whole, second, strict=True):
+        assert torch.equal(own, images[2:])
+        assert torch.equal(own_labels, labels[2:])
 
 
 def test_evaluation_gives_every_image_in_order(part, info):

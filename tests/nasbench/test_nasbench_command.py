@@ -80,7 +80,7 @@ class TestEfficiency:
         (run / "run.json").write_text('{"seed": 7}')
         out = tmp_path / "efficiency.json"
         printed = json.loads(call("efficiency", run, "--out", out, "--json").stdout)
-        written = json.loads(out.read_text())
+        written = artefacts.read_json(out)
         assert written.pop("provenance")["seed"] == 7
         assert written == printed
 

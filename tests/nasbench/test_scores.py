@@ -1,5 +1,8 @@
 """One-shot scores of all cells: equal to judging the cells one by one."""
 
+import copy
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,14 @@ from pdnas.artefacts import read_table
 from pdnas.cells import CellSpace
 from pdnas.config import load_scale
 from pdnas.nasbench import scores
-from pdnas.nasbench.scores import blocks, canonical_cells, folded, score_block, score_run
+from pdnas.nasbench.scores import (
+    blocks,
+    canonical_cells,
+    folded,
+    score_alone,
+    score_block,
+    score_run,
+)
 from pdnas.posterior import CELL
 from pdnas.run import Run
 from pdnas.supernets.nasbench201 import NasBench201Supernet
@@ -77,6 +87,24 @@ def test_scores_in_bfloat16_are_nearly_those_in_float32():
     assert rounded["loss"].to_numpy() == pytest.approx(exact["loss"].to_numpy(), rel=0.02)
 
 
+def test_a_cell_scored_alone_has_the_statistics_of_its_own_images():
+    net = trained_alike(SMALL)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    batches = [(torch.randn(n, 3, 8, 8).double(), torch.randint(10, (n,))) for n in (30, 20)]
+    cells = blocks(SMALL)[-1][:3]
+    table = score_alone(net, cells, batches)
+    assert not any(module.training for module in net.modules())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    for row, cell in enumerate(cells):
+        own = copy.deepcopy(net).train()
+        found = [alone(own, cell, x, y) for x, y in batches]
+        accuracy, loss = np.average(found, axis=0, weights=(30, 20))
+        assert table["cell_id"][row] == SMALL.ids(cell)
+        assert table["score"][row] == pytest.approx(accuracy)
+        assert table["loss"][row] == pytest.approx(loss, rel=1e-9)
+    assert table["loss"].to_numpy() != pytest.approx(score_block(net, cells, batches)["loss"])
+
+
 def test_blocks_hold_every_distinct_cell_once():
     parts = blocks(SMALL)
     everything = np.concatenate(parts)
@@ -118,3 +146,9 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
 
     score_run(run, 60, torch.device("cpu"))
     pd.testing.assert_frame_equal(table, read_table(tmp_path / "scores.parquet"))
+
+    candidates = spec.candidates.model_copy(update={"batchnorm": "recalibrated"})
+    own = dataclasses.replace(run, spec=spec.model_copy(update={"candidates": candidates}))
+    record = score_run(own, 60, torch.device("cpu"))
+    assert record["provenance"]["config"]["batchnorm"] == "recalibrated"
+    assert not read_table(tmp_path / "scores.parquet")["loss"].equals(table["loss"])

@@ -78,6 +78,35 @@ def test_a_run_of_another_configuration_is_refused(tree: Tree) -> None:
         collect(tree.scale_name, tree.folder)
 
 
+def test_a_record_of_another_configuration_is_refused(tree: Tree) -> None:
+    scale, (ranking, result) = (
+        Path(tree.scale_name),
+        ("ranking-random.json", "result-random-finetune.json"),
+    )
+    spec = tree.scale.spec("branches", "random").model_dump(mode="json")
+    for name, config in ((ranking, spec["candidates"]), (result, spec)):
+        path = tree.folder / "branches" / "random" / "seed1" / name
+        record = read_json(path)
+        record["provenance"]["config"] = config
+        write_json(path, record)
+    # What was searched holds for any number of candidates; what was ranked or fine-tuned does not.
+    text = scale.read_text()
+    scale.write_text(text.replace("count: 60", "count: 61"))
+    with pytest.raises(
+        PdnasError, match=r"ranking-random.json was made with candidates.count = 60"
+    ):
+        collect(tree.scale_name, tree.folder)
+    scale.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    with pytest.raises(
+        PdnasError, match=r"finetune.json was made with retrain.learning_rate = 0.0"
+    ):
+        collect(tree.scale_name, tree.folder)
+    (tree.folder / "branches" / "random" / "seed1" / result).unlink()
+    run = collect(tree.scale_name, tree.folder).find("branches", "random")[1]
+    assert run.spec.retrain is not None
+    assert run.spec.retrain.learning_rate == 0.02, "the scale's, where no record says otherwise"
+
+
 def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:
     path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
     record = read_json(path)

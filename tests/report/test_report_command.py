@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from pdnas import cli
 from pdnas.commands import report
 from pdnas.errors import PdnasError
+from pdnas.report import OFFICIAL_FIGURES, nasbench  # noqa: F401  (nasbench adds its own)
 from pdnas.report.figures import FIGURES
 from pdnas.report.tables import TABLES
 
@@ -68,11 +69,21 @@ def test_figure_prints_what_it_wrote(tree: Tree, tmp_path: Path) -> None:
 
 def test_show(tree: Tree) -> None:
     printed = invoke("show", tree.folder / "branches" / "guided" / "seed0")
-    for part in ("l² = 500", "3-branch ResNet", "60 candidates", "test error 40.00 %", "3 gates"):
+    for part in (
+        "l² = 500",
+        "1 block a stage",
+        "60 from posterior",
+        "test error 40.00 %",
+        "3 gates",
+    ):
         assert part in printed
     printed = invoke("show", tree.folder / "cells" / "guided" / "seed0")
     for part in ("edge 0>1", "nor_conv_3x3", "samples to 93.5 % cifar10"):
         assert part in printed
+    printed = invoke("show", tree.folder / "branches" / "random" / "seed0")
+    inherited, tuned = printed.index("inherited weights"), printed.index("fine-tuned")
+    assert "test error 70.00 %" in printed[inherited:tuned]
+    assert "test error 45.00 %" in printed[tuned:]
     assert "plain network" in invoke("show", tree.folder / "branches" / "full" / "seed0")
 
 
@@ -124,5 +135,8 @@ def test_every_command_has_an_example() -> None:
 
 def test_every_table_and_figure_has_a_caption() -> None:
     assert {path.stem for path in (CAPTIONS / "tables").glob("*.rst")} == set(TABLES)
-    assert {path.stem for path in (CAPTIONS / "figures").glob("*.rst")} == set(FIGURES)
+    assert {path.stem for path in (CAPTIONS / "figures").glob("*.rst")} == {
+        *FIGURES,
+        *OFFICIAL_FIGURES,
+    }
     assert (CAPTIONS / "workflow.rst").is_file()

@@ -104,8 +104,9 @@ def test_dropping_a_group_hides_what_one_layer_produced():
         )
     reader = block.denselayer3
     everything = {n: torch.ones(g.gate.channels).bool() for n, g in net.gated_layers().items()}
-    for number in (1, 2):
-        mask = reader.conv1.gate.group != number  # group 0 is the block's input
+    for number in (1, 2):  # group 0 is the block's input
+        sizes = reader.conv1.gate.group_sizes
+        mask = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)) != number
         with net.candidate({**everything, "features.denseblock1.denselayer3.conv1": mask}):
             net(torch.randn(2, 3, 32, 32, dtype=torch.float64))
         inputs, found = seen[3]

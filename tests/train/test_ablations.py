@@ -109,6 +109,14 @@ def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):
     assert rank_run(run, "posterior", CPU)["batchnorm"] == "recalibrated"
     assert Run.load(guided).record.get("searched_by") is None
 
+    assert Run.load(guided).under(scale) == Run.load(guided)
+    more = scale.model_copy(deep=True)
+    more.studies["multibranch"].base["candidates"]["count"] = 99
+    assert Run.load(guided).under(more).spec.candidates.count == 99
+    more.studies["multibranch"].base["training"]["epochs"] = 99
+    with pytest.raises(PdnasError, match="another search than this scale's"):
+        Run.load(guided).under(more)
+
     other = scale.spec("multibranch", "initial")
     with pytest.raises(PdnasError, match="another search than initial's"):
         share_supernet(Run.load(guided), other, variant="initial", out=tmp_path / "other")

@@ -63,15 +63,16 @@ def train(folder, loader, heldout=None, epochs=1, schedule="cosine", **gates):
 def test_held_out_images_move_the_switches_and_training_images_the_weights(tmp_path):
     """In each of two epochs one step of the weights, then one of the switches.
 
-    Adam's first step has the size of its learning rate, and here the same direction whatever the
-    images; so the second step of the weights does not yet tell the held-out images apart.
+    Adam's first step has the size of its learning rate but for rounding, and here the same
+    direction whatever the images; so the second step of the weights does not tell the held-out
+    images apart.
     """
     weights, logits, _ = train(tmp_path / "a", images(0), images(1), epochs=2)
     other_heldout = train(tmp_path / "b", images(0), images(2), epochs=2)
-    assert torch.equal(weights, other_heldout[0])
-    assert not torch.equal(logits, other_heldout[1])
+    torch.testing.assert_close(weights, other_heldout[0])
+    assert not torch.allclose(logits, other_heldout[1])
     other_training = train(tmp_path / "c", images(3), images(1), epochs=2)
-    assert not torch.equal(weights, other_training[0])
+    assert not torch.allclose(weights, other_training[0], atol=1e-3)
 
 
 def test_held_out_images_go_round_when_there_are_fewer_of_them(tmp_path):

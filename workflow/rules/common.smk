@@ -2,7 +2,7 @@
 
 import sys
 
-from pdnas.config import NAME, load_scale
+from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -25,7 +25,9 @@ except PdnasError as error:
 
 RUNS = f"runs/{Path(str(config['scale'])).stem}"
 RUN = f"{RUNS}/{{study}}/{{variant}}/seed{{seed}}"
-GPU = 0 if SCALE.device == "cpu" else int(SCALE.device == "cuda")
+GPUS = SCALE.gpus if SCALE.device == "cuda" else 0
+# What trains or ranks on several GPUs runs as one process for each.
+PDNAS = f"torchrun --standalone --nproc-per-node {GPUS} -m pdnas.cli" if GPUS > 1 else "pdnas"
 
 
 wildcard_constraints:
@@ -36,14 +38,17 @@ wildcard_constraints:
     mode="none|finetune|scratch",
 
 
-def spec(wildcards):
-    """The specification of a run, as text: a job runs again when it changes."""
-    return SCALE.spec(wildcards.study, wildcards.variant).model_dump_json()
+def spec(*parts):
+    """Parts of a run's specification, as text: a job runs again when those change."""
+    return lambda wildcards: (
+        SCALE.spec(wildcards.study, wildcards.variant).model_dump_json(include=set(parts))
+    )
 
 
-def limits(**more):
-    """Resources of a job that computes."""
-    return dict(mem_mb=SCALE.memory_mb, runtime=SCALE.runtime_minutes, gpu=GPU, **more)
+def limits(gpus=GPUS):
+    """Resources of a job that computes; where it needs no GPU, clusters are not to see a word of one."""
+    gpu = dict(gpu=gpus) if gpus else {}
+    return dict(mem_mb=SCALE.memory_mb, runtime=SCALE.runtime_minutes, **gpu)
 
 
 def source_of(study, variant):

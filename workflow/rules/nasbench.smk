@@ -14,7 +14,7 @@ rule efficiency:
     benchmark:
         f"{RUN}/log/efficiency.tsv"
     resources:
-        **limits(),
+        **limits(0),
     message:
         "sample efficiency of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
@@ -40,7 +40,7 @@ rule scores:
         f"{RUN}/log/scores.tsv"
     threads: SCALE.threads
     resources:
-        **limits(),
+        **limits(min(GPUS, 1)),
     message:
         "score all cells with {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
@@ -62,7 +62,7 @@ rule efficiency_scored:
     benchmark:
         f"{RUN}/log/efficiency-scored.tsv"
     resources:
-        **limits(),
+        **limits(0),
     message:
         "sample efficiency and ranking of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
@@ -86,7 +86,6 @@ rule rival:
     resources:
         mem_mb=2000,
         runtime=30,
-        gpu=0,
     message:
         "search the table: {wildcards.method}"
     shell:

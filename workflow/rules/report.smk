@@ -1,5 +1,7 @@
 """Tables and figures from the finished runs."""
 
+from pdnas.report import OFFICIAL_FIGURES, target
+
 TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
 FIGURE_NAMES = [
     "figure1",
@@ -14,13 +16,9 @@ FIGURE_NAMES = [
     "efficiency",
     "best-of-n",
 ]
-# The official SupNet-D-121 search, drawn from its released logs; a scale that needs no download
-# does without.
-OFFICIAL_FIGURE_NAMES = [
-    f"official-{name}" for name in ("architecture", "trajectories", "dropped", "candidates")
-]
+# The official search is downloaded; a scale that needs no download does without.
 if any(settings.data.name != "digits" for *_, settings in runs()):
-    ALL_FIGURE_NAMES = FIGURE_NAMES + OFFICIAL_FIGURE_NAMES
+    ALL_FIGURE_NAMES = [*FIGURE_NAMES, *OFFICIAL_FIGURES]
 else:
     ALL_FIGURE_NAMES = FIGURE_NAMES
 # Those of the study of NAS-Bench-201, made by `nasbench`.
@@ -41,11 +39,6 @@ def tables(names):
 
 def figures(names):
     return expand(f"{RUNS}/report/figures/{{name}}.png", name=names)
-
-
-def target(kind, name):
-    """A rule's name: ``table3`` and ``figure1`` as they are, ``figure_best_of_n``."""
-    return name if name.startswith(kind) else f"{kind}_{name.replace('-', '_')}"
 
 
 # A rule for each, so that `snakemake table3` and `snakemake figure1` are targets.
@@ -77,7 +70,6 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "table {params.name}"
         shell:
@@ -113,7 +105,6 @@ for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
         resources:
             mem_mb=1000,
             runtime=5,
-            gpu=0,
         message:
             "figure {params.name}"
         shell:
@@ -125,7 +116,7 @@ rule official:
     output:
         [
             report(path, caption=f"../report/figures/{name}.rst", category="Figures")
-            for name, path in zip(OFFICIAL_FIGURE_NAMES, figures(OFFICIAL_FIGURE_NAMES))
+            for name, path in zip(OFFICIAL_FIGURES, figures(OFFICIAL_FIGURES))
         ],
     params:
         out=subpath(output[0], parent=True),
@@ -140,7 +131,7 @@ rule official:
     message:
         "the official SupNet-D-121 search, from its released logs"
     shell:
-        "pdnas official --out {params.out:q} >{log} 2>&1"
+        "pdnas official --out {params.out:q} >{log:q} 2>&1"
 
 
 rule report_page:
@@ -159,7 +150,6 @@ rule report_page:
     resources:
         mem_mb=1000,
         runtime=5,
-        gpu=0,
     message:
         "one page of all tables and figures"
     shell:

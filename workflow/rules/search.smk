@@ -1,33 +1,44 @@
 """Supernet search, candidates, ranking, and the chosen sub-network's end."""
 
 
+SEARCHED = [
+    "run.json",
+    "splits.parquet",
+    "weights.safetensors",
+    "posterior.safetensors",
+    "history.parquet",
+    "trajectory.parquet",
+]
+
+
+def searched(wildcards, variant, *files):
+    """Files of another variant's search with the same seed."""
+    return [f"{RUNS}/{wildcards.study}/{variant}/seed{wildcards.seed}/{name}" for name in files]
+
+
+# Inputs are complete, so that jobs can also run where they share no file system.
 rule search:
     input:
         match=lambda w: (
-            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            searched(w, other, "run.json", "posterior.safetensors")
             if (other := SCALE.spec(w.study, w.variant).gates.match)
             else []
         ),
         supernet=lambda w: (
-            f"{RUNS}/{w.study}/{other}/seed{w.seed}/run.json"
+            searched(w, other, *SEARCHED)
             if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
             else []
         ),
     output:
-        f"{RUN}/run.json",
-        f"{RUN}/splits.parquet",
-        f"{RUN}/weights.safetensors",
-        f"{RUN}/posterior.safetensors",
-        f"{RUN}/history.parquet",
-        f"{RUN}/trajectory.parquet",
+        expand(f"{RUN}/{{file}}", file=SEARCHED, allow_missing=True),
     params:
-        spec=spec,
+        spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
         others=lambda w, input: [
             word
-            for option, path in (("match", input.match), ("supernet", input.supernet))
-            if path
-            for word in (f"--{option}", str(Path(path).parent))
+            for option, files in (("match", input.match), ("supernet", input.supernet))
+            if files
+            for word in (f"--{option}", str(Path(files[0]).parent))
         ],
         out=subpath(output[0], parent=True),
     log:
@@ -40,7 +51,7 @@ rule search:
     message:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas search {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
+        f"{PDNAS} search" " {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
         " --scale {params.scale:q} --out {params.out:q} {params.others:q} >{log:q} 2>&1"
 
 
@@ -58,7 +69,7 @@ rule sample:
     benchmark:
         f"{RUN}/log/sample-{{source}}.tsv"
     resources:
-        **limits(),
+        **limits(0),
     message:
         "sample {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
@@ -67,6 +78,8 @@ rule sample:
 
 rule rank:
     input:
+        f"{RUN}/run.json",
+        f"{RUN}/splits.parquet",
         f"{RUN}/weights.safetensors",
         f"{RUN}/candidates-{{source}}.safetensors",
     output:
@@ -74,6 +87,8 @@ rule rank:
         f"{RUN}/ranking-{{source}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=spec("candidates"),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -86,18 +101,29 @@ rule rank:
     message:
         "rank {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
-        "pdnas rank {params.out:q} --source {wildcards.source} --device {params.device}"
-        " --threads {params.threads} >{log:q} 2>&1"
+        f"{PDNAS} rank" " {params.out:q} --source {wildcards.source} --device {params.device}"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
+
+
+def ranked(wildcards, source):
+    """Candidates and their ranking."""
+    files = f"{RUN}/candidates-{source}.safetensors", f"{RUN}/ranking-{source}.json"
+    return [file.format(**wildcards) for file in files]
 
 
 rule retrain:
     input:
+        f"{RUN}/run.json",
+        f"{RUN}/splits.parquet",
         f"{RUN}/weights.safetensors",
-        lambda w: [] if w.source == "full" else f"{RUN}/ranking-{w.source}.json".format(**w),
+        f"{RUN}/posterior.safetensors",
+        lambda w: [] if w.source == "full" else ranked(w, w.source),
     output:
         f"{RUN}/result-{{source}}-{{mode}}.json",
     params:
         out=subpath(output[0], parent=True),
+        spec=lambda w: "" if w.mode == "none" else spec("retrain")(w),
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -110,19 +136,21 @@ rule retrain:
     message:
         "retrain ({wildcards.mode}) {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas retrain {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
-        " --device {params.device} --threads {params.threads} >{log:q} 2>&1"
+        f"{PDNAS} retrain" " {params.out:q} --source {wildcards.source} --mode {wildcards.mode}"
+        " --device {params.device} --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 # The chosen candidate as a network of its own.
 rule extract:
     input:
+        f"{RUN}/run.json",
+        f"{RUN}/splits.parquet",
         f"{RUN}/weights.safetensors",
-        lambda w: f"{RUN}/ranking-{source_of(w.study, w.variant)}.json".format(**w),
+        lambda w: ranked(w, source_of(w.study, w.variant)),
     output:
         f"{RUN}/subnet/subnet.json",
     params:
-        run=lambda w: RUN.format(**w),
+        run=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
         source=lambda w: source_of(w.study, w.variant),
         threads=SCALE.threads,
@@ -132,7 +160,7 @@ rule extract:
         f"{RUN}/log/extract.tsv"
     threads: SCALE.threads
     resources:
-        **limits(),
+        **limits(0),
     message:
         "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:

@@ -2,34 +2,21 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pdnas.cells import CellSpace
 from pdnas.config import GateConfig, TrainingConfig
 from pdnas.elbo import Objective
-from pdnas.gates import GatedConv2d, GatedLinear, GateSettings
+from pdnas.gates import GateSettings
 from pdnas.parts import for_images, micro_batches
-from pdnas.supernets import ChannelSupernet
 from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
 from pdnas.train.fit import fit
 
+from .work import Plain
+
 IMAGES = 16
-
-
-class Plain(ChannelSupernet):
-    """A gated network without BatchNorm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            GatedConv2d(3, 6, 3, padding=1), nn.Tanh(), GatedConv2d(6, 6, 3, stride=2), nn.Tanh()
-        )
-        self.classifier = GatedLinear(6, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.body(x).mean(dim=(2, 3)))
 
 
 class OneBatch:

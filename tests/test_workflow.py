@@ -1,0 +1,132 @@
+"""What the workflow runs again when a file is gone or a setting changes, as its dry runs say it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pdnas.config import SCALES
+
+ROOT = Path(__file__).parent.parent
+STUDY = Path("runs/tiny/multibranch")
+REPORT = ("table ", "figure ", "one page of all tables and figures")
+
+
+def snakemake(folder: Path, *options: str) -> str:
+    """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+            *("--cores", "1", *options, "all"),
+            *("--config", "scale=tiny.yaml", "studies=multibranch"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+def jobs(folder: Path) -> tuple[set[str], set[str]]:
+    """The jobs that `all` would run now: those that compute, and those that report."""
+    found = set(re.findall(r"^Job \d+: (.*)$", snakemake(folder, "--dry-run"), re.MULTILINE))
+    reporting = {job for job in found if job.startswith(REPORT)}
+    return found - reporting, reporting
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where all was run as far as Snakemake knows: every file is there, and empty."""
+    folder = tmp_path_factory.mktemp("finished")
+    scale = yaml.safe_load((SCALES / "smoke.yaml").read_text())
+    scale["studies"]["multibranch"]["seeds"] = [0]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    for line in snakemake(folder, "--summary").splitlines():
+        if (name := line.split("\t")[0]).startswith("runs/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+    snakemake(folder, "--touch", "--forceall")
+    return folder
+
+
+@pytest.fixture
+def finished(everything: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    folder = tmp_path / everything.name
+    shutil.copytree(everything, folder)
+    return folder
+
+
+def judged_and_finished(variant: str, source: str) -> set[str]:
+    """The jobs of seed 0 that follow a search."""
+    run = f"multibranch/{variant} seed 0"
+    return {
+        f"sample {run}: {source}",
+        f"rank {run}: {source}",
+        f"retrain (none) {run}",
+        f"retrain (finetune) {run}",
+        f"extract {run}",
+    }
+
+
+GUIDED = judged_and_finished("guided", "posterior")
+RANDOM = judged_and_finished("random", "random")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (
+            "base.retrain.epochs",
+            2,
+            {
+                f"retrain (finetune) multibranch/{variant} seed 0"
+                for variant in ("guided", "random")
+            },
+        ),
+        ("base.candidates.count", 5, GUIDED | RANDOM),
+        # The random baseline is as large as the guided candidates, so it follows them.
+        (
+            "variants.guided",
+            {"gates": {"length_scale2": 9}},
+            {f"search multibranch/{variant} seed 0" for variant in ("guided", "random")}
+            | (GUIDED | RANDOM),
+        ),
+    ],
+    ids=["retrain", "candidates", "search"],
+)
+def test_a_changed_setting_runs_what_depends_on_it(
+    finished: Path, place: str, value: object, expected: set[str]
+) -> None:
+    scale = yaml.safe_load((finished / "tiny.yaml").read_text())
+    *folders, last = place.split(".")
+    target = scale["studies"]["multibranch"]
+    for folder in folders:
+        target = target[folder]
+    target[last] = value
+    (finished / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    computing, reporting = jobs(finished)
+    assert computing == expected
+    assert {"table table3", "figure figure1", "one page of all tables and figures"} <= reporting
+
+
+def test_a_deleted_result_is_made_again_and_the_report_with_it(finished: Path) -> None:
+    (finished / STUDY / "random/seed0/result-random-finetune.json").unlink()
+    computing, reporting = jobs(finished)
+    assert computing == {"retrain (finetune) multibranch/random seed 0"}
+    assert {"table table3", "figure mismatch", "one page of all tables and figures"} <= reporting
+
+
+def test_a_deleted_table_is_made_again_alone(finished: Path) -> None:
+    (finished / "runs/tiny/report/tables/table3.csv").unlink()
+    assert jobs(finished) == (set(), {"table table3", "one page of all tables and figures"})
