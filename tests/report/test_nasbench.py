@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,16 +39,33 @@ def one_shot_scores(truth: GroundTruth, seed: int) -> np.ndarray:
     return truth.accuracy() / 2 + noise
 
 
-@pytest.fixture
-def collection(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Collection:
-    """The tree after ``snakemake nasbench``: everything scored, one search of the table."""
+Studied = list[tuple[str, str, int, CellPosterior, dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def studied(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Studied:
+    """Study, variant, seed, distribution, and its exact sample efficiency with all cells scored."""
     uniform = CellPosterior.uniform(CellSpace())
     runs = [
         *(("cells", "guided", seed, cell_posteriors[seed]) for seed in range(3)),
         *(("rivals", "spos", seed, uniform) for seed in range(2)),
         *(("rivals", "gdas", seed, cell_posteriors[0]) for seed in range(2)),
     ]
-    for study, variant, seed, posterior in runs:
+    return [
+        (
+            *(study, variant, seed, posterior),
+            efficiency(
+                posterior.cell_probabilities(), truth, scores=one_shot_scores(truth, seed)
+            ).to_json(),
+        )
+        for study, variant, seed, posterior in runs
+    ]
+
+
+@pytest.fixture
+def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
+    """The tree after ``snakemake nasbench``: everything scored, one search of the table."""
+    for study, variant, seed, posterior, record in studied:
         path = tree.folder / study / variant / f"seed{seed}"
         if not path.exists():
             tree.search(study, variant, seed, seconds=100 + seed)
@@ -55,7 +73,6 @@ def collection(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPosteri
         table = pd.DataFrame({"cell_id": np.arange(len(scores)), "score": scores, "loss": -scores})
         write_table(path / "scores.parquet", table)
         posterior.save(path / "posterior.safetensors", {})
-        record = efficiency(posterior.cell_probabilities(), truth, scores=scores).to_json()
         write_json(path / "efficiency-scored.json", {**record, "provenance": provenance(1.0)})
     asked = rivals.search("random", truth.accuracy(), range(30), 120, CellSpace())
     trace = rivals.trace(asked, range(30), truth.accuracy(), truth.accuracy())
