@@ -7,6 +7,7 @@ are shared out (:func:`spread`). The first rank alone writes files.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,6 +118,11 @@ def from_first(make: Callable[[], T]) -> T:
     box = [make() if is_first() else None]
     dist.broadcast_object_list(box)
     return box[0]  # type: ignore[return-value]
+
+
+def chunk(items: int, most: int) -> int:
+    """How many of ``items`` a rank takes at a time: ``most``, unless some rank would have none."""
+    return max(1, min(most, math.ceil(items / ranks())))
 
 
 def spread(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

@@ -152,7 +152,8 @@ def rank(candidates: Candidates, judge: Judge, start: int = 0) -> Iterator[dict[
         one record a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
         ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md).
     """
-    step = judge.together(judge.loader.examples)
+    left = len(candidates) - start
+    step = distributed.chunk(left, judge.together(judge.loader.examples))
 
     def judged(first: int) -> list[dict[str, float]]:
         numbers = range(first, min(first + step, len(candidates)))
@@ -345,7 +346,7 @@ def _race_all(
 
     def judged(racing: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
         unknown = [number for number in racing.tolist() if (number, start) not in known]
-        step = judge.together(stop - start)
+        step = distributed.chunk(len(unknown), judge.together(stop - start))
 
         def rows(first: int) -> list[dict[str, Any]]:
             numbers = unknown[first : first + step]

@@ -226,7 +226,7 @@ def fit(
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
-                images = (training.micro_batch or training.batch) // 2
+                images = (training.micro_batch or training.batch // distributed.ranks()) // 2
                 raise PdnasError(
                     f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
                     f"to {images} images or fewer (and begin anew), or free memory and go on"

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pdnas import distributed
 from pdnas.artefacts import read_json, read_table, read_tensors
 
 from .work import work
@@ -118,3 +119,12 @@ studies:
     assert done.stdout == f"searched s/guided seed 0: {out}\n"
     assert done.stderr.count("search s/guided seed 0: 1/1") == 1
     assert read_json(out / "run.json")["provenance"]["hardware"]["processes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("items", "most", "ranks", "expected"),
+    [(100, 8, 1, 8), (5, 8, 1, 5), (5, 8, 2, 3), (100, 8, 4, 8), (2, 8, 4, 1), (0, 8, 2, 1)],
+)
+def test_no_rank_is_without_work(monkeypatch, items, most, ranks, expected):
+    monkeypatch.setattr(distributed, "ranks", lambda: ranks)
+    assert distributed.chunk(items, most) == expected
