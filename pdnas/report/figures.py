@@ -820,13 +820,7 @@ def best_of_n(collection: Collection) -> Drawing | None:
         )
         tables.append(own)
         best = float(own["optimum_pct"].iloc[0])
-        axis.axhline(
-            best,
-            color=REFERENCE_COLOUR,
-            linestyle=":",
-            linewidth=1.2,
-            label=f"best of all cells ({best:.2f} %)",
-        )
+        best_line(axis, best)
         axis.plot(
             own["n"],
             own["uniform_pct"],
@@ -846,6 +840,17 @@ def best_of_n(collection: Collection) -> Drawing | None:
         style.title(axis, f"{study}, {len(seeds)} seeds")
         axis.legend(loc="lower right")
     return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+def best_line(axis: Axes, best: float) -> None:
+    """The true accuracy (percent) that no cell passes."""
+    axis.axhline(
+        best,
+        color=REFERENCE_COLOUR,
+        linestyle=":",
+        linewidth=1.2,
+        label=f"best of all cells ({best:.2f} %)",
+    )
 
 
 def data_name(name: str) -> str:

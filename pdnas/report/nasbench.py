@@ -18,7 +18,7 @@ from pdnas.nasbench.rivals import queries_to_reach
 from pdnas.nasbench.table import DATASETS, GroundTruth
 from pdnas.report import figures, style, tables
 from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
-from pdnas.report.figures import OPERATION_NAMES, Drawing, bounds, data_name
+from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, data_name
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import NOTHING_RUN, SEEDS, conditions, estimate, paper, reciprocal
@@ -399,13 +399,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(1, data["n"].max())
     best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
-    axis.axhline(
-        best,
-        color=REFERENCE_COLOUR,
-        linestyle=":",
-        linewidth=1.2,
-        label=f"best of all cells ({best:.2f} %)",
-    )
+    best_line(axis, best)
     axis.set_ylim(max(float(data["low95_pct"].min()), 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")

@@ -695,7 +695,7 @@ def extraction(collection: Collection) -> Table:
             Column("ours_speedup", "faster than masked by", OURS, estimate=True),
             SEEDS,
         ),
-        tuple(rows) or (("multibranch", GUIDED, *(NOT_RUN,) * 6),),
+        tuple(rows) or ((None, GUIDED, *(NOT_RUN,) * 6),),
         (
             "Shares are of the supernet's parameters and multiply-adds. An extracted network has "
             "the outputs of the masked supernet (differences are rounding) without the channels "
