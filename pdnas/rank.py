@@ -97,10 +97,7 @@ class Judge:
         return right, nll
 
     def _verdicts(self, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        rows = torch.cat([x] * candidates)
-        found = verdicts(self.supernet, rows, y.repeat(candidates), self.training, self.top)
-        right, nll = (each.unflatten(0, (candidates, len(x))) for each in found)
-        return right, nll
+        return verdicts(self.supernet, x, y, self.training, self.top, candidates)
 
     @contextmanager
     def _judging(self, choices: Sequence[Choice]) -> Iterator[None]:

@@ -36,7 +36,7 @@ from pdnas.config import (
 from pdnas.data.loader import Loader
 from pdnas.elbo import Objective
 from pdnas.errors import PdnasError, Unfinished
-from pdnas.parts import micro_batches
+from pdnas.parts import as_memory_allows, micro_batches, out_of_memory
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
 from pdnas.supernets import Supernet
@@ -224,7 +224,7 @@ def fit(
                 )
                 require_finite_state(supernet)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 images = (training.micro_batch or training.batch // distributed.ranks()) // 2
                 raise PdnasError(
@@ -293,12 +293,6 @@ def _restore(
             f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
             "start anew"
         ) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 class _Loss(nn.Module):
@@ -533,13 +527,32 @@ def evaluate(
 
 @torch.no_grad()
 def verdicts(
-    supernet: Supernet, x: Tensor, y: Tensor, training: TrainingConfig, top: int = 1
+    supernet: Supernet,
+    x: Tensor,
+    y: Tensor,
+    training: TrainingConfig,
+    top: int = 1,
+    candidates: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Whether the network as it stands is right, and its cross-entropy, for each image."""
-    with autocast(x.device, training):
-        output = supernet(x)
-    if top == 1:
-        right = output.argmax(dim=1) == y
-    else:
-        right = (output.topk(top, dim=1).indices == y[:, None]).any(dim=1)
-    return right, cross_entropy(output.float(), y, reduction="none")
+    """Whether the network as it stands is right, and its cross-entropy, for each image.
+
+    Args:
+        candidates: that the network stands for at once (``ChannelSupernet.candidates``).
+
+    Returns:
+        two tensors of shape (candidates, images).
+    """
+
+    def judge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        labels = y.repeat(candidates)
+        with autocast(x.device, training):
+            output = supernet(torch.cat([x] * candidates))
+        if top == 1:
+            right = output.argmax(dim=1) == labels
+        else:
+            right = (output.topk(top, dim=1).indices == labels[:, None]).any(dim=1)
+        nll = cross_entropy(output.float(), labels, reduction="none")
+        return right.view(candidates, -1), nll.view(candidates, -1)
+
+    right, nll = as_memory_allows(judge, x, y)
+    return right, nll

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from pdnas.data.loader import DeviceLoader
 from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.train.fit import fit
+from pdnas.train.fit import fit, verdicts
 
 from .conftest import CPU, SPEC, Ledger, follow, make_run
 from .same import differences
@@ -182,33 +183,66 @@ def test_a_loss_that_is_no_number(tmp_path: Path, ledger: Ledger) -> None:
         ledger.add("loss not finite", "stops before the update; step and first gate or layer named")
 
 
-def test_no_memory(ledger: Ledger) -> None:
-    torch.manual_seed(0)
-    images = torch.randint(256, (2000, 1, 8, 8), dtype=torch.uint8)
-    part = ImageSet(images, torch.randint(10, (2000,)))
-    loader = DeviceLoader(part, INFO["digits"], 2000, CPU, augmentation=None, shuffle=True, seed=0)
-    net = MultiBranchSupernet(64, 1, 1, 10)
+@contextmanager
+def memory(megabytes: int) -> Iterator[None]:
+    """No more memory than what is in use and so many megabytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**26, hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + megabytes * 2**20, hard)
+    )
     try:
-        with pytest.raises(
-            PdnasError, match=r"out of memory .* training.micro_batch to 1000"
-        ) as raised:
-            fit(
-                net,
-                loader,
-                TrainingConfig(epochs=1, batch=2000, learning_rate=0.1),
-                GateConfig(length_scale2=1),
-                Objective(1, 2000),
-                None,
-                device=CPU,
-                description="test",
-            )
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def digits() -> ImageSet:
+    """2000 images of noise, the size of digits; in a wide network, 32 MB a layer."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (2000, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    return ImageSet(images, torch.randint(10, (2000,), generator=generator))
+
+
+def test_no_memory_to_train(ledger: Ledger) -> None:
+    torch.manual_seed(0)
+    loader = DeviceLoader(
+        digits(), INFO["digits"], 2000, CPU, augmentation=None, shuffle=True, seed=0
+    )
+    with (
+        memory(64),
+        pytest.raises(PdnasError, match=r"out of memory .* training.micro_batch to 1000") as raised,
+    ):
+        fit(
+            MultiBranchSupernet(64, 1, 1, 10),
+            loader,
+            TrainingConfig(epochs=1, batch=2000, learning_rate=0.1),
+            GateConfig(length_scale2=1),
+            Objective(1, 2000),
+            None,
+            device=CPU,
+            description="test",
+        )
     assert "\n" not in str(raised.value)
-    ledger.add("out of memory", "one clear line names the micro-batch that halves the need")
+    ledger.add("out of memory, training", "one clear line names the micro-batch to set")
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_no_memory_to_judge(candidates: int, ledger: Ledger) -> None:
+    torch.manual_seed(0)
+    net = MultiBranchSupernet(64, 1, 1, 10).eval()
+    training = TrainingConfig(epochs=1, batch=1, learning_rate=0.1)
+    part = digits()
+    x = part.images.float().contiguous(memory_format=torch.channels_last)
+    drawn = net.posterior().sample(candidates, seed=0)
+    with net.candidates([drawn[number] for number in range(candidates)]):
+        expected = verdicts(net, x, part.labels, training, candidates=candidates)
+        with memory(200), pytest.warns(UserWarning, match="out of memory with 2000 images"):
+            found = verdicts(net, x, part.labels, training, candidates=candidates)
+    assert found[0].shape == (candidates, 2000)
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+    ledger.add("out of memory, judging", "images go through by halves; the same verdicts")
 
 
 @pytest.mark.faults
