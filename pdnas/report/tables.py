@@ -9,7 +9,7 @@ a laptop and of the paper's own settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
@@ -42,7 +42,6 @@ MINUTES = Column("ours_minutes", "time [min]", OURS, decimals=1, estimate=True)
 SEEDS = Column("ours_seeds", "seeds", OURS)
 STUDY = Column("ours_study", "study", OURS, is_text=True)
 
-NOTHING_RUN = "Nothing of this table was run at this scale."
 PAPER_ERROR = Column("paper_test_error_pct", "test error [%]", PAPER)
 PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 
@@ -144,6 +143,17 @@ def _error_size_time(rows: pd.DataFrame) -> tuple[Cell, Cell, Cell, Cell]:
         estimate(total_minutes(rows)),
         len(rows),
     )
+
+
+def _swept(
+    collection: Collection, field: str, mode: str
+) -> Iterator[tuple[str, Any, Sequence[Cell]]]:
+    """Of variants that differ in ``field`` and were measured: study, value, (study, *cells)."""
+    for study in _stand_in_studies(collection):
+        for variant, value in collection.sweep(study, field).items():
+            rows = measured(collection, study, variant, "posterior", mode)
+            if not rows.empty:
+                yield study, value, (study, *_error_size_time(rows))
 
 
 def _reported(value: Any) -> Cell:
@@ -342,12 +352,8 @@ def table4(collection: Collection) -> Table:
         for row in paper("table4_weight_prior").to_dict("records")
     }
     ours: dict[float, list[Sequence[Cell]]] = {}
-    studies = _stand_in_studies(collection)
-    for study in studies:
-        for variant, value in collection.sweep(study, "gates.length_scale2").items():
-            rows = measured(collection, study, variant, "posterior", "none")
-            if not rows.empty:
-                ours.setdefault(float(value), []).append((study, *_error_size_time(rows)))
+    for _, value, cells in _swept(collection, "gates.length_scale2", "none"):
+        ours.setdefault(float(value), []).append(cells)
     return Table(
         "table4",
         "Table 4 of the paper: the prior's length scale sets error and size",
@@ -368,7 +374,7 @@ def table4(collection: Collection) -> Table:
             "One l² means the same only for the same supernet and N: its term is l²/(2N) times the "
             "kept weights' squared norm. Compare trends across the two column groups, not rows.",
             MEAN_NOTE,
-            *conditions(collection, studies),
+            *conditions(collection, _stand_in_studies(collection)),
         ),
     )
 
@@ -382,14 +388,10 @@ def table5(collection: Collection) -> Table:
         reported[key] = [_reported(row["test_error_pct"])]
     ours: dict[tuple[str, str, str], list[Sequence[Cell]]] = {}
     studies = _stand_in_studies(collection)
-    for study, supernet in studies.items():
-        for variant, value in collection.sweep(study, "gates.temperature").items():
-            for mode, finetuned in (("none", "no"), ("finetune", "yes")):
-                rows = measured(collection, study, variant, "posterior", mode)
-                if not rows.empty:
-                    shown = str(Fraction(value).limit_denominator(100))
-                    key = (supernet, shown, finetuned)
-                    ours.setdefault(key, []).append((study, *_error_size_time(rows)))
+    for mode, finetuned in (("none", "no"), ("finetune", "yes")):
+        for study, value, cells in _swept(collection, "gates.temperature", mode):
+            shown = str(Fraction(value).limit_denominator(100))
+            ours.setdefault((studies[study], shown, finetuned), []).append(cells)
     keys = sorted({*reported, *ours}, key=lambda key: (key[0], key[2], -Fraction(key[1])))
     return Table(
         "table5",
@@ -660,7 +662,7 @@ def extraction(collection: Collection) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for study, content in collection.scale.studies.items():
         for variant in content.variants:
-            runs = [run for run in collection.runs if (run.study, run.variant) == (study, variant)]
+            runs = collection.find(study, variant)
             records = [record for run in runs if (record := run.subnet())]
             if not records:
                 continue
