@@ -28,7 +28,12 @@ TIMED_IMAGES, TIMED_PAIRS = 64, 20
 
 
 def extract_run(
-    run: Run, source: str, number: int | None, out: Path, format: Format
+    run: Run,
+    source: str,
+    number: int | None,
+    out: Path,
+    format: Format,
+    multiple: int = 1,
 ) -> dict[str, Any]:
     """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
 
@@ -43,16 +48,16 @@ def extract_run(
         number: the candidate, from 0; None: the best of the ranking.
         out: folder to write to.
         format: what to write.
+        multiple: see :func:`pdnas.subnet.extract`.
 
     Returns:
         the record written to ``subnet.json``: ``candidate``, ``source``, ``cell`` (architecture
-        string, or null), ``format``, ``files``; ``masked`` and ``extracted``, each with its
-        ``parameters`` (masked: of kept slices and of everything ungated) and ``multiply_adds`` for
-        one image (masked: what the supernet computes, zeros and all); ``supernet_parameters``;
-        ``speedup``, time of the masked network by that of the extracted one (see :func:`_speedup`);
-        ``validation_images``;
-        ``largest_difference`` between the two networks' logits on these, in float32, and
-        ``largest_logit``; ``provenance``.
+        string, or null), ``multiple``, ``format``, ``files``; ``masked`` and ``extracted``, each
+        with its ``parameters`` (masked: of kept slices and of everything ungated) and
+        ``multiply_adds`` for one image (masked: what the supernet computes, zeros and all);
+        ``supernet_parameters``; ``speedup``, time of the masked network by that of the extracted
+        one (see :func:`_speedup`); ``validation_images``; ``largest_difference`` between the two
+        networks' logits on these, in float32, and ``largest_logit``; ``provenance``.
 
     Raises:
         PdnasError: there is no such candidate, or a package for the format is missing.
@@ -74,7 +79,7 @@ def extract_run(
         arithmetic = multiply_adds(supernet, image)
         with torch.no_grad():
             expected = torch.cat([supernet(batch) for batch in batches])
-        network = extract(supernet, choice, image)
+        network = extract(supernet, choice, image, multiple)
         with torch.no_grad():
             found = torch.cat([network(batch) for batch in batches])
         speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
@@ -84,6 +89,7 @@ def extract_run(
         "source": source,
         "candidate": number,
         "cell": run.cell_string(choice),
+        "multiple": multiple,
         "format": format,
         "files": write_network(network, batches[0][:2], out, format, identity),
         "supernet_parameters": supernet.parameter_count(),

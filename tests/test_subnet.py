@@ -283,6 +283,35 @@ def test_outputs_equal_the_masked_supernet_s(name):
         assert not any("gate" in key for key in small.state_dict()), what
 
 
+@pytest.mark.parametrize("name", [*MASKED, *PATTERNS])
+def test_filled_up_channels_change_no_output(name):
+    net = make(name)
+    assert isinstance(net, ChannelSupernet)
+    x = images(name)
+    for what, choice in list(many_masks(net).items())[::4]:
+        small = extract(net, choice, x[:1], multiple=3)
+        assert difference(net, choice, small, x) < 1e-9, what
+
+
+def test_filled_up_channels_are_a_multiple_or_all_there_are():
+    net = make("multibranch")
+    choice = random_masks(net, 0.7, 0)
+    small = extract(net, choice, images("multibranch", 1), 4)
+    whole = {name.replace(".", "_"): module for name, module in net.named_modules()}
+    convolutions = {n: layer for n, layer in small.named_children() if isinstance(layer, nn.Conv2d)}
+    for name, layer in convolutions.items():
+        for side in ("in_channels", "out_channels"):
+            channels = getattr(layer, side)
+            assert channels % 4 == 0 or channels == getattr(whole[name], side)
+    filled = [
+        name
+        for name, mask in choice.items()
+        if convolutions[name.replace(".", "_")].in_channels > int(mask.sum())
+    ]
+    assert filled
+    assert len(filled) < len(choice)
+
+
 @pytest.mark.parametrize("name", [*MASKED, "MultiKernel", "Dense", "Cells"])
 def test_a_candidate_with_everything_kept_is_the_plain_network(name):
     net = make(name)
