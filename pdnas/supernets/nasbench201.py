@@ -148,17 +148,18 @@ class CellMixture(nn.Module):
         Each is judged by what it would have added for every image. BatchNorm uses its running
         statistics for that: images that did not choose an operation have no part in its batch.
         """
-        columns = [code for code, name in enumerate(self.operations) if name != "none"]
         for edge, (source, end) in enumerate(EDGES):
             if end != target:
                 continue
-            operations = self.edges[edge]
-            assert isinstance(operations, nn.ModuleDict)
+            images = nodes[source].permute(0, 3, 1, 2)
             with torch.no_grad():
-                images = nodes[source].permute(0, 3, 1, 2)
-                outputs = [evaluated(operation, images) for operation in operations.values()]
-            rows = [output.permute(0, 2, 3, 1) for output in outputs]
-            nodes[target] = _Credit.apply(nodes[target], soft[:, edge, columns], *rows)
+                rows = [
+                    evaluated(self.operation(edge, name), images).permute(0, 2, 3, 1)
+                    if name != "none"
+                    else None
+                    for name in self.operations
+                ]
+            nodes[target] = _Credit.apply(nodes[target], soft[:, edge], *rows)
 
     def forward_weighted(self, x: Tensor, weights: Tensor) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
@@ -198,8 +199,8 @@ class _Credit(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, node: Tensor, soft: Tensor, *outputs: Tensor) -> Tensor:
-        """``node``, ``outputs``: (images, …); ``soft``: (images, number of outputs)."""
+    def forward(ctx: Any, node: Tensor, soft: Tensor, *outputs: Tensor | None) -> Tensor:
+        """``node``, ``outputs``: (images, …), None for zeros; ``soft``: (images, outputs)."""
         ctx.save_for_backward(*outputs)
         return node.view_as(node)
 
@@ -207,7 +208,12 @@ class _Credit(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         outputs = ctx.saved_tensors
         row = slope.flatten(1).unsqueeze(1)
-        credit = [torch.bmm(row, output.flatten(1).unsqueeze(2)) for output in outputs]
+        credit = [
+            row.new_zeros(len(row), 1, 1)
+            if output is None
+            else torch.bmm(row, output.flatten(1).unsqueeze(2))
+            for output in outputs
+        ]
         return slope, torch.cat(credit, dim=1).squeeze(2), *(None for _ in outputs)
 
 
