@@ -35,7 +35,7 @@ def extract(
         int,
         typer.Option(
             min=1,
-            help="Fill up channels to a multiple: not as small, but often faster with 8 or 16.",
+            help="Fill up channels to a multiple: not as small, but faster where vectors hold it.",
         ),
     ] = 1,
     threads: Threads = 1,

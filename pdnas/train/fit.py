@@ -546,7 +546,7 @@ def verdicts(
     def judge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         labels = y.repeat(candidates)
         with autocast(x.device, training):
-            output = supernet(torch.cat([x] * candidates))
+            output = supernet(torch.cat([x] * candidates) if candidates > 1 else x)
         if top == 1:
             right = output.argmax(dim=1) == labels
         else:
