@@ -358,6 +358,10 @@ class Study(Strict):
     """A base specification, variants that override parts of it, and the seeds of all of them."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    more_seeds: Annotated[
+        dict[Name, list[Seed]],
+        Field(description="further seeds of single variants, on which a claim rests"),
+    ] = {}
     base: dict[str, Any]
     variants: dict[Name, dict[str, Any]]
     stands_for: Annotated[
@@ -371,6 +375,21 @@ class Study(Strict):
         Count | None,
         Field(description="nasbench: validation images that score every cell; null: no scores"),
     ] = None
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """All seeds of a variant."""
+        return [*self.seeds, *self.more_seeds.get(variant, ())]
+
+    @model_validator(mode="after")
+    def _seeds_of_variants(self) -> Self:
+        for variant in self.more_seeds:
+            if variant not in self.variants:
+                raise ValueError(f"more_seeds: no variant {variant!r}")
+        for variant in self.variants:
+            seeds = self.seeds_of(variant)
+            if len(set(seeds)) < len(seeds):  # a run would count twice in every interval
+                raise ValueError(f"seeds of {variant} repeat: {seeds}")
+        return self
 
 
 class Scale(Strict):

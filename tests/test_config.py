@@ -171,7 +171,10 @@ def test_temperatures_may_be_fractions(write, written, value):
         ),
         ("variants.random.gates", {"match": "guided"}, r"s/random: .*match needs mode: fixed"),
         ("seeds", [], r"studies\.s\.seeds"),
+        ("seeds", [0, 1, 0], r"studies\.s: seeds of guided repeat: \[0, 1, 0\]"),
         ("seed", [0], r"studies\.s\.seed: .*not permitted"),
+        ("more_seeds", {"guide": [4]}, r"studies\.s: more_seeds: no variant 'guide'"),
+        ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
     ],
 )
 def test_a_wrong_entry_is_named(write, place, value, named):

@@ -340,11 +340,12 @@ class Collection:
 
     @property
     def main_studies(self) -> list[str]:
-        """Studies whose candidates and gates are drawn; one of ablations alone has its table."""
+        """Studies of guidance, whose candidates and gates are drawn; ablations have their table."""
         return [
             name
             for name, study in self.scale.studies.items()
-            if study.stands_for is not None or not self.ablations(name)
+            if GUIDED in study.variants
+            and (study.stands_for is not None or not self.ablations(name))
         ]
 
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
@@ -419,7 +420,7 @@ def collect(scale: str, folder: Path) -> Collection:
     for study, description in content.studies.items():
         for variant in description.variants:
             spec = content.spec(study, variant)
-            for seed in description.seeds:
+            for seed in description.seeds_of(variant):
                 path = folder / study / variant / f"seed{seed}"
                 if (path / "run.json").is_file():
                     run = RunFiles.read(path)

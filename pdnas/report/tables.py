@@ -200,10 +200,11 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
         train = "all other" if spec.data.train is None else f"{spec.data.train}"
         size = guided.record.get("supernet_parameters")
         parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
+        epochs = spec.training.epochs
         notes.append(
             f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.name}, "
             f"{train} training and {spec.data.validation} validation images; "
-            f"{spec.training.epochs} epochs, batch {spec.training.batch}; "
+            f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
             f"{spec.candidates.count} candidates."
         )
     rows = collection.measurements

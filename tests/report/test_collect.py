@@ -35,11 +35,11 @@ def test_a_row_for_every_measurement(tree: Tree) -> None:
     assert (row["stands_for"], row["hardware"]) == ("M", "Abacus 9000, 1 thread")
 
 
-def test_a_study_of_ablations_alone_is_no_main_study(tree: Tree) -> None:
-    assert collect(tree.scale_name, tree.folder).main_studies == ["branches", "cells", "rivals"]
+def test_ablations_alone_or_nothing_guided_make_no_main_study(tree: Tree) -> None:
+    assert collect(tree.scale_name, tree.folder).main_studies == ["branches", "cells"]
     scale = Path(tree.scale_name)
     scale.write_text(scale.read_text().replace("    stands_for: M\n", ""))
-    assert collect(tree.scale_name, tree.folder).main_studies == ["cells", "rivals"]
+    assert collect(tree.scale_name, tree.folder).main_studies == ["cells"]
 
 
 def test_ranked_but_not_tested_candidates_have_a_row(tree: Tree) -> None:

@@ -290,7 +290,7 @@ def paper_tree(tmp_path: Path) -> Tree:
     for study, content in tree.scale.studies.items():
         for variant in content.variants:
             spec = tree.scale.spec(study, variant)
-            for seed in content.seeds:
+            for seed in content.seeds_of(variant):
                 folder = tree.search(study, variant, seed)
                 source = "full" if spec.gates.mode == "none" else "posterior"
                 if source == "posterior":

@@ -61,7 +61,7 @@ def runs():
     """(study, its settings, variant, seed, specification) of every run of the chosen studies."""
     for study, content in STUDIES.items():
         for variant in content.variants:
-            for seed in content.seeds:
+            for seed in content.seeds_of(variant):
                 yield study, content, variant, seed, SCALE.spec(study, variant)
 
 
