@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from scipy import stats
 
@@ -93,6 +94,15 @@ def test_error_cost(tree: Tree, tmp_path: Path) -> None:
     assert row["minutes"] == pytest.approx((120 + 6 + 30 + 72) / 60)
     assert row["test_error_pct"] == pytest.approx(100 * (1 - np.mean(FINETUNED_TEST)))
     assert ("guided", "finetune") not in data.index
+
+
+def test_error_cost_leaves_out_a_study_without_guided(tree: Tree, tmp_path: Path) -> None:
+    scale = Path(tree.scale_name)
+    alone = yaml.safe_load(scale.read_text())
+    branches = alone["studies"]["branches"]
+    branches["variants"] = {"full": branches["variants"]["full"]}
+    scale.write_text(yaml.safe_dump(alone))
+    assert "not run" in set(draw("error-cost", tree, tmp_path)["status"])
 
 
 def test_trajectories(tree: Tree, tmp_path: Path) -> None:
