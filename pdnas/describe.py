@@ -26,7 +26,7 @@ def describe(
     """Parameters, multiply-adds for one image, and every gate with its number of probabilities.
 
     Args:
-        name: a key of :data:`pdnas.supernets.NAMED`.
+        name: a key of :data:`pdnas.supernets.NAMED`; ``d169`` is short for ``supernet-d169``.
         width: channels, filters or growth rate in place of the supernet's own.
         cell: for nasbench201, the network of this one cell.
         classes: None for those of the data set the supernet was made for.
@@ -35,6 +35,8 @@ def describe(
     Raises:
         PdnasError: no such supernet, a cell for one that has none, or images that are too small.
     """
+    if f"supernet-{name}" in NAMED:
+        name = f"supernet-{name}"
     if name not in NAMED:
         raise PdnasError(f"no supernet {name!r}; choose one of {', '.join(NAMED)}")
     config = NAMED[name]

@@ -139,6 +139,7 @@ def test_describe():
     assert record["image"] == [3, 224, 224]
     gates = {gate["name"]: gate for gate in record["gates"]}
     assert gates["features.transition1.conv"]["groups"] == 7
+    assert describe("d121", width=None, cell=None, classes=None, size=None) == record
     with pytest.raises(PdnasError, match="29 pixels"):
         describe("supernet-d121", width=None, cell=None, classes=None, size=28)
 
