@@ -339,13 +339,17 @@ class Collection:
         return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
 
     @property
+    def guided_studies(self) -> list[str]:
+        """Studies of guidance: there is something to hold a guided search against."""
+        return [name for name, study in self.scale.studies.items() if GUIDED in study.variants]
+
+    @property
     def main_studies(self) -> list[str]:
-        """Studies of guidance, whose candidates and gates are drawn; ablations have their table."""
+        """Studies of guidance whose candidates and gates are drawn; ablations have their table."""
         return [
             name
-            for name, study in self.scale.studies.items()
-            if GUIDED in study.variants
-            and (study.stands_for is not None or not self.ablations(name))
+            for name in self.guided_studies
+            if self.scale.studies[name].stands_for is not None or not self.ablations(name)
         ]
 
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:

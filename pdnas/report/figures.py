@@ -453,9 +453,7 @@ def error_cost(collection: Collection) -> Drawing | None:
     import pandas as pd
 
     records = []
-    for study, content in collection.scale.studies.items():
-        if GUIDED not in content.variants:  # nothing to hold the error against
-            continue
+    for study in collection.guided_studies:
         rows = collection.measurements
         rows = rows[(rows["study"] == study) & rows["test_error"].notna()]
         rows = rows.sort_values("mode", key=lambda mode: mode != "none", kind="stable")
