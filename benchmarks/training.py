@@ -29,7 +29,9 @@ def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, 
     return x.to(memory_format=torch.channels_last), y
 
 
-def training_step(supernet: Supernet, x: Tensor, y: Tensor, *, plain: bool = False) -> Work:
+def training_step(
+    supernet: Supernet, x: Tensor, y: Tensor, *, plain: bool = False, compiled: bool = False
+) -> Work:
     """One step as :func:`pdnas.train.fit.fit` takes it.
 
     A plain network has no objective but cross-entropy, and weight decay on all its weights.
@@ -41,9 +43,11 @@ def training_step(supernet: Supernet, x: Tensor, y: Tensor, *, plain: bool = Fal
         parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY * plain
     )
 
+    network = torch.compile(supernet) if compiled else supernet
+
     def step() -> None:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
-            output = supernet(x)
+            output = network(x)
         nll = cross_entropy(output.float(), y, reduction="none")
         loss = nll.mean() if plain else objective(nll, supernet).loss
         optimizer.zero_grad(set_to_none=True)
@@ -141,16 +145,24 @@ def supernet_m(effort: Effort) -> list[Measure]:
     a, b = (torch.randn(side, side, device=effort.device, dtype=torch.bfloat16) for _ in range(2))
     supernet = MultiBranchSupernet(effort.choose(96, 2), effort.choose(4, 1), 3, 10)
     supernet.configure_gates(GateSettings())
-    images = effort.choose(128, 4)
-    x, y = random_batch(images, effort.choose(32, 8), effort.device)
-    step = training_step(supernet, x, y)
-    with FlopCounterMode(display=False) as counter:
-        step()
-    times = paired_times(step, lambda: a @ b, effort.pairs)
-    flops = counter.get_total_flops()
-    rates = [(flops / one, 2 * side**3 / other) for one, other in times]
-    rate = images / statistics.median(one for one, _ in times)
-    hours = 1800 * 45_000 / rate / 3600
-    percent = [100 * ours / card for ours, card in rates]
-    note = f"{rate:.0f} images/s, {hours:.1f} h for 1800 epochs of 45 000 images"
-    return [quantity(part, against, percent, "%", aim=aim, note=note)]
+    measures = []
+    for images, compiled in ((128, False), (512, False), (512, True)):
+        batch = random_batch(effort.choose(images, 4), effort.choose(32, 8), effort.device)
+        step = training_step(supernet, *batch)
+        with FlopCounterMode(display=False) as counter:
+            step()
+        if compiled and not effort.tiny:
+            step = training_step(supernet, *batch, compiled=True)
+        times = paired_times(step, lambda: a @ b, effort.pairs)
+        flops = counter.get_total_flops()
+        percent = [100 * (flops / one) / (2 * side**3 / other) for one, other in times]
+        rate = images / statistics.median(one for one, _ in times)
+        card = 2 * side**3 / statistics.median(other for _, other in times) / 1e12
+        hours = 1800 * 45_000 / rate / 3600
+        note = (
+            f"{rate:.0f} images/s, {hours:.1f} h for 1800 epochs of 45 000 images; "
+            f"{flops / images / 1e9:.1f} GFLOP an image, the matrices at {card:.0f} TFLOP/s"
+        )
+        which = f"{part}, batch {images}{', compiled' if compiled else ''}"
+        measures.append(quantity(which, against, percent, "%", aim=aim, note=note))
+    return measures

@@ -11,34 +11,39 @@ cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 scale=${SCALE:-config/scales/gpu.yaml}
 runs=runs/$(basename "$scale" .yaml)
+cells=${CELLS:-nasbench201-one-cell nasbench201}
 seeds=${SEEDS:-0 1 2}
 device=${DEVICE:-cuda}
 
 pdnas() { "${PYTHON:-python3}" -m pdnas.cli "$@"; }
 
-# Run a command for each seed, all at the same time: a small network leaves most of a GPU idle. Ends
-# with the exit code of one that failed, if any did.
-for_each_seed() {
-    local codes=0 jobs=() seed job
-    for seed in $seeds; do "$@" "$seed" & jobs+=($!); done
+# Run a command for each study of cells and each seed, all at the same time: a small network leaves
+# most of a GPU idle. Ends with the exit code of one that failed, if any did.
+for_each_search() {
+    local codes=0 jobs=() study seed job
+    for study in $cells; do
+        for seed in $seeds; do "$1" "$study" "$seed" "${@:2}" & jobs+=($!); done
+    done
     for job in "${jobs[@]}"; do wait "$job" || codes=$?; done
     return "$codes"
 }
 
-search() {  # STUDY VARIANT OPTIONS SEED
-    local run=$runs/$1/$2/seed$4
-    # shellcheck disable=SC2086 # options are words
+search() {  # STUDY VARIANT SEED OPTION...
+    local run=$runs/$1/$2/seed$3
     [ -f "$run/run.json" ] ||
-        pdnas search "$1" "$2" --seed "$4" --scale "$scale" --out "$run" $3
+        pdnas search "$1" "$2" --seed "$3" --scale "$scale" --out "$run" "${@:4}"
 }
 
-cells() {  # SEED: all that follows a search of cells
-    local run=$runs/nasbench201/guided/seed$1
+search_cells() { search "$1" guided "$2" --stop-after "$3"; }  # STUDY SEED MINUTES
+
+after_search() {  # STUDY SEED: all that follows a search of cells
+    local run=$runs/$1/guided/seed$2
     [ -f "$run/efficiency.json" ] || pdnas nasbench efficiency "$run" --out "$run/efficiency.json"
     [ -f "$run/candidates-posterior.safetensors" ] || pdnas sample "$run"
     [ -f "$run/ranking-posterior.json" ] || pdnas rank "$run" --device "$device"
+    [ "$1" = nasbench201-one-cell ] || return 0  # one cell after the other, the deep ones take long
     [ -f "$run/scores.json" ] ||
-        pdnas nasbench score "$run" --images "${IMAGES:-1000}" --device "$device"
+        pdnas nasbench score "$run" --images "${IMAGES:-500}" --device "$device"
     [ -f "$run/efficiency-scored.json" ] || pdnas nasbench efficiency "$run" \
         --scores "$run/scores.parquet" --out "$run/efficiency-scored.json"
 }
@@ -53,7 +58,7 @@ channels() {  # VARIANT SOURCE: all that follows a search of channels
     done
 }
 
-matching() { [ "$1" = guided ] || echo "--match $runs/multibranch/guided/seed0"; }
+matching() { [ "$1" = guided ] || echo --match "$runs/multibranch/guided/seed0"; }
 
 step=${1:?name a step: check, nasbench, scores, supernet, candidates, collect or report}
 shift
@@ -61,7 +66,7 @@ case $step in
 check)  # Half a minute of each study, to see that all is there and how long an epoch takes.
     pdnas data verify cifar10
     pdnas nasbench query 0 >/dev/null
-    for study in nasbench201 multibranch; do
+    for study in $cells multibranch; do
         code=0
         pdnas search "$study" guided --scale "$scale" --out "$runs-check/$study" --stop-after 0.5 ||
             code=$?
@@ -70,13 +75,14 @@ check)  # Half a minute of each study, to see that all is there and how long an 
     rm -r "$runs-check"
     ;;
 nasbench)  # MINUTES
-    for_each_seed search nasbench201 guided "--stop-after $1"
+    for_each_search search_cells "$1"
     ;;
 scores)
-    for_each_seed cells
+    for_each_search after_search
     ;;
 supernet)  # VARIANT MINUTES
-    search multibranch "$1" "--stop-after $2 $(matching "$1")" 0
+    # shellcheck disable=SC2046 # options are words
+    search multibranch "$1" 0 --stop-after "$2" $(matching "$1")
     ;;
 candidates)  # VARIANT
     if [ "$1" = guided ]; then channels guided posterior; else channels "$1" random; fi
