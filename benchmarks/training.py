@@ -67,8 +67,9 @@ def _gates_against_none(
     peaks = [float(peak_bytes(step, batch[0].device)) for step in steps]
     memory = [(peaks[0], peaks[1])]
     aim = Aim(1.1, least=False)
+    obstacle = STARTING_KERNELS if batch[0].is_cuda else TIME_OF_GATES
     return [
-        ratio(f"{part}: time", "without gates", times, aim=aim, obstacle=TIME_OF_GATES),
+        ratio(f"{part}: time", "without gates", times, aim=aim, obstacle=obstacle),
         ratio(f"{part}: peak memory", "without gates", memory, aim=aim, obstacle=MEMORY_OF_GATES),
     ]
 
@@ -78,6 +79,10 @@ TIME_OF_GATES = (
     "product with the gradient, its sum over the pixels, the product with the switches; narrow "
     "convolutions do not outweigh them. Small layers, as in D-121 here, wait for calls instead of "
     "arithmetic, and a gate makes about ten of them (docs/speed.md has what was tried)"
+)
+STARTING_KERNELS = (
+    "the step waits for the processor that starts its kernels, of which gates need about as many "
+    "again as the network (docs/speed.md)"
 )
 MEMORY_OF_GATES = (
     "the switches themselves, and for a moment of the backward pass one product the size of a "
@@ -120,7 +125,11 @@ def one_hot(effort: Effort) -> list[Measure]:
     for phase, mode in modes.items():
         one = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
         one.configure_gates(GateSettings(mode=mode, temperature=1))
-        times = paired_times(slow, training_step(one, *batch), effort.share(0.5))
+        quick = training_step(one, *batch)
+        if batch[0].is_cuda:  # cuDNN prepares for each new number of images, as in a first epoch
+            for _ in range(effort.choose(100, 1)):
+                quick()
+        times = paired_times(slow, quick, effort.share(0.5))
         obstacle = (
             "the straight-through credit needs every operation's output for every image, though "
             "without gradients, and one product of it with the slope: memory traffic that the "
@@ -164,5 +173,8 @@ def supernet_m(effort: Effort) -> list[Measure]:
             f"{flops / images / 1e9:.1f} GFLOP an image, the matrices at {card:.0f} TFLOP/s"
         )
         which = f"{part}, batch {images}{', compiled' if compiled else ''}"
-        measures.append(quantity(which, against, percent, "%", aim=aim, note=note))
+        obstacle = "not profiled yet" if compiled else STARTING_KERNELS
+        measures.append(
+            quantity(which, against, percent, "%", aim=aim, note=note, obstacle=obstacle)
+        )
     return measures

@@ -8,6 +8,11 @@ class PdnasError(Exception):
     prints it without a traceback and exits with code 2; see :func:`pdnas.cli.main`.
     """
 
+    def __init__(self, message: str) -> None:
+        # It may quote a name from a file, which can hold a line break or what a terminal acts on.
+        plain = (c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__("".join(plain))
+
 
 class Unfinished(Exception):  # noqa: N818 - nothing went wrong
     """Work stopped in time, with a checkpoint; the same command goes on with it.

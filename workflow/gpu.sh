@@ -87,9 +87,15 @@ supernet)  # VARIANT MINUTES
 candidates)  # VARIANT
     if [ "$1" = guided ]; then channels guided posterior; else channels "$1" random; fi
     ;;
-collect)  # FOLDER: what the report needs, in files of at most 15 MB
-    tar -czf - --exclude='checkpoint*' --exclude='.*.lock' --exclude=weights.safetensors --exclude=tensorboard \
-        "$runs" | split -b 15m - "$1/runs.tar.gz."
+collect)  # FOLDER: what the report needs, and of a search that goes on its newest checkpoint if that is
+    # small enough; in files of at most 15 MB
+    {
+        find "$runs" -type f ! -path '*/checkpoint*' ! -path '*/tensorboard/*' ! -name '.*' \
+            ! -name weights.safetensors
+        find "$runs" -type d -path '*/checkpoint/*' | while read -r folder; do
+            find "$folder" -name '*.safetensors' -size -20M | sort | tail -n 1
+        done
+    } | tar -czf - -T - | split -b 15m - "$1/runs.tar.gz."
     ;;
 report)  # every table and figure of what was collected, then the page
     "${PYTHON:-python3}" - "$scale" "$runs" <<'MAKE'

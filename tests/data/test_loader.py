@@ -130,6 +130,22 @@ def test_an_epoch_can_begin_at_any_batch(part, info):
                 assert all(map(torch.equal, one, other))
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("rows", [ALL_ROWS, slice(1, 2)])
+def test_batches_augmented_together_are_the_same(part, info, shuffle, rows, monkeypatch):
+    """As on a GPU; 2, 3 and more batches at once than there are."""
+    settings = {"batch": 2, "augmentation": Augmentation(crop=2, cutout=4)}
+    settings |= {"shuffle": shuffle, "rows": rows}
+    one_by_one = list(loader(part, info, **settings).epoch(1, 1))
+    assert len(one_by_one) > 3
+    for at_once in (2, 3, 100):
+        together = loader(part, info, **settings)
+        monkeypatch.setattr(together, "_batches_at_once", at_once)
+        for one, other in zip(one_by_one, together.epoch(1, 1), strict=True):
+            assert all(map(torch.equal, one, other))
+            assert other[0].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_epoch_seed_is_pinned():
     """New seeds would be new data for every published run."""
     assert epoch_seed(0, 0) == 15793235383387715774

@@ -56,8 +56,12 @@ def start(folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
 
 def stages_at_work(process: subprocess.Popen[bytes]) -> set[str]:
     """Which commands are running, of those that the workflow starts."""
-    found = set()
-    for child in psutil.Process(process.pid).children(recursive=True):
+    found: set[str] = set()
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:  # it has just ended
+        return found
+    for child in children:
         try:
             words = child.cmdline()
         except psutil.Error:  # it has just ended
