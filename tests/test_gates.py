@@ -17,6 +17,7 @@ from pdnas.gates import (
     GatedLinear,
     Gates,
     GateSettings,
+    SquareNorms,
     bernoulli_entropy,
     logistic_noise,
     relaxed_keep,
@@ -334,7 +335,7 @@ def test_gates_draw_together_each_with_its_own_probability():
 def test_slice_norms_of_convolutions_by_brute_force(inputs, outputs, groups):
     torch.manual_seed(9)
     conv = GatedConv2d(inputs, outputs, 3, padding=1, groups=groups).eval()
-    norms = conv.slice_square_norms().detach()
+    norms = SquareNorms.apply(conv.slices()).detach()
     # The response to a single bright pixel of one channel shows exactly that channel's slice.
     for channel in range(inputs):
         x = torch.zeros(1, inputs, 5, 5)
@@ -343,10 +344,26 @@ def test_slice_norms_of_convolutions_by_brute_force(inputs, outputs, groups):
     assert float(norms.sum()) == pytest.approx(float(conv.weight.square().sum()), rel=1e-5)
 
 
+def test_slice_norms_of_many_layers_and_their_gradients():
+    torch.manual_seed(9)
+    layers = [
+        GatedConv2d(4, 6, 3),
+        GatedConv2d(6, 4, 3, groups=2).to(memory_format=torch.channels_last),
+        GatedLinear(5, 3),
+    ]
+    slices = [layer.double().slices().detach().requires_grad_() for layer in layers]
+    norms = SquareNorms.apply(*slices)
+    one_by_one = [SquareNorms.apply(each) for each in slices]
+    assert torch.equal(norms, torch.cat(one_by_one))
+    assert norms.shape == (4 + 6 + 5,)
+    assert torch.autograd.gradcheck(SquareNorms.apply, slices)
+
+
 def test_slice_norms_of_linear_layers():
     layer = GatedLinear(4, 3)
     expected = [float(layer.weight[:, k].square().sum()) for k in range(4)]
-    np.testing.assert_allclose(layer.slice_square_norms().detach(), expected, rtol=1e-6)
+    norms = SquareNorms.apply(layer.slices()).detach()
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])

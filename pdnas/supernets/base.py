@@ -9,12 +9,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pdnas.errors import PdnasError
-from pdnas.gates import GatedConv2d, GatedLayer, GatedLinear, Gates, GateSettings
+from pdnas.gates import (
+    GatedConv2d,
+    GatedLayer,
+    GatedLinear,
+    Gates,
+    GateSettings,
+    SquareNorms,
+)
 from pdnas.posterior import ChannelPosterior, Choice, Posterior
 
 
@@ -216,7 +224,7 @@ class ChannelSupernet(Supernet):
 
     def prior_energy(self, *, constant: bool = False) -> Tensor:
         layers = self.gated_layers().values()
-        energies = torch.cat([layer.slice_square_norms() for layer in layers])
+        energies = cast(Tensor, SquareNorms.apply(*(layer.slices() for layer in layers)))
         if constant and not any(layer.gate.keep_mask is not None for layer in layers):
             return energies.sum()
         return self._gates.keep_weight() @ energies
