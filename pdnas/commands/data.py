@@ -113,7 +113,7 @@ def verify(names: Names = None, as_json: Json = False) -> None:
 @app.command()
 def pack(
     folder: Annotated[Path, typer.Argument(help="Where to write the parts.")],
-    megabytes: Annotated[int, typer.Option(min=1, help="Largest part, in millions of bytes.")] = 60,
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest part, in millions of bytes.")] = 55,
     as_json: Json = False,
 ) -> None:
     """Write CIFAR-10 and the table of NAS-Bench-201 as small files for a machine without internet.
