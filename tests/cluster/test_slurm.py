@@ -126,7 +126,7 @@ def test_a_job_on_gpus_asks_slurm_for_them(slurm, tmp_path):
     """This SLURM knows of none and refuses, so snakemake shows what it asked for."""
     scale = yaml.safe_load((SCALES / "gpu.yaml").read_text())
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({**scale, "gpus": 2}))
-    done = workflow(tmp_path, "runs/two/multibranch/full/seed0/run.json", tmp_path / "two.yaml")
+    done = workflow(tmp_path, "runs/two/multibranch/guided/seed0/run.json", tmp_path / "two.yaml")
     assert done.returncode != 0
     (call,) = re.findall(r"sbatch --parsable .*", done.stdout + done.stderr)
     for asked in (
