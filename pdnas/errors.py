@@ -8,10 +8,9 @@ class PdnasError(Exception):
     prints it without a traceback and exits with code 2; see :func:`pdnas.cli.main`.
     """
 
-    def __init__(self, message: str) -> None:
+    def __str__(self) -> str:
         # It may quote a name from a file, which can hold a line break or what a terminal acts on.
-        plain = (c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__("".join(plain))
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
 
 
 class Unfinished(Exception):  # noqa: N818 - nothing went wrong

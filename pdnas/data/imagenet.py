@@ -166,7 +166,7 @@ class ImageNetLoader:
             for pixels, labels in loader:
                 yield (self._normalise(pixels), labels.to(self._device, non_blocking=True))
         except PdnasError as error:  # a worker's error arrives with its traceback as the text
-            last = str(error).strip().splitlines()[-1]
+            last = error.args[0].strip().splitlines()[-1]
             raise PdnasError(last.removeprefix("pdnas.errors.PdnasError: ")) from error
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
