@@ -41,11 +41,24 @@ after_search() {  # STUDY SEED: all that follows a search of cells
     [ -f "$run/efficiency.json" ] || pdnas nasbench efficiency "$run" --out "$run/efficiency.json"
     [ -f "$run/candidates-posterior.safetensors" ] || pdnas sample "$run"
     [ -f "$run/ranking-posterior.json" ] || pdnas rank "$run" --device "$device"
-    [ "$1" = nasbench201-one-cell ] || return 0  # one cell after the other, the deep ones take long
+    local images
+    images=$(score_images "$1")
+    [ -n "$images" ] || return 0
     [ -f "$run/scores.json" ] ||
-        pdnas nasbench score "$run" --images "${IMAGES:-500}" --device "$device"
+        pdnas nasbench score "$run" --images "${IMAGES:-$images}" --device "$device"
     [ -f "$run/efficiency-scored.json" ] || pdnas nasbench efficiency "$run" \
         --scores "$run/scores.parquet" --out "$run/efficiency-scored.json"
+}
+
+score_images() {  # STUDY: on how many images the scale scores all cells; nothing where it does not
+    "${PYTHON:-python3}" - "$scale" "$1" <<'READ'
+import sys
+
+from pdnas.config import load_scale
+
+scale, study = sys.argv[1:]
+print(load_scale(scale).studies[study].score_images or "")
+READ
 }
 
 channels() {  # VARIANT SOURCE: all that follows a search of channels
