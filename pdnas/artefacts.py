@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, first_line
 
 if TYPE_CHECKING:  # heavy libraries are imported only where they are used
     import pandas as pd
@@ -104,7 +104,7 @@ def claim(folder: Path, work: str) -> Iterator[None]:
 
 def write_failure(path: Path, error: BaseException) -> PdnasError:
     """The error to raise when ``path`` could not be written because of ``error``."""
-    reason = getattr(error, "strerror", None) or _first_line(error)
+    reason = getattr(error, "strerror", None) or first_line(error)
     return PdnasError(
         f"cannot write {path}: {reason}; free space or choose another folder, then run the same "
         "command again (finished work is kept)"
@@ -113,12 +113,8 @@ def write_failure(path: Path, error: BaseException) -> PdnasError:
 
 def _damaged(path: Path, what: str, error: Exception) -> PdnasError:
     return PdnasError(
-        f"{path} is not a readable {what} ({_first_line(error)}); delete it and make it again"
+        f"{path} is not a readable {what} ({first_line(error)}); delete it and make it again"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _write_sealed(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The two exceptions that people are meant to read."""
+"""The two exceptions that people are meant to read, and what they quote of others."""
 
 
 class PdnasError(Exception):
@@ -18,3 +18,8 @@ class Unfinished(Exception):  # noqa: N818 - nothing went wrong
 
     The command line prints the message and exits with code 75 (EX_TEMPFAIL, "try again").
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line, or its name if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdnas.cells import CellSpace
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, first_line
 from pdnas.nasbench.table import DATASETS, accuracy_fractions, rows_of_cells, tabulate
 
 if TYPE_CHECKING:
@@ -160,9 +160,9 @@ def read(archive: Path, space: CellSpace) -> tuple[NDArray[np.int64], dict[str, 
         ValueError,
         pickle.UnpicklingError,
     ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PdnasError(
-            f"{archive} is damaged or not the benchmark's archive ({reason}); get it again"
+            f"{archive} is damaged or not the benchmark's archive ({first_line(error)}); "
+            "get it again"
         ) from error
     return rows, {
         column: accuracy_fractions(values, archive)[rows] for column, values in percent.items()

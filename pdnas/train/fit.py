@@ -35,7 +35,7 @@ from pdnas.config import (
 )
 from pdnas.data.loader import Loader
 from pdnas.elbo import Objective
-from pdnas.errors import PdnasError, Unfinished
+from pdnas.errors import PdnasError, Unfinished, first_line
 from pdnas.parts import as_memory_allows, micro_batches, out_of_memory
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch
@@ -288,10 +288,9 @@ def _restore(
             epoch.sums = epoch.sums.to(device)
         return epoch
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PdnasError(
-            f"the checkpoint does not fit this version of pdnas ({reason}); delete its folder to "
-            "start anew"
+            f"the checkpoint does not fit this version of pdnas ({first_line(error)}); delete its "
+            "folder to start anew"
         ) from error
 
 

@@ -72,6 +72,8 @@ def has_truth(settings):
 
 # Tables 3 and 5 compare with and without fine-tuning.
 FINETUNED = ("guided", "random", "guided-tau-2-3")
+# How fast is a candidate that lost few of its channels, and one that lost most?
+EXTRACTED = ("guided", "random", "guided-l2-3000")
 
 
 def results():
@@ -87,7 +89,7 @@ def results():
                 yield f"{run}/efficiency.json"
             continue
         yield f"{run}/result-{source}-none.json"
-        if source != "full":
+        if variant in EXTRACTED:
             yield f"{run}/subnet/subnet.json"
         if settings.retrain and variant in FINETUNED:
             yield f"{run}/result-{source}-finetune.json"
