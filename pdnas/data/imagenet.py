@@ -22,7 +22,7 @@ from pdnas import distributed
 from pdnas.data.images import INFO, part_indices
 from pdnas.data.loader import ALL_ROWS, Batch, epoch_seed
 from pdnas.data.sources import data_directory
-from pdnas.errors import PdnasError
+from pdnas.errors import PdnasError, first_line
 
 _LAYOUT = "ImageNet as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
 _SIZE = INFO["imagenet"].size
@@ -43,7 +43,7 @@ def folder(file: str, directory: Path | None = None) -> ImageFolder:
     try:
         return ImageFolder(str(root / ("val" if file == "test" else "train")))
     except OSError as error:  # no such folder, or a class without images
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise PdnasError(f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}") from error
 
 
