@@ -17,8 +17,14 @@ from pdnas.errors import PdnasError
 from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
-from pdnas.report.tables import expected_best, measured, reciprocal, total_minutes
-from pdnas.statistics import Interval, confidence_interval, geometric_interval
+from pdnas.report.tables import (
+    expected_best,
+    expected_samples,
+    measured,
+    reciprocal,
+    total_minutes,
+)
+from pdnas.statistics import Interval, confidence_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -741,7 +747,7 @@ def efficiency(collection: Collection) -> Drawing | None:
         curves = [seed.record["mass_by_accuracy"] for seed in seeds]
         for index, threshold in enumerate(curves[0]["threshold"]):
             uniform = reciprocal(curves[0]["uniform_mass"][index])
-            learned = geometric_interval([reciprocal(curve["mass"][index]) for curve in curves])
+            learned = expected_samples(curve["mass"][index] for curve in curves)
             records.append((study, 100 * threshold, uniform, *bounds(learned), learned.count))
         names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
         data = pd.DataFrame(records, columns=names)

@@ -21,8 +21,16 @@ from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
 from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, data_name
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
-from pdnas.report.tables import NOTHING_RUN, SEEDS, conditions, estimate, paper, reciprocal
-from pdnas.statistics import Interval, confidence_interval, geometric_interval
+from pdnas.report.tables import (
+    NOTHING_RUN,
+    SEEDS,
+    conditions,
+    estimate,
+    expected_samples,
+    paper,
+    reciprocal,
+)
+from pdnas.statistics import Interval, confidence_interval
 
 NAMES = {
     GUIDED: "posterior-guided",
@@ -152,10 +160,7 @@ def nasbench(collection: Collection) -> Table:
     for variant, seeds in found.items():
         first = seeds[0].record
         by_target = zip(*(seed.record["targets"] for seed in seeds), strict=True)
-        samples = [
-            geometric_interval([reciprocal(target["mass"]) for target in same])
-            for same in by_target
-        ]
+        samples = [expected_samples(target["mass"] for target in same) for same in by_target]
         chosen = [estimate(chosen_accuracy(seed, name) for seed in seeds) for name in DATASETS]
         rows.append(
             (
@@ -317,9 +322,7 @@ def samples_to_target(collection: Collection) -> Drawing | None:
         if is_uniform(seeds):
             continue
         for number, target in enumerate(targets):
-            interval = geometric_interval(
-                [reciprocal(seed.record["targets"][number]["mass"]) for seed in seeds]
-            )
+            interval = expected_samples(seed.record["targets"][number]["mass"] for seed in seeds)
             name = NAMES.get(variant, variant)
             records.append((name, "one-shot", 100 * target, *_triple(interval)))
     for method, rival in collection.rivals.items():

@@ -724,7 +724,7 @@ def efficiency(collection: Collection) -> Table:
                 (
                     f"expected samples to {100 * same[0]['target']:.1f} % on {truth}",
                     reciprocal(uniform_mass),
-                    geometric_interval([reciprocal(mass) for mass in masses]),
+                    expected_samples(masses),
                     geometric_interval(ratios) if ratios else None,
                 )
             )
@@ -787,6 +787,11 @@ def efficiency(collection: Collection) -> Table:
 def reciprocal(mass: float) -> float:
     """Expected number of draws until one falls on a set of probability ``mass``."""
     return 1 / mass if mass else float("inf")
+
+
+def expected_samples(masses: Iterable[float]) -> Interval:
+    """Expected samples to cells that have each of these masses (one a seed), over the seeds."""
+    return geometric_interval([reciprocal(mass) for mass in masses])
 
 
 def _chosen_accuracies(runs: Iterable[RunFiles], source: str, truth: str) -> list[float]:
