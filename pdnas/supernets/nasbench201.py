@@ -85,15 +85,20 @@ def make_operation(name: str, channels: int) -> nn.Module:
     raise PdnasError(f"no operation {name!r} in NAS-Bench-201's cell space")
 
 
-def evaluated(operation: nn.Module, x: Tensor) -> Tensor:
-    """The operation's output with running statistics, whatever mode it is in."""
-    if not isinstance(operation, nn.Sequential):
-        return operation(x)
-    relu, convolution, norm = operation
+def evaluated(operation: nn.Sequential, rectified: Tensor) -> Tensor:
+    """What a :func:`conv_op` gives for its input after the ReLU, with running statistics.
+
+    BatchNorm is then a scale and an offset of each channel, which the convolution takes over.
+    """
+    _, convolution, norm = operation
+    assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
-    statistics = norm.running_mean, norm.running_var
-    out = convolution(relu(x))
-    return nn.functional.batch_norm(out, *statistics, norm.weight, norm.bias, eps=norm.eps)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    kernel = convolution.weight * scale[:, None, None, None]
+    offset = norm.bias - norm.running_mean * scale
+    return nn.functional.conv2d(rectified, kernel, offset, padding=convolution.padding)
 
 
 class CellMixture(nn.Module):
@@ -121,10 +126,9 @@ class CellMixture(nn.Module):
         # Channels last, an image is one contiguous row: gathering and adding images copies rows.
         first = x.permute(0, 2, 3, 1).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
-        for source in range(NODES):
-            if soft is not None:
-                self._credit(nodes, source, soft)
-            node = nodes[source]
+        considered: Outputs = {}
+        for source in range(NODES - 1):
+            node = nodes[source] = _credited(nodes[source], source, soft, considered)
             # One gather for all that leaves a node: many small ones would each cost a full-size
             # gradient buffer in the backward pass.
             leaving = [
@@ -133,44 +137,60 @@ class CellMixture(nn.Module):
                 if start == source
                 for name, images in routes[edge].items()
             ]
-            if not leaving:
-                continue
-            rows = torch.cat([images for _, _, images in leaving])
-            pieces = node.index_select(0, rows).split([len(images) for _, _, images in leaving])
-            for (target, operation, images), piece in zip(leaving, pieces, strict=True):
-                out = operation(piece.permute(0, 3, 1, 2))
-                nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
-        return nodes[-1].permute(0, 3, 1, 2)
-
-    def _credit(self, nodes: list[Tensor], target: int, soft: Tensor) -> None:
-        """Give the operations that lead to a finished node their straight-through gradient.
-
-        Each is judged by what it would have added for every image. BatchNorm uses its running
-        statistics for that: images that did not choose an operation have no part in its batch.
-        """
-        for edge, (source, end) in enumerate(EDGES):
-            if end != target:
-                continue
-            images = nodes[source].permute(0, 3, 1, 2)
-            with torch.no_grad():
-                rows = [
-                    evaluated(self.operation(edge, name), images).permute(0, 2, 3, 1)
-                    if name != "none"
-                    else None
-                    for name in self.operations
-                ]
-            nodes[target] = _Credit.apply(nodes[target], soft[:, edge], *rows)
+            if leaving:
+                rows = torch.cat([images for _, _, images in leaving])
+                pieces = node.index_select(0, rows).split([len(images) for _, _, images in leaving])
+                for (target, operation, images), piece in zip(leaving, pieces, strict=True):
+                    out = operation(piece.permute(0, 3, 1, 2))
+                    nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
+            if soft is not None:
+                with torch.no_grad():
+                    considered |= self._outputs(node.permute(0, 3, 1, 2), source, evaluated)
+        return _credited(nodes[-1], NODES - 1, soft, considered).permute(0, 3, 1, 2)
 
     def forward_weighted(self, x: Tensor, weights: Tensor) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
+        # Channels last is how convolutions of few channels are fast on a CPU.
+        x = x.contiguous(memory_format=torch.channels_last)
         nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
-        for edge, (source, target) in enumerate(EDGES):
-            for code, name in enumerate(self.operations):
-                if name != "none":
-                    weight = weights[:, edge, code].to(x.dtype)[:, None, None, None]
-                    out = self.operation(edge, name)(nodes[source])
-                    nodes[target] = nodes[target] + weight * out
+        for source in range(NODES - 1):
+            outputs = self._outputs(
+                nodes[source], source, lambda conv, rectified: conv[1:](rectified)
+            )
+            for edge, added in outputs.items():
+                target = EDGES[edge][1]
+                for weight, out in zip(weights[:, edge].unbind(1), added, strict=True):
+                    if out is not None:
+                        share = weight.to(x.dtype)[:, None, None, None]
+                        nodes[target] = torch.addcmul(nodes[target], share, out)
         return nodes[-1]
+
+    def _outputs(
+        self, x: Tensor, source: int, convolved: Callable[[nn.Sequential, Tensor], Tensor]
+    ) -> Outputs:
+        """What each operation that leaves a node gives for all images.
+
+        Args:
+            x: the node, (images, channels, height, width).
+            convolved: of a :func:`conv_op` and its input after the ReLU.
+        """
+        rectified = nn.functional.relu(x)
+        unweighted: dict[str, Tensor] = {}  # operations without weights, the same on every edge
+        outputs: Outputs = {}
+        for edge in (edge for edge, (start, _) in enumerate(EDGES) if start == source):
+            outputs[edge] = []
+            for name in self.operations:
+                operation = None if name == "none" else self.operation(edge, name)
+                if operation is None:
+                    out = None
+                elif isinstance(operation, nn.Sequential):
+                    out = convolved(operation, rectified)
+                else:
+                    if name not in unweighted:
+                        unweighted[name] = operation(x)
+                    out = unweighted[name]
+                outputs[edge].append(out)
+        return outputs
 
     def forward_one(self, x: Tensor, names: list[str]) -> Tensor:
         """The cell with operation ``names[e]`` on edge e, for all images alike.
@@ -191,6 +211,22 @@ class CellMixture(nn.Module):
         return operations[name]
 
 
+def _credited(node: Tensor, target: int, soft: Tensor | None, considered: Outputs) -> Tensor:
+    """A finished node; its slope gives the operations that lead to it their credit.
+
+    They are judged by what they would have added for every image. BatchNorm uses its running
+    statistics for that: images that did not choose an operation have no part in its batch.
+    """
+    if soft is not None:
+        for edge, (_, end) in enumerate(EDGES):
+            if end == target:
+                outputs = (
+                    None if out is None else out.permute(0, 2, 3, 1) for out in considered[edge]
+                )
+                node = _Credit.apply(node, soft[:, edge], *outputs)
+    return node
+
+
 class _Credit(torch.autograd.Function):
     """Identity on a node; hands each relaxed weight the slope ⟨∂loss/∂node, operation's output⟩.
 
@@ -207,18 +243,21 @@ class _Credit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         outputs = ctx.saved_tensors
-        row = slope.flatten(1).unsqueeze(1)
+        # On a CPU, matrix products of one row for each image take three times as long.
         credit = [
-            row.new_zeros(len(row), 1, 1)
+            slope.new_zeros(len(slope))
             if output is None
-            else torch.bmm(row, output.flatten(1).unsqueeze(2))
+            else torch.linalg.vecdot(slope.flatten(1), output.flatten(1))
             for output in outputs
         ]
-        return slope, torch.cat(credit, dim=1).squeeze(2), *(None for _ in outputs)
+        return slope, torch.stack(credit, dim=1), *(None for _ in outputs)
 
 
 Routes = list[dict[str, Tensor]]
 """For each edge: operation name -> indices of the images that take it."""
+
+Outputs = dict[int, list[Tensor | None]]
+"""By edge: each operation's output for all images; None for zeros."""
 
 
 class Reduction(nn.Module):
