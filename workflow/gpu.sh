@@ -115,6 +115,7 @@ report)  # every table and figure of what was collected, then the page
 import sys
 from pathlib import Path
 
+import pdnas.report.nasbench  # has tables and figures too
 from pdnas.report import figures, formats, tables
 from pdnas.report.collect import collect
 
