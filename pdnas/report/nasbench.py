@@ -345,6 +345,8 @@ def samples_to_target(collection: Collection) -> Drawing | None:
             axis.plot(row.samples, y, marker=marker, color=colour, linestyle="none")
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")
+        # No number is below 1; three seeds that disagree have intervals over many powers of ten.
+        axis.set_xlim(0.7, 4 * data["samples"].replace(np.inf, np.nan).max())
         axis.set_yticks(range(len(order)), order)
         axis.set_ylim(-0.6, len(order) - 0.4)
         axis.grid(False, axis="y")
