@@ -243,11 +243,12 @@ class _Credit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         outputs = ctx.saved_tensors
+        row = slope.flatten(1)
         # On a CPU, matrix products of one row for each image take three times as long.
         credit = [
-            slope.new_zeros(len(slope))
+            row.new_zeros(len(row))
             if output is None
-            else torch.linalg.vecdot(slope.flatten(1), output.flatten(1))
+            else torch.linalg.vecdot(row, output.flatten(1))
             for output in outputs
         ]
         return slope, torch.stack(credit, dim=1), *(None for _ in outputs)
