@@ -267,8 +267,16 @@ class GateConfig(Strict):
         Field(description="of a cell's edges; chain: each depends on the one before it"),
     ] = "independent"
     noise: Annotated[
-        Literal["image", "batch"], Field(description="one mask (or cell) an image, or one a batch")
+        Literal["image", "batch"] | Annotated[int, Field(ge=2)],
+        Field(description="one mask (or cell) an image, one a batch, or so many a batch"),
     ] = "image"
+
+    @property
+    def masks(self) -> int | None:
+        """Masks (or cells) a batch; None: one for every image."""
+        if self.noise == "image":
+            return None
+        return 1 if self.noise == "batch" else self.noise
 
     @model_validator(mode="after")
     def _match_only_fixed(self) -> Self:
@@ -333,8 +341,20 @@ class Spec(Strict):
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         of_cells = isinstance(self.supernet, NasBench201Config)
-        if of_cells and (self.gates.noise, self.gates.estimator) == ("batch", "score"):
-            raise ValueError("gates.estimator: score compares cells of a batch; use noise: image")
+        if of_cells and self.gates.noise != "image":
+            if self.gates.estimator == "score":
+                raise ValueError(
+                    "gates.estimator: score compares the cells of images; use noise: image"
+                )
+            if self.candidates.batchnorm == "running":
+                raise ValueError(
+                    "cells that images share leave no running BatchNorm statistics; use "
+                    "candidates.batchnorm: recalibrated"
+                )
+        if isinstance(self.gates.noise, int):
+            for key in ("batch", "micro_batch"):
+                if (getattr(self.training, key) or 0) % self.gates.noise:
+                    raise ValueError(f"training.{key} must be a multiple of gates.noise")
         if self.candidates.ranking == "racing" and self.data.name == "imagenet":
             raise ValueError("candidates.ranking: racing needs validation images in memory")
         if self.gates.warmup_epochs >= self.training.epochs and self.gates.mode == "learned":

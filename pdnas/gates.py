@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pdnas.parts import for_images
+from pdnas.parts import for_images, shared
 
 GateMode = Literal["learned", "fixed", "none"]
 Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
@@ -42,7 +42,8 @@ class GateSettings:
             probabilities; ``none`` makes the layers plain ones (drop probability 0).
         initial: initial (learned) or permanent (fixed) drop probability.
         temperature: τ of the relaxation.
-        per_image: one mask for every image of a batch, or one for the batch as a whole.
+        masks: how many masks (or cells) a batch has, of which image i takes number i modulo
+            ``masks``; None: every image has its own.
         estimator: how logits of one-of-many switches get their gradient; two-way ones are always
             relaxed.
         dependence: ``chain`` lets each one-of-many switch depend on the one before it; two-way ones
@@ -52,7 +53,7 @@ class GateSettings:
     mode: GateMode = "learned"
     initial: float = 0.1
     temperature: float = 0.2
-    per_image: bool = True
+    masks: int | None = None
     estimator: Estimator = "straight-through"
     dependence: Dependence = "independent"
 
@@ -231,9 +232,12 @@ class Gates:
         def noise(images: int) -> Tensor:
             return logistic_noise((images, sum(self._channels)), x.device)
 
-        drawn = for_images(len(x), noise) if first.settings.per_image else noise(1)
+        masks = first.settings.masks
+        drawn = for_images(len(x), noise) if masks is None else noise(masks)
         keep = relaxed_keep(self._of_channels(self._logits()), drawn, first.settings.temperature)
         keep = keep.clamp_min(_SMALLEST_KEEP)
+        if masks is not None and masks > 1:
+            keep = shared(keep, len(x))
         if torch.is_autocast_enabled(x.device.type):  # once here instead of in every gate
             keep = keep.to(torch.get_autocast_dtype(x.device.type))
         parts = keep.split(self._channels, dim=1)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas import distributed
+from pdnas.errors import PdnasError
 
 _rows: tuple[int, int] | None = None
 """While a part goes through: its first row in the batch, and the images of the whole batch."""
@@ -35,6 +36,26 @@ def for_images(images: int, draw: Callable[[int], Tensor], dim: int = 0) -> Tens
         return draw(images)
     first, batch = _rows
     return draw(batch).narrow(dim, first, images)
+
+
+def shared(drawn: Tensor, images: int) -> Tensor:
+    """What each of ``images`` images gets of what was drawn for few: image i, row i modulo those.
+
+    Args:
+        drawn: (rows, ...).
+
+    Raises:
+        PdnasError: the images at hand cannot be shared out evenly.
+    """
+    rows = len(drawn)
+    if images % rows:
+        raise PdnasError(
+            f"gates.noise: {images} images go through at once, which {rows} masks cannot share "
+            "evenly; set it to a divisor"
+        )
+    if rows == 1:
+        return drawn.expand(images, *drawn.shape[1:])
+    return drawn.repeat(images // rows, *(1,) * (drawn.dim() - 1))
 
 
 def micro_batches(

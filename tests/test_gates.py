@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pdnas import gates
+from pdnas.errors import PdnasError
 from pdnas.gates import (
     ChannelGate,
     Gated,
@@ -132,18 +133,26 @@ def test_configure_sets_probability_and_gradient(mode):
     assert gate.logit_p.requires_grad == (mode == "learned")
 
 
-@pytest.mark.parametrize("per_image", [True, False])
-def test_noise_per_image_or_per_batch(per_image):
+@pytest.mark.parametrize("masks", [None, 1, 2])
+def test_noise_per_image_or_shared(masks):
     torch.manual_seed(5)
     gate = ChannelGate([50]).train()
-    gate.configure(GateSettings(initial=0.5, temperature=1.0, per_image=per_image))
-    out = gate(torch.ones(3, 50, 4, 5))
+    gate.configure(GateSettings(initial=0.5, temperature=1.0, masks=masks))
+    out = gate(torch.ones(4, 50, 4, 5))
     switches = out[:, :, 0, 0]
     assert torch.equal(out, switches[:, :, None, None].expand_as(out))  # same for all pixels
     assert len(switches[0].unique()) > 45  # channels are independent
-    assert torch.equal(switches[0], switches[1]) != per_image
-    again = gate(torch.ones(3, 50, 4, 5))
+    assert torch.equal(switches[0], switches[1]) == (masks == 1)
+    assert torch.equal(switches[0], switches[2]) == (masks is not None)
+    again = gate(torch.ones(4, 50, 4, 5))
     assert not torch.equal(out, again)
+
+
+def test_masks_that_cannot_be_shared_evenly_are_refused():
+    gate = ChannelGate([5]).train()
+    gate.configure(GateSettings(masks=3))
+    with pytest.raises(PdnasError, match="4 images go through at once, which 3 masks cannot share"):
+        gate(torch.ones(4, 5, 2, 2))
 
 
 def test_gate_draws_with_its_own_probability_and_temperature():
@@ -255,14 +264,14 @@ def test_gated_channels_are_the_plain_formula_in_value_and_gradient(relu, shape,
         torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("per_image", [True, False])
-def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, per_image):
+@pytest.mark.parametrize("masks", [None, 1])
+def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, masks):
     """Weights and inputs in float64 within 1e-10, switches in float32, their logits within 1e-5."""
     torch.manual_seed(14)
-    noise = logistic_noise((4 if per_image else 1, 5), CPU)
+    noise = logistic_noise((masks or 4, 5), CPU)
     freeze_noise(monkeypatch, noise)
     conv = GatedConv2d(5, 6, 3, padding=1, relu=True, group_sizes=[2, 3]).train().double()
-    conv.gate.configure(GateSettings(per_image=per_image))
+    conv.gate.configure(GateSettings(masks=masks))
     x = torch.randn(4, 5, 6, 6, dtype=torch.float64, requires_grad=True)
     parameters = x, conv.weight, conv.gate.logit_p
     ours = torch.autograd.grad(conv(x).square().sum(), parameters)

@@ -358,7 +358,57 @@ def test_routes_are_the_images_of_each_operation_in_their_order():
             assert torch.equal(route[name], images)
 
 
-@pytest.mark.parametrize("estimator", ["straight-through", "relaxed", "score"])
+def test_images_that_share_a_cell_are_normalised_by_themselves():
+    """Each cell's outputs are those of the cell alone, with the statistics of its own images."""
+    net = cells_net(cells=2, estimator="score").train()
+    net.stem.eval()
+    net._settings = dataclasses.replace(net._settings, masks=3)
+    x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
+    running = [module.running_mean.clone() for module in norms(net)]
+    out = net(x)
+    assert all(map(torch.equal, running, [module.running_mean for module in norms(net)]))
+    drawn = net._drawn
+    assert len(drawn.unique(dim=0)) == 3
+    together = net.forward_cells(x, drawn[:3])
+    for cell in range(3):
+        assert torch.equal(drawn[cell::3], drawn[cell].expand(4, -1))
+        alone = copy.deepcopy(net)
+        alone.choose({CELL: drawn[cell]})
+        torch.testing.assert_close(out[cell::3], alone(x[cell::3]))
+        torch.testing.assert_close(together[cell], alone.train()(x))
+
+
+def norms(net):
+    return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells):
+    """Of ``chosen + relaxed - relaxed.detach()``, with every operation on every image."""
+    torch.manual_seed(3)
+    mixture = CellMixture(4, CellSpace().operations).double().train()
+    net = cells_net()
+    x = torch.randn(6, 4, 8, 8, dtype=torch.float64)
+    soft = torch.softmax(torch.randn(cells, 6, 5, dtype=torch.float64), dim=2).repeat(
+        6 // cells, 1, 1
+    )
+    soft.requires_grad_()
+    chosen = soft.argmax(dim=2)
+    weights = nn.functional.one_hot(chosen, 5) + soft - soft.detach()
+    outputs = [
+        mixture(x, net.routes(chosen), soft, cells),
+        mixture.forward_weighted(x, weights, cells),
+    ]
+    torch.testing.assert_close(*outputs)
+    parameters = [soft, mixture.operation(0, "nor_conv_3x3")[1].weight]
+    gradients = [
+        torch.autograd.grad(out.pow(3).sum(), parameters, allow_unused=True) for out in outputs
+    ]
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    assert gradients[0][0].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("estimator", ["relaxed", "score"])
 def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estimator):
     """The draws are made equal by hand where every image has its own; gradients included."""
     noise = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).double()
@@ -375,9 +425,9 @@ def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estim
     monkeypatch.setattr(torch, "multinomial", multinomial)
     x = torch.randn(7, 3, 8, 8, dtype=torch.float64)
     outcomes, drawn = [], []
-    for per_image in (True, False):
+    for masks in (None, 1):
         net = cells_net(cells=2, estimator=estimator).train()
-        net._settings = dataclasses.replace(net._settings, per_image=per_image)
+        net._settings = dataclasses.replace(net._settings, masks=masks)
         out = net(x)
         (out.square().mean(dim=1).mean() + 0 * net.logits.sum()).backward()
         outcomes.append((out, net.logits.grad))

@@ -6,7 +6,8 @@ rest of the network as one batch, in which an operation sees all images of all c
 and cells that differ only where nothing can be seen of it are scored once.
 
 Where candidates get BatchNorm statistics of their own (``candidates.batchnorm: recalibrated``), so
-do cells here, and there is no way around the loop: what a layer does depends on the whole cell.
+do cells here, and nothing can be shared: what a layer does depends on the whole cell. Several then
+go through the network at once where there is a GPU.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import EDGES, CellSpace
 from pdnas.errors import PdnasError
-from pdnas.posterior import CELL
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
@@ -170,37 +170,31 @@ def score_block(
 
 @torch.no_grad()
 def score_alone(
-    supernet: NasBench201Supernet, cells: NDArray[np.int8], batches: list[tuple[Tensor, Tensor]]
+    supernet: NasBench201Supernet,
+    cells: NDArray[np.int8],
+    batches: list[tuple[Tensor, Tensor]],
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> pd.DataFrame:
     """Scores as those of :func:`score_block`, but each cell has BatchNorm statistics of its own.
 
     They are those of each batch that it is judged on; the supernet's stay as they are.
     """
-    scores, losses = [], []
+    device = batches[0][0].device
     images = sum(len(y) for _, y in batches)
-    norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    try:
-        for norm in norms:
-            # Without momentum the running statistics stay; the count would cost a call a layer.
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-            norm.train()
-        for cell in cells:
-            correct = loss = torch.zeros((), dtype=torch.float64, device=batches[0][0].device)
-            with supernet.candidate({CELL: torch.from_numpy(cell)}):
-                for x, y in batches:
-                    logits = supernet(x)
-                    correct = correct + (logits.argmax(dim=1) == y).sum()
-                    loss = loss + cross_entropy(logits.double(), y, reduction="sum")
-            scores.append(correct / images)
-            losses.append(loss / images)
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
-            norm.eval()
-    columns = {"score": torch.stack(scores), "loss": torch.stack(losses)}
-    found = {name: values.cpu().numpy() for name, values in columns.items()}
-    return pd.DataFrame({"cell_id": supernet.space.ids(cells), **found})
+    sums = []
+    for some in torch.from_numpy(cells).split(max(1, rows_at_once // len(batches[0][0]))):
+        correct = loss = torch.zeros(len(some), dtype=torch.float64, device=device)
+        for x, y in batches:
+            logits = supernet.forward_cells(x, some.to(device))
+            correct = correct + (logits.argmax(dim=2) == y).sum(dim=1)
+            each = cross_entropy(
+                logits.flatten(0, 1).double(), y.repeat(len(some)), reduction="none"
+            )
+            loss = loss + each.view(len(some), -1).sum(dim=1)
+        sums.append(torch.stack([correct, loss]))
+    score, mean_loss = (torch.cat(sums, dim=1) / images).cpu().numpy()
+    ids = supernet.space.ids(cells)
+    return pd.DataFrame({"cell_id": ids, "score": score, "loss": mean_loss})
 
 
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
@@ -253,7 +247,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
             if not path.is_file():
                 write_json(finished / "time.json", stopwatch.read())
                 if alone:
-                    table = score_alone(supernet, cells, batches)
+                    table = score_alone(supernet, cells, batches, rows_at_once)
                 else:
                     table = score_block(supernet, cells, batches, rows_at_once)
                 write_table(path, table)

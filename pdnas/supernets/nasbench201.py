@@ -10,8 +10,9 @@ categorical distribution, and here its logits are the parameters. As an option
 
 While the supernet trains, every image draws its own cell, and only the images that chose an
 operation pass through it with gradients: about a fifth of the arithmetic of computing all five, and
-BatchNorm then sees the statistics of exactly those images. The logits learn by one of three
-estimators:
+BatchNorm then sees the statistics of exactly those images. A deep network cannot learn like that.
+There a few cells share the batch (``gates.noise``), and BatchNorm normalises the images of each by
+themselves, so that every cell works as it would alone. The logits learn by one of three estimators:
 
 * straight-through Gumbel: an operation's credit is the product of its output, computed without
   gradients for all images, and the loss's gradient at its node (:class:`_Credit`);
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 from pdnas.cells import CHAIN, EDGES, CellSpace
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.parts import for_images
+from pdnas.parts import for_images, shared
 from pdnas.posterior import (
     CELL,
     CellPosterior,
@@ -64,6 +65,8 @@ class AveragePool(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            return nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         channels, height, width = x.shape[1:]
         kernel = x.new_ones(channels, 1, 3, 3)
         total = nn.functional.conv2d(x, kernel, padding=1, groups=channels)
@@ -101,6 +104,28 @@ def evaluated(operation: nn.Sequential, rectified: Tensor) -> Tensor:
     return nn.functional.conv2d(rectified, kernel, offset, padding=convolution.padding)
 
 
+def normalised_by_cell(norm: nn.BatchNorm2d, x: Tensor, cells: int) -> Tensor:
+    """BatchNorm with the statistics of the images of each cell; running ones stay as they are.
+
+    Args:
+        x: (images, channels, height, width); image i belongs to cell i modulo ``cells``.
+    """
+    # In this order, the images of all cells look like the channels of a smaller batch.
+    as_channels = x.reshape(len(x) // cells, -1, *x.shape[2:])
+    weight, bias = norm.weight.repeat(cells), norm.bias.repeat(cells)
+    normalised = nn.functional.batch_norm(
+        as_channels, None, None, weight, bias, training=True, eps=norm.eps
+    )
+    return normalised.view_as(x)
+
+
+def by_cell(operation: nn.Sequential, rectified: Tensor, cells: int) -> Tensor:
+    """What a :func:`conv_op` gives for its input after the ReLU, each cell by itself."""
+    _, convolution, norm = operation
+    assert isinstance(norm, nn.BatchNorm2d)
+    return normalised_by_cell(norm, convolution(rectified), cells)
+
+
 class CellMixture(nn.Module):
     """A cell that holds every operation on every edge; each image passes through those it chose."""
 
@@ -114,7 +139,9 @@ class CellMixture(nn.Module):
             for _ in EDGES
         )
 
-    def forward(self, x: Tensor, routes: Routes, soft: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, routes: Routes, soft: Tensor | None = None, cells: int | None = None
+    ) -> Tensor:
         """Send every image through the operations that it chose.
 
         Args:
@@ -122,13 +149,18 @@ class CellMixture(nn.Module):
             routes: which images take what, by edge.
             soft: (images, edges, operations); relaxed choices that are to get the straight-through
                 gradient. They change no output.
+            cells: that the images share, if each has not its own; image i has number i modulo
+                ``cells``, and BatchNorm takes the images of each cell by themselves.
         """
-        # Channels last, an image is one contiguous row: gathering and adding images copies rows.
-        first = x.permute(0, 2, 3, 1).contiguous()
+        # An image is one contiguous row, since gathering and adding images copies rows. Channels
+        # last is what convolutions like best; channels first, what BatchNorm by cell needs.
+        to_rows, to_images = ((0, 2, 3, 1), (0, 3, 1, 2)) if cells is None else (_AS_IS, _AS_IS)
+        considers = evaluated if cells is None else partial(by_cell, cells=cells)
+        first = x.permute(to_rows).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
         considered: Outputs = {}
         for source in range(NODES - 1):
-            node = nodes[source] = _credited(nodes[source], source, soft, considered)
+            node = nodes[source] = _credited(nodes[source], source, soft, considered, to_rows)
             # One gather for all that leaves a node: many small ones would each cost a full-size
             # gradient buffer in the backward pass.
             leaving = [
@@ -141,21 +173,30 @@ class CellMixture(nn.Module):
                 rows = torch.cat([images for _, _, images in leaving])
                 pieces = node.index_select(0, rows).split([len(images) for _, _, images in leaving])
                 for (target, operation, images), piece in zip(leaving, pieces, strict=True):
-                    out = operation(piece.permute(0, 3, 1, 2))
-                    nodes[target].index_add_(0, images, out.permute(0, 2, 3, 1))
+                    taking = piece.permute(to_images)
+                    if cells is not None and isinstance(operation, nn.Sequential):
+                        sharing = len(images) * cells // len(x)
+                        out = by_cell(operation, nn.functional.relu(taking), sharing)
+                    else:
+                        out = operation(taking)
+                    nodes[target].index_add_(0, images, out.permute(to_rows))
             if soft is not None:
                 with torch.no_grad():
-                    considered |= self._outputs(node.permute(0, 3, 1, 2), source, evaluated)
-        return _credited(nodes[-1], NODES - 1, soft, considered).permute(0, 3, 1, 2)
+                    considered |= self._outputs(node.permute(to_images), source, considers)
+        return _credited(nodes[-1], NODES - 1, soft, considered, to_rows).permute(to_images)
 
-    def forward_weighted(self, x: Tensor, weights: Tensor) -> Tensor:
+    def forward_weighted(self, x: Tensor, weights: Tensor, cells: int | None = None) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
         # Channels last is how convolutions of few channels are fast on a CPU.
         x = x.contiguous(memory_format=torch.channels_last)
         nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
         for source in range(NODES - 1):
             outputs = self._outputs(
-                nodes[source], source, lambda conv, rectified: conv[1:](rectified)
+                nodes[source],
+                source,
+                lambda conv, rectified: (
+                    conv[1:](rectified) if cells is None else by_cell(conv, rectified, cells)
+                ),
             )
             for edge, added in outputs.items():
                 target = EDGES[edge][1]
@@ -211,17 +252,27 @@ class CellMixture(nn.Module):
         return operations[name]
 
 
-def _credited(node: Tensor, target: int, soft: Tensor | None, considered: Outputs) -> Tensor:
+_AS_IS = (0, 1, 2, 3)
+
+
+def _credited(
+    node: Tensor,
+    target: int,
+    soft: Tensor | None,
+    considered: Outputs,
+    to_rows: tuple[int, ...],
+) -> Tensor:
     """A finished node; its slope gives the operations that lead to it their credit.
 
-    They are judged by what they would have added for every image. BatchNorm uses its running
-    statistics for that: images that did not choose an operation have no part in its batch.
+    They are judged by what they would have added for every image. Where each image has its own
+    cell, BatchNorm uses its running statistics for that: images that did not choose an operation
+    have no part in its batch.
     """
     if soft is not None:
         for edge, (_, end) in enumerate(EDGES):
             if end == target:
                 outputs = (
-                    None if out is None else out.permute(0, 2, 3, 1) for out in considered[edge]
+                    None if out is None else out.permute(to_rows) for out in considered[edge]
                 )
                 node = _Credit.apply(node, soft[:, edge], *outputs)
     return node
@@ -273,8 +324,15 @@ class Reduction(nn.Module):
             nn.AvgPool2d(2), nn.Conv2d(channels, 2 * channels, 1, bias=False)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.body(x)
+    def forward(self, x: Tensor, cells: int | None = None) -> Tensor:
+        """``cells`` as in :class:`CellMixture`."""
+        body = x
+        for operation in self.body:
+            if cells is None:
+                body = operation(body)
+            else:
+                body = by_cell(operation, nn.functional.relu(body), cells)
+        return self.shortcut(x) + body
 
 
 class NasBench201Supernet(Supernet):
@@ -337,20 +395,47 @@ class NasBench201Supernet(Supernet):
         self._settings = replace(self._settings, temperature=temperature)
 
     def forward(self, x: Tensor) -> Tensor:
+        cells = None
         if self._choice is None:
             if not self.training:
                 raise PdnasError("a NAS-Bench-201 supernet is evaluated as one cell; choose one")
             run_cell = self._random_cells(len(x))
+            if self._settings.estimator != "softmax":  # which has no cells to share
+                cells = self._settings.masks
         else:
             names = [self.space.operations[int(code)] for code in self._choice]
             run_cell = partial(CellMixture.forward_one, names=names)
-        x = self.stem(x)
+        return self._through(self.stem(x), run_cell, cells)
+
+    def forward_cells(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Logits of several cells for the same images, with the batch statistics of each.
+
+        Args:
+            x: (images, channels, height, width).
+            cells: operation codes, shape (cells, 6).
+
+        Returns:
+            shape (cells, images, classes).
+        """
+        routes = self.routes(cells.repeat(len(x), 1))
+        run_cell = partial(CellMixture.forward, routes=routes, cells=len(cells))
+        convolution, norm = self.stem
+        features = normalised_by_cell(norm, convolution(x), 1).repeat_interleave(len(cells), dim=0)
+        logits = self._through(features, run_cell, len(cells))
+        return logits.unflatten(0, (len(x), len(cells))).transpose(0, 1)
+
+    def _through(
+        self, x: Tensor, run_cell: Callable[[CellMixture, Tensor], Tensor], cells: int | None = None
+    ) -> Tensor:
+        """The logits of images after the stem; ``cells`` as in :class:`CellMixture`."""
         for layer in self.layers:
-            x = run_cell(layer, x) if isinstance(layer, CellMixture) else layer(x)
-        return self.classifier(self.head(x).mean(dim=(2, 3)))
+            x = run_cell(layer, x) if isinstance(layer, CellMixture) else layer(x, cells)
+        norm, relu = self.head
+        x = relu(norm(x) if cells is None else normalised_by_cell(norm, x, cells))
+        return self.classifier(x.mean(dim=(2, 3)))
 
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
-        """Draw a cell for every image, or one for all of them (``per_image``).
+        """Draw a cell for every image, or as many as the images are to share.
 
         Returns what takes a layer and its input to its output.
         """
@@ -362,19 +447,18 @@ class NasBench201Supernet(Supernet):
             return partial(CellMixture.forward_weighted, weights=weights)
         if settings.mode == "learned" and settings.estimator == "relaxed":
             weights = self._for_all(images, self._relaxed_draw)
-            return partial(CellMixture.forward_weighted, weights=weights)
+            return partial(CellMixture.forward_weighted, weights=weights, cells=settings.masks)
         if learns and settings.estimator == "straight-through":
             soft = self._for_all(images, self._relaxed_draw)
-            return partial(CellMixture.forward, routes=self.routes(soft.argmax(dim=2)), soft=soft)
+            routes = self.routes(soft.argmax(dim=2))
+            return partial(CellMixture.forward, routes=routes, soft=soft, cells=settings.masks)
         self._drawn = self._for_all(images, self._draw)
-        return partial(CellMixture.forward, routes=self.routes(self._drawn))
+        return partial(CellMixture.forward, routes=self.routes(self._drawn), cells=settings.masks)
 
     def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
-        """What ``draw`` gives for each of the images, or, if they share a cell, once for all."""
-        if self._settings.per_image:
-            return for_images(images, draw)
-        once = draw(1)
-        return once.expand(images, *once.shape[1:])
+        """What ``draw`` gives for each of the images, or for those that share a cell once."""
+        masks = self._settings.masks
+        return for_images(images, draw) if masks is None else shared(draw(masks), images)
 
     def _relaxed_draw(self, images: int) -> Tensor:
         """A Gumbel softmax for every image and edge, shape (images, 6, operations).

@@ -136,7 +136,7 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
             gates.mode,
             drop,
             gates.temperature,
-            gates.noise == "image",
+            gates.masks,
             gates.estimator,
             gates.dependence,
         )

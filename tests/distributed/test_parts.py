@@ -55,15 +55,17 @@ def one_step(net, images, micro_batch):
     return done.history[0]
 
 
-@pytest.mark.parametrize("per_image", [True, False])
-@pytest.mark.parametrize("micro_batch", [8, 5, 1])  # 5: three of them and a smaller one
-def test_gradients_are_those_of_the_whole_batch(micro_batch, per_image):
+@pytest.mark.parametrize(
+    ("micro_batch", "masks"),
+    [(8, None), (5, None), (1, None), (8, 1), (5, 1), (1, 1), (8, 2)],  # 5: parts of unequal size
+)
+def test_gradients_are_those_of_the_whole_batch(micro_batch, masks):
     """In float64; but switches are always computed in float32, where the last bit may differ."""
     moved, records = [], []
     for size in (None, micro_batch):
         torch.manual_seed(0)
         net = Plain().double()
-        net.configure_gates(GateSettings(initial=0.3, per_image=per_image))
+        net.configure_gates(GateSettings(initial=0.3, masks=masks))
         start = {name: value.clone() for name, value in net.state_dict().items()}
         records.append(one_step(net, OneBatch(torch.float64), size))
         moved.append({name: value - start[name] for name, value in net.state_dict().items()})

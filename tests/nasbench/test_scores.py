@@ -87,12 +87,13 @@ def test_scores_in_bfloat16_are_nearly_those_in_float32():
     assert rounded["loss"].to_numpy() == pytest.approx(exact["loss"].to_numpy(), rel=0.02)
 
 
-def test_a_cell_scored_alone_has_the_statistics_of_its_own_images():
+@pytest.mark.parametrize("rows_at_once", [1, 60])
+def test_a_cell_scored_alone_has_the_statistics_of_its_own_images(rows_at_once):
     net = trained_alike(SMALL)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     batches = [(torch.randn(n, 3, 8, 8).double(), torch.randint(10, (n,))) for n in (30, 20)]
     cells = blocks(SMALL)[-1][:3]
-    table = score_alone(net, cells, batches)
+    table = score_alone(net, cells, batches, rows_at_once)
     assert not any(module.training for module in net.modules())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     for row, cell in enumerate(cells):
