@@ -342,9 +342,10 @@ class Spec(Strict):
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         of_cells = isinstance(self.supernet, NasBench201Config)
         if of_cells and self.gates.noise != "image":
-            if self.gates.estimator == "score":
+            if self.gates.estimator == "score" and self.gates.noise == "batch":
                 raise ValueError(
-                    "gates.estimator: score compares the cells of images; use noise: image"
+                    "gates.estimator: score compares the cells of a batch, which has one; use "
+                    "noise: image, or a number of cells"
                 )
             if self.candidates.batchnorm == "running":
                 raise ValueError(

@@ -156,7 +156,7 @@ def test_temperatures_may_be_fractions(write, written, value):
                 "supernet": {"name": "nasbench201"},
                 "gates": {"length_scale2": 0, "estimator": "score", "noise": "batch"},
             },
-            r"score compares the cells of images",
+            r"score compares the cells of a batch, which has one",
         ),
         (
             "base",

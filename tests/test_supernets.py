@@ -378,6 +378,20 @@ def test_images_that_share_a_cell_are_normalised_by_themselves():
         torch.testing.assert_close(together[cell], alone.train()(x))
 
 
+def test_score_surrogate_takes_images_that_share_a_cell_as_one():
+    nll = torch.randn(12, generator=torch.Generator().manual_seed(2)).double()
+    net = cells_net(estimator="score").train()
+    net._drawn = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(3))
+    net.logits.data = torch.randn(6, 5, generator=torch.Generator().manual_seed(4)).double()
+    means = nll.view(4, 3).mean(dim=0)
+    (one_each,) = torch.autograd.grad(net.score_surrogate(means), net.logits)
+    assert one_each.abs().max() > 0.01
+    net._settings = dataclasses.replace(net._settings, masks=3)
+    net._drawn = net._drawn.repeat(4, 1)
+    (shared,) = torch.autograd.grad(net.score_surrogate(nll), net.logits)
+    torch.testing.assert_close(shared, one_each)
+
+
 def norms(net):
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
 

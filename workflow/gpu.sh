@@ -11,21 +11,40 @@ cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 scale=${SCALE:-config/scales/gpu.yaml}
 runs=runs/$(basename "$scale" .yaml)
-cells=${CELLS:-nasbench201-one-cell nasbench201}
+cells=${CELLS:-nasbench201 nasbench201-others}
 seeds=${SEEDS:-0 1 2}
 device=${DEVICE:-cuda}
 
 pdnas() { "${PYTHON:-python3}" -m pdnas.cli "$@"; }
 
-# Run a command for each study of cells and each seed, all at the same time: a small network leaves
-# most of a GPU idle. Ends with the exit code of one that failed, if any did.
-for_each_search() {
-    local codes=0 jobs=() study seed job
-    for study in $cells; do
-        for seed in $seeds; do "$1" "$study" "$seed" "${@:2}" & jobs+=($!); done
-    done
-    for job in "${jobs[@]}"; do wait "$job" || codes=$?; done
+variants() {  # STUDY: its variants
+    "${PYTHON:-python3}" - "$scale" "$1" <<'READ'
+import sys
+
+from pdnas.config import load_scale
+
+scale, study = sys.argv[1:]
+print(*load_scale(scale).studies[study].variants)
+READ
+}
+
+# Wait for jobs; the exit code is that of one that failed, if any did.
+wait_for() {
+    local codes=0 job
+    for job in "$@"; do wait "$job" || codes=$?; done
     return "$codes"
+}
+
+# Run a command for each variant of each study of cells and each seed, all at the same time: a small
+# network leaves most of a GPU idle.
+for_each_search() {
+    local jobs=() study variant seed
+    for study in $cells; do
+        for variant in $(variants "$study"); do
+            for seed in $seeds; do "$1" "$study" "$variant" "$seed" "${@:2}" & jobs+=($!); done
+        done
+    done
+    wait_for "${jobs[@]}"
 }
 
 search() {  # STUDY VARIANT SEED OPTION...
@@ -34,10 +53,10 @@ search() {  # STUDY VARIANT SEED OPTION...
         pdnas search "$1" "$2" --seed "$3" --scale "$scale" --out "$run" "${@:4}"
 }
 
-search_cells() { search "$1" guided "$2" --stop-after "$3"; }  # STUDY SEED MINUTES
+search_cells() { search "$1" "$2" "$3" --stop-after "$4"; }  # STUDY VARIANT SEED MINUTES
 
-after_search() {  # STUDY SEED: all that follows a search of cells
-    local run=$runs/$1/guided/seed$2
+after_search() {  # STUDY VARIANT SEED: all that follows a search of cells
+    local run=$runs/$1/$2/seed$3
     [ -f "$run/efficiency.json" ] || pdnas nasbench efficiency "$run" --out "$run/efficiency.json"
     [ -f "$run/candidates-posterior.safetensors" ] || pdnas sample "$run"
     [ -f "$run/ranking-posterior.json" ] || pdnas rank "$run" --device "$device"
@@ -61,19 +80,47 @@ print(load_scale(scale).studies[study].score_images or "")
 READ
 }
 
-channels() {  # VARIANT SOURCE: all that follows a search of channels
-    local run=$runs/multibranch/$1/seed0 mode
-    [ -f "$run/candidates-$2.safetensors" ] || pdnas sample "$run" --source "$2"
-    [ -f "$run/ranking-$2.json" ] || pdnas rank "$run" --source "$2" --device "$device"
-    for mode in none finetune; do
-        [ -f "$run/result-$2-$mode.json" ] ||
-            pdnas retrain "$run" --source "$2" --mode "$mode" --device "$device"
+whole_cell_run() {  # STUDY VARIANT SEED MINUTES
+    search_cells "$@"
+    after_search "$@"
+}
+
+search_channels() {  # VARIANT MINUTES
+    local matching=()
+    [ "$1" != random ] || matching=(--match "$runs/multibranch/guided/seed0")
+    search multibranch "$1" 0 --stop-after "$2" "${matching[@]}"
+}
+
+after_channels() {  # VARIANT: all that follows a search of channels; Table 3's are fine-tuned too
+    local run=$runs/multibranch/$1/seed0 source=posterior modes=(none) mode
+    [ "$1" != random ] || source=random
+    case $1 in guided | random) modes+=(finetune) ;; esac
+    [ -f "$run/candidates-$source.safetensors" ] || pdnas sample "$run" --source "$source"
+    [ -f "$run/ranking-$source.json" ] || pdnas rank "$run" --source "$source" --device "$device"
+    for mode in "${modes[@]}"; do
+        [ -f "$run/result-$source-$mode.json" ] ||
+            pdnas retrain "$run" --source "$source" --mode "$mode" --device "$device"
     done
 }
 
-matching() { [ "$1" = guided ] || echo --match "$runs/multibranch/guided/seed0"; }
+guided_and_random() {  # MINUTES; the second begins when it can be matched to the first
+    search_channels guided "$1"
+    after_channels guided &
+    local guided=$!
+    search_channels random "$1"
+    after_channels random
+    wait "$guided"
+}
 
-step=${1:?name a step: check, nasbench, scores, supernet, candidates, collect or report}
+# Kernels of several processes run at the same time only if these share one connection to the GPU.
+share_gpu() {
+    command -v nvidia-cuda-mps-control >/dev/null || return 0
+    export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mps
+    mkdir -p /tmp/mps
+    [ -e /tmp/mps/control ] || nvidia-cuda-mps-control -d
+}
+
+step=${1:?name a step: check, nasbench, scores, supernet, candidates, all, collect or report}
 shift
 case $step in
 check)  # Half a minute of each study, to see that all is there and how long an epoch takes.
@@ -81,7 +128,8 @@ check)  # Half a minute of each study, to see that all is there and how long an 
     pdnas nasbench query 0 >/dev/null
     for study in $cells multibranch; do
         code=0
-        pdnas search "$study" guided --scale "$scale" --out "$runs-check/$study" --stop-after 0.5 ||
+        variant=$(variants "$study" | cut -d" " -f1)
+        pdnas search "$study" "$variant" --scale "$scale" --out "$runs-check/$study" --stop-after 0.5 ||
             code=$?
         [ "$code" = 0 ] || [ "$code" = 75 ] || exit "$code"
     done
@@ -94,11 +142,20 @@ scores)
     for_each_search after_search
     ;;
 supernet)  # VARIANT MINUTES
-    # shellcheck disable=SC2046 # options are words
-    search multibranch "$1" 0 --stop-after "$2" $(matching "$1")
+    search_channels "$1" "$2"
     ;;
 candidates)  # VARIANT
-    if [ "$1" = guided ]; then channels guided posterior; else channels "$1" random; fi
+    after_channels "$1"
+    ;;
+all)  # MINUTES each search may take: everything, side by side as far as one thing needs no other
+    [ "$device" = cpu ] || share_gpu
+    for_each_search whole_cell_run "$1" & jobs=($!)
+    for variant in $(variants multibranch); do
+        case $variant in guided | random) continue ;; esac
+        { search_channels "$variant" "$1" && after_channels "$variant"; } & jobs+=($!)
+    done
+    guided_and_random "$1" & jobs+=($!)
+    wait_for "${jobs[@]}"
     ;;
 collect)  # FOLDER: what the report needs, and of a search that goes on its newest checkpoint if that is
     # small enough; in files of at most 15 MB

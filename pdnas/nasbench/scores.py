@@ -38,9 +38,9 @@ IMAGES_AT_ONCE = 50
 ROWS_AT_ONCE = 500
 """Pairs of a cell and an image in one batch: 16 MB for 8 channels of 32x32 pixels. On a CPU larger
 batches fall out of its caches and take longer (docs/speed.md); the scores are the same."""
-GPU_IMAGES_AT_ONCE, GPU_ROWS_AT_ONCE = 200, 25_000
-"""On a GPU, whose time goes into starting kernels as long as batches are small: 0.8 GB for the
-benchmark's 16 channels in bfloat16, and a cell holds about ten of that. Not timed yet."""
+GPU_IMAGES_AT_ONCE, GPU_ROWS_AT_ONCE = 200, 10_000
+"""On a GPU, whose time goes into starting kernels as long as batches are small: 0.65 GB for the
+benchmark's 16 channels in float32, and a cell holds about ten of that."""
 
 _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 # EDGES are ordered by target: the first three lead to nodes 1 and 2, the others to the output.

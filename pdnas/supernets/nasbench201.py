@@ -580,16 +580,20 @@ class NasBench201Supernet(Supernet):
 
         With the NLLs v_i of n images and their cells a_i, the estimate is the mean of
         (v_i - mean of the other v_j) ∇ log q(a_i), the score function with a leave-one-out
-        baseline: unbiased, and blind to what all images have in common.
+        baseline: unbiased, and blind to what all images have in common. Images that share a cell
+        count as one, with their mean NLL.
         """
         if self._choice is not None or not self.logits.requires_grad or self._drawn is None:
             return nll.new_zeros(())
+        drawn, masks = self._drawn, self._settings.masks
+        if masks is not None:
+            nll, drawn = nll.view(-1, masks).mean(dim=0), drawn[:masks]
         n = len(nll)
         advantage = (nll - nll.mean()) * (n / max(n - 1, 1))  # of one image: nothing to learn
         log_q = torch.log_softmax(self._tables(), dim=2)
         edges = torch.arange(len(EDGES), device=nll.device)
-        rows = rows_used(self._drawn, log_q.shape[1])
-        log_cells = log_q[edges, rows, self._drawn].sum(dim=1)
+        rows = rows_used(drawn, log_q.shape[1])
+        log_cells = log_q[edges, rows, drawn].sum(dim=1)
         surrogate = (advantage * log_cells).mean()
         return surrogate - surrogate.detach()
 
