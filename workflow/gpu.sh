@@ -12,6 +12,7 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 scale=${SCALE:-config/scales/gpu.yaml}
 runs=runs/$(basename "$scale" .yaml)
 cells=${CELLS:-nasbench201 nasbench201-others}
+channels=${CHANNELS:-}
 seeds=${SEEDS:-0 1 2}
 device=${DEVICE:-cuda}
 
@@ -150,7 +151,7 @@ candidates)  # VARIANT
 all)  # MINUTES each search may take: everything, side by side as far as one thing needs no other
     [ "$device" = cpu ] || share_gpu
     for_each_search whole_cell_run "$1" & jobs=($!)
-    for variant in $(variants multibranch); do
+    for variant in ${channels:-$(variants multibranch)}; do
         case $variant in guided | random) continue ;; esac
         { search_channels "$variant" "$1" && after_channels "$variant"; } & jobs+=($!)
     done

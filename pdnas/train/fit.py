@@ -202,6 +202,8 @@ def fit(
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
                 parameter.requires_grad_(learns)
+            if training.compile and epoch == gates.warmup_epochs + 1:
+                torch.compiler.reset()  # what was compiled gives these parameters no gradient
             if gates.temperature_end is not None:
                 share = (epoch - 1) / max(training.epochs - 1, 1)
                 change = gates.temperature_end - gates.temperature
