@@ -362,6 +362,11 @@ class Spec(Strict):
             raise ValueError("gates.warmup_epochs must be smaller than training.epochs")
         if self.data.heldout and (self.gates.mode != "learned" or self.gates.learning_rate is None):
             raise ValueError("data.heldout needs gates mode: learned and a gates.learning_rate")
+        if self.data.heldout and self.training.compile:
+            raise ValueError(
+                "data.heldout lets weights and switches learn in turns, which a compiled network "
+                "does not follow; use training.compile: false"
+            )
         if self.gates.dependence == "chain" and not isinstance(self.supernet, NasBench201Config):
             raise ValueError("gates.dependence: chain needs supernet nasbench201")
         for option in ("auxiliary_weight", "drop_path"):

@@ -287,6 +287,18 @@ def test_held_out_images_need_switches_that_move_on_their_own(write, gates):
     assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)
 
 
+def test_held_out_images_and_a_compiled_network_are_refused(write):
+    base = SCALE["studies"]["s"]["base"]
+    path = write(
+        **{
+            "base.data": {"name": "digits", "validation": 100, "heldout": 50},
+            "base.gates": {"length_scale2": 50, "learning_rate": 0.1},
+            "base.training": {**base["training"], "compile": True},
+        }
+    )
+    assert "a compiled network does not follow; use training.compile: false" in problem(path)
+
+
 def test_the_paper_s_scale_has_all_six_supernets_at_full_size():
     scale = load_scale("paper")
     size = {

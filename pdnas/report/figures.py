@@ -189,7 +189,16 @@ def figure1(collection: Collection) -> Drawing | None:
                     )
                 )
             axis.grid(False)
-            axis.text(0.01, 0.92, f"seed {seed}", transform=axis.transAxes, va="top", fontsize=8)
+            axis.text(
+                0.01,
+                0.92,
+                f"seed {seed}",
+                transform=axis.transAxes,
+                va="top",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+                zorder=5,
+            )
         for axis in column[len(seeds) :]:
             axis.set_axis_off()
         style.title(column[0], _describe(collection, study))

@@ -348,3 +348,30 @@ def test_drop_path_grows_to_its_full_value(monkeypatch):
     )
     fitted(enas(), colour_images(), **ENAS)
     assert seen == pytest.approx([0.4 / 3, 0.8 / 3, 0.4, 0])  # none after training
+
+
+def test_a_compiled_network_moves_its_switches_after_the_warm_up(monkeypatch):
+    """By the likelihood alone (l² is 0 and N very large), and as a plain network does."""
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: compiler(network, backend="aot_eager"))
+    trajectories = []
+    for compiled in (False, True):
+        torch.compiler.reset()
+        torch.manual_seed(0)
+        net = MultiBranchSupernet(2, 1, 1, 10)
+        net.configure_gates(GateSettings(initial=0.3, temperature=1))
+        done = fit(
+            net,
+            images(0, batches=2),
+            TrainingConfig(epochs=3, batch=BATCH, learning_rate=0.1, compile=compiled),
+            GateConfig(length_scale2=0, warmup_epochs=1),
+            Objective(0, 10**9),
+            None,
+            device=CPU,
+            description="test",
+        )
+        trajectories.append(done.trajectory)
+    plain, compiled = trajectories
+    assert torch.equal(plain[0], plain[1])
+    assert (plain[3] - plain[1]).abs().max() > 1e-4
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
