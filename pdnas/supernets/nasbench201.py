@@ -104,26 +104,30 @@ def evaluated(operation: nn.Sequential, rectified: Tensor) -> Tensor:
     return nn.functional.conv2d(rectified, kernel, offset, padding=convolution.padding)
 
 
-def normalised_by_cell(norm: nn.BatchNorm2d, x: Tensor, cells: int) -> Tensor:
-    """BatchNorm with the statistics of the images of each cell; running ones stay as they are.
+def normalised(norm: nn.Module, x: Tensor, cells: int | None) -> Tensor:
+    """BatchNorm, with the statistics of the images of each cell if they share any.
 
     Args:
         x: (images, channels, height, width); image i belongs to cell i modulo ``cells``.
+        cells: None: BatchNorm as usual. A number: running statistics stay as they are.
     """
+    if cells is None:
+        return norm(x)
+    assert isinstance(norm, nn.BatchNorm2d)
     # In this order, the images of all cells look like the channels of a smaller batch.
     as_channels = x.reshape(len(x) // cells, -1, *x.shape[2:])
     weight, bias = norm.weight.repeat(cells), norm.bias.repeat(cells)
-    normalised = nn.functional.batch_norm(
+    out = nn.functional.batch_norm(
         as_channels, None, None, weight, bias, training=True, eps=norm.eps
     )
-    return normalised.view_as(x)
+    return out.view_as(x)
 
 
-def by_cell(operation: nn.Sequential, rectified: Tensor, cells: int) -> Tensor:
-    """What a :func:`conv_op` gives for its input after the ReLU, each cell by itself."""
+def convolved(operation: nn.Module, rectified: Tensor, cells: int | None) -> Tensor:
+    """What a :func:`conv_op` gives for its input after the ReLU; see :func:`normalised`."""
+    assert isinstance(operation, nn.Sequential)
     _, convolution, norm = operation
-    assert isinstance(norm, nn.BatchNorm2d)
-    return normalised_by_cell(norm, convolution(rectified), cells)
+    return normalised(norm, convolution(rectified), cells)
 
 
 class CellMixture(nn.Module):
@@ -155,7 +159,7 @@ class CellMixture(nn.Module):
         # An image is one contiguous row, since gathering and adding images copies rows. Channels
         # last is what convolutions like best; channels first, what BatchNorm by cell needs.
         to_rows, to_images = ((0, 2, 3, 1), (0, 3, 1, 2)) if cells is None else (_AS_IS, _AS_IS)
-        considers = evaluated if cells is None else partial(by_cell, cells=cells)
+        considers = evaluated if cells is None else partial(convolved, cells=cells)
         first = x.permute(to_rows).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
         considered: Outputs = {}
@@ -176,7 +180,7 @@ class CellMixture(nn.Module):
                     taking = piece.permute(to_images)
                     if cells is not None and isinstance(operation, nn.Sequential):
                         sharing = len(images) * cells // len(x)
-                        out = by_cell(operation, nn.functional.relu(taking), sharing)
+                        out = convolved(operation, nn.functional.relu(taking), sharing)
                     else:
                         out = operation(taking)
                     nodes[target].index_add_(0, images, out.permute(to_rows))
@@ -191,13 +195,7 @@ class CellMixture(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
         for source in range(NODES - 1):
-            outputs = self._outputs(
-                nodes[source],
-                source,
-                lambda conv, rectified: (
-                    conv[1:](rectified) if cells is None else by_cell(conv, rectified, cells)
-                ),
-            )
+            outputs = self._outputs(nodes[source], source, partial(convolved, cells=cells))
             for edge, added in outputs.items():
                 target = EDGES[edge][1]
                 for weight, out in zip(weights[:, edge].unbind(1), added, strict=True):
@@ -207,13 +205,13 @@ class CellMixture(nn.Module):
         return nodes[-1]
 
     def _outputs(
-        self, x: Tensor, source: int, convolved: Callable[[nn.Sequential, Tensor], Tensor]
+        self, x: Tensor, source: int, through: Callable[[nn.Sequential, Tensor], Tensor]
     ) -> Outputs:
         """What each operation that leaves a node gives for all images.
 
         Args:
             x: the node, (images, channels, height, width).
-            convolved: of a :func:`conv_op` and its input after the ReLU.
+            through: of a :func:`conv_op` and its input after the ReLU.
         """
         rectified = nn.functional.relu(x)
         unweighted: dict[str, Tensor] = {}  # operations without weights, the same on every edge
@@ -225,7 +223,7 @@ class CellMixture(nn.Module):
                 if operation is None:
                     out = None
                 elif isinstance(operation, nn.Sequential):
-                    out = convolved(operation, rectified)
+                    out = through(operation, rectified)
                 else:
                     if name not in unweighted:
                         unweighted[name] = operation(x)
@@ -328,10 +326,7 @@ class Reduction(nn.Module):
         """``cells`` as in :class:`CellMixture`."""
         body = x
         for operation in self.body:
-            if cells is None:
-                body = operation(body)
-            else:
-                body = by_cell(operation, nn.functional.relu(body), cells)
+            body = convolved(operation, nn.functional.relu(body), cells)
         return self.shortcut(x) + body
 
 
@@ -420,7 +415,7 @@ class NasBench201Supernet(Supernet):
         routes = self.routes(cells.repeat(len(x), 1))
         run_cell = partial(CellMixture.forward, routes=routes, cells=len(cells))
         convolution, norm = self.stem
-        features = normalised_by_cell(norm, convolution(x), 1).repeat_interleave(len(cells), dim=0)
+        features = normalised(norm, convolution(x), 1).repeat_interleave(len(cells), dim=0)
         logits = self._through(features, run_cell, len(cells))
         return logits.unflatten(0, (len(x), len(cells))).transpose(0, 1)
 
@@ -431,7 +426,7 @@ class NasBench201Supernet(Supernet):
         for layer in self.layers:
             x = run_cell(layer, x) if isinstance(layer, CellMixture) else layer(x, cells)
         norm, relu = self.head
-        x = relu(norm(x) if cells is None else normalised_by_cell(norm, x, cells))
+        x = relu(normalised(norm, x, cells))
         return self.classifier(x.mean(dim=(2, 3)))
 
     def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
