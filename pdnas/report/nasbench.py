@@ -361,7 +361,10 @@ def _triple(interval: Interval) -> tuple[float, float, float]:
 
 @figures.register("best-so-far")
 def best_so_far(collection: Collection) -> Drawing | None:
-    """True accuracy of the cell that a method would choose after n samples or queries."""
+    """True accuracy of the cell that a method would choose after n samples or queries.
+
+    Of a one-shot method each seed is drawn: they are too few for a band to say where others lie.
+    """
     import pandas as pd
 
     found = {
@@ -371,44 +374,52 @@ def best_so_far(collection: Collection) -> Drawing | None:
     }
     if not found and not collection.rivals:
         return None
-    curves = []
+    curves: list[tuple[Any, ...]] = []
     for variant, seeds in found.items():
         chosen = [seed.record["chosen_of_n"] for seed in seeds]
         for index, n in enumerate(chosen[0]["n"]):
             interval = confidence_interval([100 * curve["expected"][index] for curve in chosen])
             name = f"{NAMES[variant]}, ranked by one-shot score"
-            curves.append((name, "one-shot", n, *bounds(interval)))
+            curves.append((name, "one-shot", None, n, *bounds(interval)))
+            for seed, curve in zip(seeds, chosen, strict=True):
+                one = 100 * curve["expected"][index]
+                curves.append((name, "one-shot", seed.run.seed, n, one, None, None))
     for method, rival in collection.rivals.items():
         by_query = 100 * rival.trace().pivot(index="seed", columns="query", values="best_accuracy")
         for n in np.unique(np.geomspace(1, by_query.shape[1], 40).round().astype(int)):
             interval = confidence_interval(by_query[n])
-            curves.append((f"{method} (table)", "table", int(n), *bounds(interval)))
-    names = ["method", "kind", "n", "accuracy_pct", "low95_pct", "high95_pct"]
+            curves.append((f"{method} (table)", "table", None, int(n), *bounds(interval)))
+    names = ["method", "kind", "seed", "n", "accuracy_pct", "low95_pct", "high95_pct"]
     data = pd.DataFrame(curves, columns=names)
     figure, axes = style.panels(1, 1, height=3.6)
     axis = axes[0, 0]
     dashes = iter(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
     greys = iter(style.sequence(max(len(collection.rivals), 1)))
-    for label, rows in data.groupby("method", sort=False):
-        if rows["kind"].iloc[0] == "one-shot":
+    for label, drawn in data.groupby("method", sort=False):
+        rows = drawn[drawn["seed"].isna()]
+        one_shot = rows["kind"].iloc[0] == "one-shot"
+        if one_shot:
             guided = str(label).startswith(NAMES[GUIDED])
             colour: Any = GUIDED_COLOUR if guided else RANDOM_COLOUR
             line: Any = {"linewidth": 2.2, "linestyle": "-"}
         else:
             colour, line = next(greys), {"linewidth": 1.2, "linestyle": next(dashes)}
-        axis.plot(rows["n"], rows["accuracy_pct"], color=colour, label=str(label), **line)
-        axis.fill_between(
-            rows["n"], rows["low95_pct"], rows["high95_pct"], color=colour, alpha=0.15, linewidth=0
-        )
+        name = f"{label}; thin: its seeds" if one_shot else str(label)
+        axis.plot(rows["n"], rows["accuracy_pct"], color=colour, label=name, **line)
+        for _, alone in drawn.groupby("seed"):
+            axis.plot(alone["n"], alone["accuracy_pct"], color=colour, linewidth=0.6)
+        if not one_shot:
+            low, high = rows["low95_pct"], rows["high95_pct"]
+            axis.fill_between(rows["n"], low, high, color=colour, alpha=0.15, linewidth=0)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(1, data["n"].max())
     best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
     best_line(axis, best)
-    axis.set_ylim(max(float(data["low95_pct"].min()), 88), best + 0.3)
+    axis.set_ylim(max(float(data["accuracy_pct"].min()), 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
     return Drawing(figure, data)
 
 
