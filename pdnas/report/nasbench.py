@@ -575,9 +575,16 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
+_COLLAPSED = 15
+"""Percentage points below the best method, from which on a method is off the figure's scale."""
+
+
 @figures.register("cost")
 def cost(collection: Collection) -> Drawing | None:
-    """Accuracy of the chosen cell against the seconds of the search."""
+    """Accuracy of the chosen cell against the seconds of the search.
+
+    Methods that collapse would squeeze all others into a line, so they stand on the lower edge.
+    """
     import pandas as pd
 
     found = methods(collection)
@@ -597,12 +604,18 @@ def cost(collection: Collection) -> Drawing | None:
     figure, axes = style.panels(1, 1, height=3.4)
     axis = axes[0, 0]
     colours = style.sequence(len(data))
+    shown = data["accuracy_pct"][data["accuracy_pct"] >= data["accuracy_pct"].max() - _COLLAPSED]
+    floor = float(shown.min()) - 1
     row: Any
     for number, row in enumerate(data.itertuples()):
+        name = NAMES.get(row.variant, row.variant)
+        below = row.accuracy_pct < floor
         axis.errorbar(
             row.seconds,
-            row.accuracy_pct,
-            _lengths(row.accuracy_pct, row.accuracy_pct_low95, row.accuracy_pct_high95),
+            floor if below else row.accuracy_pct,
+            None
+            if below
+            else _lengths(row.accuracy_pct, row.accuracy_pct_low95, row.accuracy_pct_high95),
             _lengths(row.seconds, row.seconds_low95, row.seconds_high95),
             color=GUIDED_COLOUR if row.variant == GUIDED else colours[number],
             marker="osD^vPX*"[number % 8],
@@ -610,10 +623,12 @@ def cost(collection: Collection) -> Drawing | None:
             linestyle="none",
             capsize=2,
             linewidth=1,
-            label=NAMES.get(row.variant, row.variant),
+            label=f"{name}: {row.accuracy_pct:.1f}, below the frame" if below else name,
+            clip_on=not below,
         )
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axis.set_xlim(left=0)
+    axis.set_ylim(floor, float(shown.max()) + 1)
     axis.set_xlabel("time of the search [s]")
     axis.set_ylabel("true accuracy of the chosen cell [%]")
     return Drawing(figure, data)
