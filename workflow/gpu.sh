@@ -18,15 +18,16 @@ device=${DEVICE:-cuda}
 
 pdnas() { "${PYTHON:-python3}" -m pdnas.cli "$@"; }
 
-variants() {  # STUDY: its variants
-    "${PYTHON:-python3}" - "$scale" "$1" <<'READ'
-import sys
+variants() { of_study "$1" "*study.variants"; }  # STUDY
 
+score_images() { of_study "$1" "study.score_images or ''"; }  # STUDY: nothing: cells are not scored
+
+of_study() {  # STUDY WHAT: what the scale says of a study
+    "${PYTHON:-python3}" -c "
 from pdnas.config import load_scale
 
-scale, study = sys.argv[1:]
-print(*load_scale(scale).studies[study].variants)
-READ
+study = load_scale('$scale').studies['$1']
+print($2)"
 }
 
 # Wait for jobs; the exit code is that of one that failed, if any did.
@@ -68,17 +69,6 @@ after_search() {  # STUDY VARIANT SEED: all that follows a search of cells
         pdnas nasbench score "$run" --images "${IMAGES:-$images}" --device "$device"
     [ -f "$run/efficiency-scored.json" ] || pdnas nasbench efficiency "$run" \
         --scores "$run/scores.parquet" --out "$run/efficiency-scored.json"
-}
-
-score_images() {  # STUDY: on how many images the scale scores all cells; nothing where it does not
-    "${PYTHON:-python3}" - "$scale" "$1" <<'READ'
-import sys
-
-from pdnas.config import load_scale
-
-scale, study = sys.argv[1:]
-print(load_scale(scale).studies[study].score_images or "")
-READ
 }
 
 whole_cell_run() {  # STUDY VARIANT SEED MINUTES

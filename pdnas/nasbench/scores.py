@@ -160,10 +160,9 @@ def score_block(
         for start in range(0, len(cells), step):
             now = slice(start, start + step)
             logits = score_cells(supernet, cells[0, _PREFIX], suffixes[now], x)
-            correct[now] += (logits.argmax(dim=2) == y).sum(dim=1).cpu().numpy()
-            labels = y.repeat(len(logits))
-            each = cross_entropy(logits.flatten(0, 1).double(), labels, reduction="none")
-            loss[now] += each.reshape(len(logits), -1).sum(dim=1).cpu().numpy()
+            right, nll = _sums(logits, y).cpu().numpy()
+            correct[now] += right
+            loss[now] += nll
     ids = supernet.space.ids(cells)
     return pd.DataFrame({"cell_id": ids, "score": correct / images, "loss": loss / images})
 
@@ -183,18 +182,25 @@ def score_alone(
     images = sum(len(y) for _, y in batches)
     sums = []
     for some in torch.from_numpy(cells).split(max(1, rows_at_once // len(batches[0][0]))):
-        correct = loss = torch.zeros(len(some), dtype=torch.float64, device=device)
-        for x, y in batches:
-            logits = supernet.forward_cells(x, some.to(device))
-            correct = correct + (logits.argmax(dim=2) == y).sum(dim=1)
-            each = cross_entropy(
-                logits.flatten(0, 1).double(), y.repeat(len(some)), reduction="none"
-            )
-            loss = loss + each.view(len(some), -1).sum(dim=1)
-        sums.append(torch.stack([correct, loss]))
+        chosen = some.to(device)
+        parts = [_sums(supernet.forward_cells(x, chosen), y) for x, y in batches]
+        sums.append(torch.stack(parts).sum(dim=0))
     score, mean_loss = (torch.cat(sums, dim=1) / images).cpu().numpy()
     ids = supernet.space.ids(cells)
     return pd.DataFrame({"cell_id": ids, "score": score, "loss": mean_loss})
+
+
+def _sums(logits: Tensor, y: Tensor) -> Tensor:
+    """Right images and summed cross-entropy of each cell, shape (2, cells), float64.
+
+    Args:
+        logits: (cells, images, classes).
+        y: labels, shape (images,).
+    """
+    labels = y.repeat(len(logits))
+    nll = cross_entropy(logits.flatten(0, 1).double(), labels, reduction="none")
+    right = (logits.argmax(dim=2) == y).sum(dim=1)
+    return torch.stack([right.double(), nll.view(len(logits), -1).sum(dim=1)])
 
 
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:

@@ -394,9 +394,7 @@ class NasBench201Supernet(Supernet):
         if self._choice is None:
             if not self.training:
                 raise PdnasError("a NAS-Bench-201 supernet is evaluated as one cell; choose one")
-            run_cell = self._random_cells(len(x))
-            if self._settings.estimator != "softmax":  # which has no cells to share
-                cells = self._settings.masks
+            run_cell, cells = self._random_cells(len(x))
         else:
             names = [self.space.operations[int(code)] for code in self._choice]
             run_cell = partial(CellMixture.forward_one, names=names)
@@ -429,26 +427,29 @@ class NasBench201Supernet(Supernet):
         x = relu(normalised(norm, x, cells))
         return self.classifier(x.mean(dim=(2, 3)))
 
-    def _random_cells(self, images: int) -> Callable[[CellMixture, Tensor], Tensor]:
+    def _random_cells(
+        self, images: int
+    ) -> tuple[Callable[[CellMixture, Tensor], Tensor], int | None]:
         """Draw a cell for every image, or as many as the images are to share.
 
-        Returns what takes a layer and its input to its output.
+        Returns what takes a layer and its input to its output, and how many cells they share.
         """
         self._drawn = None
         settings, learns = self._settings, self.logits.requires_grad
+        cells = settings.masks
         if settings.mode == "learned" and settings.estimator == "softmax":
             logits = self.logits.expand(images, -1, -1)
             weights = torch.softmax(logits / settings.temperature, dim=2)
-            return partial(CellMixture.forward_weighted, weights=weights)
+            return partial(CellMixture.forward_weighted, weights=weights), None
         if settings.mode == "learned" and settings.estimator == "relaxed":
             weights = self._for_all(images, self._relaxed_draw)
-            return partial(CellMixture.forward_weighted, weights=weights, cells=settings.masks)
+            return partial(CellMixture.forward_weighted, weights=weights, cells=cells), cells
         if learns and settings.estimator == "straight-through":
             soft = self._for_all(images, self._relaxed_draw)
             routes = self.routes(soft.argmax(dim=2))
-            return partial(CellMixture.forward, routes=routes, soft=soft, cells=settings.masks)
+            return partial(CellMixture.forward, routes=routes, soft=soft, cells=cells), cells
         self._drawn = self._for_all(images, self._draw)
-        return partial(CellMixture.forward, routes=self.routes(self._drawn), cells=settings.masks)
+        return partial(CellMixture.forward, routes=self.routes(self._drawn), cells=cells), cells
 
     def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
         """What ``draw`` gives for each of the images, or for those that share a cell once."""
