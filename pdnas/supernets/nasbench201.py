@@ -158,7 +158,9 @@ class CellMixture(nn.Module):
         """
         # An image is one contiguous row, since gathering and adding images copies rows. Channels
         # last is what convolutions like best; channels first, what BatchNorm by cell needs.
-        to_rows, to_images = ((0, 2, 3, 1), (0, 3, 1, 2)) if cells is None else (_AS_IS, _AS_IS)
+        to_rows, to_images = (
+            (_CHANNELS_LAST, _CHANNELS_FIRST) if cells is None else (_AS_IS, _AS_IS)
+        )
         considers = evaluated if cells is None else partial(convolved, cells=cells)
         first = x.permute(to_rows).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
@@ -191,17 +193,24 @@ class CellMixture(nn.Module):
 
     def forward_weighted(self, x: Tensor, weights: Tensor, cells: int | None = None) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
-        # Channels last is how convolutions of few channels are fast on a CPU.
+        # Channels last is how convolutions of few channels are fast on a CPU, and then an image is
+        # one contiguous row.
         x = x.contiguous(memory_format=torch.channels_last)
         nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
-        for source in range(NODES - 1):
+        considered: Outputs = {}
+        for source in range(NODES):
+            rows = nodes[source].permute(_CHANNELS_LAST)
+            # The weights' gradients: autograd would fill two more full-size tensors for each.
+            node = _credited(rows, source, weights, considered, _CHANNELS_LAST)
+            nodes[source] = node.permute(_CHANNELS_FIRST)
             outputs = self._outputs(nodes[source], source, partial(convolved, cells=cells))
             for edge, added in outputs.items():
                 target = EDGES[edge][1]
-                for weight, out in zip(weights[:, edge].unbind(1), added, strict=True):
+                for weight, out in zip(weights.detach()[:, edge].unbind(1), added, strict=True):
                     if out is not None:
                         share = weight.to(x.dtype)[:, None, None, None]
                         nodes[target] = torch.addcmul(nodes[target], share, out)
+            considered |= outputs
         return nodes[-1]
 
     def _outputs(
@@ -250,7 +259,7 @@ class CellMixture(nn.Module):
         return operations[name]
 
 
-_AS_IS = (0, 1, 2, 3)
+_AS_IS, _CHANNELS_LAST, _CHANNELS_FIRST = (0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def _credited(
