@@ -17,9 +17,9 @@ installed := .venv/.installed
 all: $(installed)
 	.venv/bin/snakemake --cores all --rerun-incomplete all $(if $(SCALE),--config scale=$(SCALE))
 
-# A file stays in one process, so what its tests share is made once.
+# A file stays in one process, so what its tests share is made once; tests/conftest.py orders them.
 test: $(installed)
-	.venv/bin/pytest -q -n auto --dist loadfile
+	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 # Kills, damage, full disks and the like, often; writes the table of docs/reliability.md.
 KILLS ?= 50

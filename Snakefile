@@ -19,8 +19,8 @@ onstart:
 rule all:
     default_target: True
     input:
-        tables(TABLE_NAMES),
-        figures(ALL_FIGURE_NAMES),
+        tables(MAIN_TABLES),
+        figures(ALL_FIGURES),
         rules.report_page.output,
         RESULTS,
 
@@ -28,6 +28,6 @@ rule all:
 # How many samples posterior guidance saves: all methods, all cells scored (docs/nasbench201.md).
 rule nasbench:
     input:
-        tables(NASBENCH_TABLE_NAMES),
-        figures(NASBENCH_FIGURE_NAMES),
+        tables(NASBENCH_TABLES),
+        figures(NASBENCH_FIGURES),
         NASBENCH_RESULTS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ class Interval:
     high: float
     count: int
     level: float = 0.95
+
+    def within(self, least: float = -np.inf, most: float = np.inf) -> Interval:
+        """The part of the interval in which the quantity can lie at all."""
+        low, high = np.clip([self.low, self.high], least, most).tolist()
+        return replace(self, low=low, high=high)
 
     def to_json(self) -> dict[str, Any]:
         """``estimate``, ``low``, ``high`` (null where not finite), ``count`` and ``level``."""

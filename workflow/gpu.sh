@@ -163,16 +163,15 @@ report)  # every table and figure of what was collected, then the page
 import sys
 from pathlib import Path
 
-import pdnas.report.nasbench  # has tables and figures too
-from pdnas.report import figures, formats, tables
+from pdnas.report import catalogue, formats
 from pdnas.report.collect import collect
 
 scale, runs = sys.argv[1], Path(sys.argv[2])
 collection = collect(scale, runs)
-for name in tables.TABLES:
-    formats.write(tables.table(name, collection), runs / "report" / "tables")
-for name in figures.FIGURES:
-    figures.draw(name, collection, runs / "report" / "figures")
+for name in catalogue.TABLES:
+    formats.write(catalogue.table(name, collection), runs / "report" / "tables")
+for name in catalogue.FIGURES:
+    catalogue.draw(name, collection, runs / "report" / "figures")
 MAKE
     pdnas report --scale "$scale" --runs "$runs"
     ;;

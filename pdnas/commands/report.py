@@ -43,9 +43,9 @@ def table(
 
         pdnas table efficiency --scale gpu --runs runs/gpu --out report/tables
     """
-    from pdnas.report import formats, tables
+    from pdnas.report import catalogue, formats
 
-    made = tables.table(name, _collect(scale, runs))
+    made = catalogue.table(name, _collect(scale, runs))
     if out is not None:
         formats.write(made, out)
     if as_json:
@@ -73,9 +73,9 @@ def figure(
 
         pdnas figure efficiency --scale laptop --out report/figures
     """
-    from pdnas.report import figures
+    from pdnas.report import catalogue
 
-    for path in figures.draw(name, _collect(scale, runs), out):
+    for path in catalogue.draw(name, _collect(scale, runs), out):
         typer.echo(path)
 
 

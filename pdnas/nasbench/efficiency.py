@@ -446,14 +446,15 @@ def summarise(records: Sequence[Efficiency], level: float = 0.95) -> dict[str, A
 
     Accuracies have Student's t interval; masses, sample counts and speed-ups, which differ by
     factors and are reciprocals of each other, the geometric one (see :mod:`pdnas.statistics`).
-    All records must have the same targets.
+    All records must have the same targets. Intervals end where a quantity does: a target takes one
+    sample at least.
     """
 
     def mean(values: Sequence[float]) -> dict[str, Any]:
         return confidence_interval(values, level).to_json()
 
-    def geometric(values: Sequence[float]) -> dict[str, Any]:
-        return geometric_interval(values, level).to_json()
+    def geometric(values: Sequence[float], least: float, most: float) -> dict[str, Any]:
+        return geometric_interval(values, level).within(least, most).to_json()
 
     summary: dict[str, Any] = {"seeds": len(records), "datasets": {}}
     for name in records[0].datasets:
@@ -465,10 +466,14 @@ def summarise(records: Sequence[Efficiency], level: float = 0.95) -> dict[str, A
             "targets": [
                 {
                     "target": same[0].target,
-                    "mass": geometric([each.mass for each in same]),
-                    "expected_samples": geometric([each.expected_samples for each in same]),
+                    "mass": geometric([each.mass for each in same], 0, 1),
+                    "expected_samples": geometric(
+                        [each.expected_samples for each in same], 1, np.inf
+                    ),
                     "uniform_expected_samples": finite_or_none(same[0].uniform_expected_samples),
-                    "speedup": geometric([each.speedup for each in same]),
+                    "speedup": geometric(
+                        [each.speedup for each in same], 0, same[0].uniform_expected_samples
+                    ),
                 }
                 for same in zip(*(seed.targets for seed in seeds), strict=True)
             ],

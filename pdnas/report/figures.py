@@ -6,14 +6,12 @@ a workflow always finds its files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdnas.errors import PdnasError
 from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
@@ -41,11 +39,6 @@ class Drawing:
     data: pd.DataFrame
 
 
-Maker = Callable[[Collection], Drawing | None]
-
-FIGURES: dict[str, Maker] = {}
-"""Every figure by its name; a maker returns None where its data were not run."""
-
 MOST_PANELS = 4
 """No more panels than this side by side: a fifth would be too narrow to read in print."""
 
@@ -58,33 +51,8 @@ OPERATION_NAMES = {
 }
 
 
-def register(name: str) -> Callable[[Maker], Maker]:
-    """Make a function known as the figure ``name``."""
-
-    def add(function: Maker) -> Maker:
-        FIGURES[name] = function
-        return function
-
-    return add
-
-
-def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
-    """Write a figure as ``folder/NAME.pdf``, ``.png`` and, its data, ``.csv``; returns the paths.
-
-    Raises:
-        PdnasError: there is no such figure.
-    """
-    import pdnas.report.nasbench  # noqa: F401  (its figures join the registry)
-
-    if name not in FIGURES:
-        raise PdnasError(f"no figure {name!r}; choose one of {', '.join(FIGURES)}")
-    with style.style():
-        drawing = FIGURES[name](collection) or _not_run(name, collection.name)
-        paths = style.save(drawing.figure, folder, name)
-    return [*paths, style.save_data(drawing.data, folder, name)]
-
-
-def _not_run(name: str, scale: str) -> Drawing:
+def not_run(name: str, scale: str) -> Drawing:
+    """What stands in the place of a figure whose data are missing."""
     import pandas as pd
 
     figure, axes = style.panels(height=1.2)
@@ -109,7 +77,6 @@ def bounds(interval: Interval) -> tuple[float, float, float]:
 # --- candidates -----------------------------------------------------------------------------------
 
 
-@register("figure1")
 def figure1(collection: Collection) -> Drawing | None:
     """Histograms of candidates' validation accuracy, guided and random, a panel a seed."""
     import pandas as pd
@@ -208,7 +175,6 @@ def figure1(collection: Collection) -> Drawing | None:
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 
-@register("figure2")
 def figure2(collection: Collection) -> Drawing | None:
     """The architecture that a search found; the one figure that takes torch."""
     from pdnas.report import drawing
@@ -246,7 +212,6 @@ def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
     )
 
 
-@register("mismatch")
 def mismatch(collection: Collection) -> Drawing | None:
     """Test error with and without fine-tuning, guided against random."""
     import pandas as pd
@@ -358,7 +323,6 @@ def pareto_front(size: ArrayLike, error: ArrayLike) -> NDArray[np.bool_]:
     return front
 
 
-@register("pareto")
 def pareto(collection: Collection) -> Drawing | None:
     """Candidates' validation error against their size with the Pareto front, a panel a seed."""
     import pandas as pd
@@ -422,7 +386,6 @@ def pareto(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-@register("candidates")
 def candidates(collection: Collection) -> Drawing | None:
     """Expected validation error of the best of n candidates against n."""
     import pandas as pd
@@ -462,7 +425,6 @@ def candidates(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-@register("error-cost")
 def error_cost(collection: Collection) -> Drawing | None:
     """Test error against the wall time of everything that one seed took."""
     import pandas as pd
@@ -542,7 +504,6 @@ def _channel_trajectories(collection: Collection) -> dict[str, dict[float, pd.Da
     return {study: dict(sorted(values.items())) for study, values in found.items()}
 
 
-@register("trajectories")
 def trajectories(collection: Collection) -> Drawing | None:
     """Drop probabilities of the channel gates over training, a panel a value of l²."""
     import pandas as pd
@@ -589,7 +550,6 @@ def trajectories(collection: Collection) -> Drawing | None:
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 
-@register("kept-share")
 def kept_share(collection: Collection) -> Drawing | None:
     """Share of input channels that the posterior keeps, by layer, spread over seeds."""
     import pandas as pd
@@ -665,7 +625,6 @@ def _without_common_prefix(names: Sequence[str]) -> list[str]:
 # --- the learned posterior over cells -------------------------------------------------------------
 
 
-@register("posterior-cells")
 def posterior_cells(collection: Collection) -> Drawing | None:
     """Marginal probabilities of every operation on every edge, mean over seeds."""
     import pandas as pd
@@ -742,7 +701,6 @@ def _main_efficiencies(collection: Collection) -> dict[str, Sequence[Any]]:
     }
 
 
-@register("efficiency")
 def efficiency(collection: Collection) -> Drawing | None:
     """Expected samples to reach an accuracy, uniform against learned."""
     import pandas as pd
@@ -810,7 +768,6 @@ def efficiency(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-@register("best-of-n")
 def best_of_n(collection: Collection) -> Drawing | None:
     """Expected best true accuracy of n samples, uniform against learned."""
     import pandas as pd

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pdnas.nasbench.efficiency import TARGETS, load_probabilities
 from pdnas.nasbench.rivals import queries_to_reach
 from pdnas.nasbench.table import DATASETS, GroundTruth
-from pdnas.report import figures, style, tables
+from pdnas.report import figures, style
 from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
 from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, data_name
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
@@ -152,7 +152,6 @@ def rival_queries(rival: Rival, targets: Sequence[float]) -> list[Interval]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-@tables.register("nasbench")
 def nasbench(collection: Collection) -> Table:
     """One-shot methods: how many samples, which cell, how well its scores rank, what it costs."""
     rows: list[tuple[Cell, ...]] = []
@@ -235,7 +234,6 @@ def _studies(found: Mapping[str, Sequence[Efficiency]]) -> list[str]:
     return list(dict.fromkeys(seeds[0].run.study for seeds in found.values()))
 
 
-@tables.register("rivals")
 def rivals(collection: Collection) -> Table:
     """Searches of the table of 12-epoch accuracies."""
     targets = TARGETS["cifar10"]
@@ -299,7 +297,6 @@ def rivals(collection: Collection) -> Table:
 # --- figures --------------------------------------------------------------------------------------
 
 
-@figures.register("samples-to-target")
 def samples_to_target(collection: Collection) -> Drawing | None:
     """Expected samples until a target is reached, every method, with intervals."""
     import pandas as pd
@@ -359,7 +356,6 @@ def _triple(interval: Interval) -> tuple[float, float, float]:
     return interval.estimate, interval.low, interval.high
 
 
-@figures.register("best-so-far")
 def best_so_far(collection: Collection) -> Drawing | None:
     """True accuracy of the cell that a method would choose after n samples or queries.
 
@@ -423,7 +419,6 @@ def best_so_far(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-@figures.register("one-shot")
 def one_shot(collection: Collection) -> Drawing | None:
     """One-shot against true accuracy of all cells, a panel a method."""
     import pandas as pd
@@ -468,7 +463,6 @@ def one_shot(collection: Collection) -> Drawing | None:
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 
-@figures.register("posterior-training")
 def posterior_training(collection: Collection) -> Drawing | None:
     """Marginal probabilities over the epochs of the search, a panel an edge."""
     import pandas as pd
@@ -509,7 +503,6 @@ def posterior_training(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-@figures.register("posterior-mass")
 def posterior_mass(collection: Collection) -> Drawing | None:
     """Probability that a sample is among the truly best x cells."""
     import pandas as pd
@@ -579,7 +572,6 @@ _COLLAPSED = 15
 """Percentage points below the best method, from which on a method is off the figure's scale."""
 
 
-@figures.register("cost")
 def cost(collection: Collection) -> Drawing | None:
     """Accuracy of the chosen cell against the seconds of the search.
 

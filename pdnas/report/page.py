@@ -14,11 +14,11 @@ from typing import Any
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
 from pdnas.report import OFFICIAL_FIGURES, formats, target
+from pdnas.report.catalogue import FIGURES, TABLES, table
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
-from pdnas.report.figures import FIGURES
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise
-from pdnas.report.tables import TABLES, measured, table
+from pdnas.report.tables import measured
 from pdnas.statistics import Interval, confidence_interval, geometric_interval
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
@@ -86,7 +86,7 @@ def write(collection: Collection, page: Path) -> None:
 
 
 def _place_in(registry: Mapping[str, Any]) -> Callable[[Path], tuple[int, str]]:
-    """Sorts files as their makers are registered, the paper's own first; strangers are last."""
+    """Sorts files in the order of the catalogue; strangers are last."""
     order = {name: number for number, name in enumerate(registry)}
     return lambda path: (order.get(path.stem, len(order)), path.stem)
 
@@ -297,7 +297,7 @@ def _sample_efficiency(collection: Collection) -> Iterator[Headline]:
                     study,
                     "how many times fewer samples does the posterior need than uniform sampling, "
                     f"for a cell of {percent:.1f} % true accuracy?",
-                    geometric_interval(ratios),
+                    geometric_interval(ratios).within(most=targets[0]["uniform_expected_samples"]),
                     "{} times",
                     ("fewer", "more"),
                     "–",

@@ -9,14 +9,13 @@ a laptop and of the paper's own settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pdnas.errors import PdnasError
 from pdnas.report.collect import (
     FULL,
     GUIDED,
@@ -32,9 +31,6 @@ from pdnas.statistics import Interval, confidence_interval, geometric_interval
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
-
-TABLES: dict[str, Callable[[Collection], Table]] = {}
-"""Every table by its name."""
 
 ERROR = Column("ours_test_error_pct", "test error [%]", OURS, estimate=True)
 PARAMETERS = Column("ours_params_m", "parameters [M]", OURS, decimals=3, estimate=True)
@@ -52,32 +48,6 @@ MEAN_NOTE = (
     "Time is the wall time of one seed, all its stages (search, drawing and ranking candidates, "
     "fine-tuning if any, test)."
 )
-
-
-def register(
-    name: str,
-) -> Callable[[Callable[[Collection], Table]], Callable[[Collection], Table]]:
-    """Make a function known as the table ``name``."""
-
-    def add(function: Callable[[Collection], Table]) -> Callable[[Collection], Table]:
-        TABLES[name] = function
-        return function
-
-    return add
-
-
-def table(name: str, collection: Collection) -> Table:
-    """Make a table by its name, ``table3`` or just ``3``.
-
-    Raises:
-        PdnasError: there is no such table.
-    """
-    import pdnas.report.nasbench  # noqa: F401  (its tables join the registry)
-
-    full = f"table{name}" if name.isdigit() else name
-    if full not in TABLES:
-        raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
-    return TABLES[full](collection)
 
 
 def paper(name: str) -> pd.DataFrame:
@@ -276,14 +246,12 @@ def _against_published(
     )
 
 
-@register("table1")
 def table1(collection: Collection) -> Table:
     """CIFAR-10 against published searches."""
     title = "Table 1 of the paper: CIFAR-10, our searches beside published ones"
     return _against_published(collection, 1, "cifar10", title, with_count=True)
 
 
-@register("table2")
 def table2(collection: Collection) -> Table:
     """CIFAR-100 against published searches, and the constant L2 term."""
     title = "Table 2 of the paper: CIFAR-100, our searches beside published ones"
@@ -300,7 +268,6 @@ TABLE3_METHODS = {
 """Table 3's methods as (variant, source, mode); the last is ours, shown only where measured."""
 
 
-@register("table3")
 def table3(collection: Collection) -> Table:
     """Guided against random sampling, without and with fine-tuning."""
     reported = {
@@ -345,7 +312,6 @@ def table3(collection: Collection) -> Table:
     )
 
 
-@register("table4")
 def table4(collection: Collection) -> Table:
     """Weight of the prior."""
     reported = {
@@ -380,7 +346,6 @@ def table4(collection: Collection) -> Table:
     )
 
 
-@register("table5")
 def table5(collection: Collection) -> Table:
     """Temperature of the relaxation."""
     reported = {}
@@ -413,7 +378,6 @@ def table5(collection: Collection) -> Table:
     )
 
 
-@register("table6")
 def table6(collection: Collection) -> Table:
     """Number of candidates."""
     reported = {
@@ -493,7 +457,6 @@ def table6(collection: Collection) -> Table:
     )
 
 
-@register("table7")
 def table7(collection: Collection) -> Table:
     """Share dropped at channel and operation level."""
     wide = paper("table7_dropped_proportions").set_index("level")
@@ -536,7 +499,6 @@ def table7(collection: Collection) -> Table:
     )
 
 
-@register("table8")
 def table8(collection: Collection) -> Table:
     """ImageNet against published searches."""
     numbers = ("top1_error_pct", "top5_error_pct", "gpu_days", "params_m")
@@ -575,7 +537,6 @@ TABLE9_MODELS = {
 """Table 9's models as (variant, source, mode)."""
 
 
-@register("table9")
 def table9(collection: Collection) -> Table:
     """ImageNet, ResNet-50, inflated and searched."""
     reported = {
@@ -626,7 +587,6 @@ def _imagenet_cells(
 # --- beyond the paper -----------------------------------------------------------------------------
 
 
-@register("ablations")
 def ablations(collection: Collection) -> Table:
     """Every variant that differs from ``guided`` in one setting."""
     rows: list[tuple[Cell, ...]] = []
@@ -657,7 +617,6 @@ def ablations(collection: Collection) -> Table:
     )
 
 
-@register("extraction")
 def extraction(collection: Collection) -> Table:
     """Chosen candidates as physically smaller networks: what is left, and how much faster it is."""
     rows: list[tuple[Cell, ...]] = []
@@ -709,7 +668,6 @@ def extraction(collection: Collection) -> Table:
     )
 
 
-@register("efficiency")
 def efficiency(collection: Collection) -> Table:
     """NAS-Bench-201: how many samples the learned posterior saves."""
     rows: list[tuple[Cell, ...]] = []
@@ -720,12 +678,13 @@ def efficiency(collection: Collection) -> Table:
         for same in zip(*(record["targets"] for record in records), strict=True):
             uniform_mass, masses = same[0]["uniform_mass"], [target["mass"] for target in same]
             ratios = [mass / uniform_mass for mass in masses] if uniform_mass else []
+            most = reciprocal(uniform_mass)
             quantities.append(
                 (
                     f"expected samples to {100 * same[0]['target']:.1f} % on {truth}",
-                    reciprocal(uniform_mass),
+                    most,
                     expected_samples(masses),
-                    geometric_interval(ratios) if ratios else None,
+                    geometric_interval(ratios).within(most=most) if ratios else None,
                 )
             )
         uniform_runs = collection.find(study, UNIFORM)
@@ -790,8 +749,11 @@ def reciprocal(mass: float) -> float:
 
 
 def expected_samples(masses: Iterable[float]) -> Interval:
-    """Expected samples to cells that have each of these masses (one a seed), over the seeds."""
-    return geometric_interval([reciprocal(mass) for mass in masses])
+    """Expected samples to cells that have each of these masses (one a seed), over the seeds.
+
+    It takes one sample at least, whatever the logarithms' interval says.
+    """
+    return geometric_interval([reciprocal(mass) for mass in masses]).within(least=1)
 
 
 def _chosen_accuracies(runs: Iterable[RunFiles], source: str, truth: str) -> list[float]:

@@ -18,7 +18,7 @@ import yaml
 from pdnas.artefacts import read_json
 from pdnas.config import SCALES
 from pdnas.data import cifar10
-from pdnas.report import figures, tables
+from pdnas.report.catalogue import FIGURES, TABLES
 
 ROOT = Path(__file__).parents[2]
 STOPPED = 75
@@ -87,9 +87,9 @@ def test_every_step_up_to_the_report(tree):
     shutil.move(home / "runs", tree / "runs")
     assert step(tree, "report") == 0
     report = runs / "report"
-    for name in tables.TABLES:
+    for name in TABLES:
         assert (report / "tables" / f"{name}.md").is_file()
-    for name in figures.FIGURES:
+    for name in FIGURES:
         assert (report / "figures" / f"{name}.png").is_file()
     assert (report / "report.html").is_file()
     matched = read_json(runs / "multibranch/random/seed0/run.json")["fixed_drop_probability"]

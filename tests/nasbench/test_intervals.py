@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pdnas.statistics import confidence_interval, geometric_interval, prediction_interval
+from pdnas.statistics import (
+    Interval,
+    confidence_interval,
+    geometric_interval,
+    prediction_interval,
+)
 
 
 def test_student_t() -> None:
@@ -44,6 +49,16 @@ def test_single_seed_has_no_interval() -> None:
         "count": 1,
         "level": 0.95,
     }
+
+
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    wide = geometric_interval([1.0, 1.2, 142.0])
+    assert wide.low < 0.1
+    assert wide.within(least=1) == Interval(wide.estimate, 1.0, wide.high, 3)
+    assert wide.within(most=5).high == 5
+    single = geometric_interval([2.0]).within(1, 5)
+    assert math.isnan(single.low)
+    assert math.isnan(single.high)
 
 
 @pytest.mark.parametrize(("value", "estimate"), [(math.inf, math.inf), (0.0, 0.0)])

@@ -14,7 +14,7 @@ from scipy import stats
 
 from pdnas.errors import PdnasError
 from pdnas.nasbench.efficiency import Efficiency
-from pdnas.report import figures, nasbench
+from pdnas.report import catalogue, figures, nasbench
 from pdnas.report.collect import collect
 
 from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
@@ -22,7 +22,7 @@ from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
 
 def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
     """Draw a figure, check its files, and return its data."""
-    paths = figures.draw(name, collect(tree.scale_name, tree.folder), folder)
+    paths = catalogue.draw(name, collect(tree.scale_name, tree.folder), folder)
     assert [path.name for path in paths] == [f"{name}.pdf", f"{name}.png", f"{name}.csv"]
     assert paths[0].read_bytes().startswith(b"%PDF")
     with Image.open(paths[1]) as image:
@@ -158,7 +158,7 @@ def test_best_of_n(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -
     assert data["learned_pct"].is_monotonic_increasing
 
 
-@pytest.mark.parametrize("name", list(figures.FIGURES))
+@pytest.mark.parametrize("name", list(catalogue.FIGURES))
 def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -> None:
     data = draw(name, empty_tree, tmp_path)
     assert data.to_dict("list") == {"status": ["not run"]}
@@ -167,7 +167,7 @@ def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -
 def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
     for run in tree.folder.glob("*/*/seed[12]/run.json"):
         run.unlink()
-    for name, make in figures.FIGURES.items():
+    for name, make in catalogue.FIGURES.items():
         if make.__module__ == nasbench.__name__ or name == "figure2":
             continue  # this tree has no scores, no searches of the table, no posterior to draw
         assert "status" not in draw(name, tree, tmp_path), name

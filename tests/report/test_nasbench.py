@@ -16,7 +16,7 @@ from pdnas.nasbench import rivals
 from pdnas.nasbench.efficiency import efficiency, expected_accuracy_of_best, expected_samples
 from pdnas.nasbench.table import GroundTruth
 from pdnas.posterior import CellPosterior
-from pdnas.report import figures, nasbench, tables
+from pdnas.report import catalogue, nasbench
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN
 from pdnas.statistics import Interval
@@ -84,7 +84,7 @@ def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
 def test_table_of_methods(
     collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
 ) -> None:
-    made = tables.table("nasbench", collection)
+    made = catalogue.table("nasbench", collection)
     keys = [column.key for column in made.columns]
     rows = {row[0]: dict(zip(keys, row, strict=True)) for row in made.rows}
     assert list(rows)[:3] == ["posterior-guided", "SPOS (uniform)", "GDAS"]
@@ -121,7 +121,7 @@ def test_table_of_methods(
 
 
 def test_table_of_rivals(collection: Collection) -> None:
-    made = tables.table("rivals", collection)
+    made = catalogue.table("rivals", collection)
     keys = [column.key for column in made.columns]
     rows = {row[0]: dict(zip(keys, row, strict=True)) for row in made.rows}
     trace = collection.rivals["random"].trace()
@@ -137,7 +137,7 @@ def test_methods_without_scores_choose_the_mode(
 ) -> None:
     for seed in collection.efficiencies("nasbench")["cells", "guided"]:
         (seed.run.path / "efficiency-scored.json").unlink()
-    made = tables.table("nasbench", collection)
+    made = catalogue.table("nasbench", collection)
     keys = [column.key for column in made.columns]
     guided = dict(zip(keys, made.rows[0], strict=True))
     assert guided["ours_chosen_by"] == "mode"
@@ -146,7 +146,7 @@ def test_methods_without_scores_choose_the_mode(
 
 
 def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
-    assert {row[0] for row in tables.table("efficiency", collection).rows} == {"cells"}
+    assert {row[0] for row in catalogue.table("efficiency", collection).rows} == {"cells"}
 
 
 def test_expected_queries_are_the_reciprocal_of_the_chance() -> None:
@@ -165,7 +165,7 @@ def test_a_target_that_no_search_reaches() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
-    figures.draw(name, collection, tmp_path)
+    catalogue.draw(name, collection, tmp_path)
     with Image.open(tmp_path / f"{name}.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert len(pd.read_csv(tmp_path / f"{name}.csv")) >= 3
@@ -173,12 +173,12 @@ def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_was_run(name: str, empty_tree: Tree, tmp_path: Path) -> None:
-    figures.draw(name, collect(empty_tree.scale_name, empty_tree.folder), tmp_path)
+    catalogue.draw(name, collect(empty_tree.scale_name, empty_tree.folder), tmp_path)
     assert pd.read_csv(tmp_path / f"{name}.csv")["status"].tolist() == ["not run"]
 
 
 def test_mass_adds_up(collection: Collection, tmp_path: Path) -> None:
-    figures.draw("posterior-mass", collection, tmp_path)
+    catalogue.draw("posterior-mass", collection, tmp_path)
     data = pd.read_csv(tmp_path / "posterior-mass.csv")
     assert set(data["variant"]) == {"guided", "gdas"}
     everything = data[data["best_cells"] == len(CellSpace())]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pdnas.errors import PdnasError
-from pdnas.report import figures, formats, page, tables
+from pdnas.report import catalogue, formats, page
 from pdnas.report.collect import collect
 from pdnas.statistics import confidence_interval
 
@@ -42,9 +42,9 @@ class Page(HTMLParser):
 def text(tree: Tree) -> str:
     collection = collect(tree.scale_name, tree.folder)
     for name in ("table3", "table9"):
-        formats.write(tables.table(name, collection), tree.folder / "report" / "tables")
+        formats.write(catalogue.table(name, collection), tree.folder / "report" / "tables")
     for name in ("mismatch", "figure1"):
-        figures.draw(name, collection, tree.folder / "report" / "figures")
+        catalogue.draw(name, collection, tree.folder / "report" / "figures")
     page.write(collection, tree.folder / "report" / "report.html")
     return (tree.folder / "report" / "report.html").read_text()
 

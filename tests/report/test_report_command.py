@@ -15,9 +15,8 @@ from typer.testing import CliRunner
 from pdnas import cli
 from pdnas.commands import report
 from pdnas.errors import PdnasError
-from pdnas.report import OFFICIAL_FIGURES, nasbench  # noqa: F401  (nasbench adds its own)
-from pdnas.report.figures import FIGURES
-from pdnas.report.tables import TABLES
+from pdnas.report import OFFICIAL_FIGURES
+from pdnas.report.catalogue import FIGURES, TABLES
 
 from .conftest import Tree
 

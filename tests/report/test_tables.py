@@ -20,7 +20,7 @@ from pdnas.cells import CellSpace
 from pdnas.errors import PdnasError
 from pdnas.nasbench.table import GroundTruth
 from pdnas.posterior import CellPosterior
-from pdnas.report import formats, tables
+from pdnas.report import catalogue, formats, tables
 from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Column, Table, text
 from pdnas.statistics import Interval
@@ -36,7 +36,7 @@ from .conftest import (
 
 
 def make(name: str, tree: Tree) -> Table:
-    return tables.table(name, collect(tree.scale_name, tree.folder))
+    return catalogue.table(name, collect(tree.scale_name, tree.folder))
 
 
 def records(table: Table) -> list[dict[str, Cell]]:
@@ -97,7 +97,7 @@ def test_table7_reports_percent(tree: Tree) -> None:
 
 
 def test_reported_and_measured_never_share_a_column(tree: Tree) -> None:
-    for name in tables.TABLES:
+    for name in catalogue.TABLES:
         for column in make(name, tree).columns:
             if column.key.startswith("paper_"):
                 assert column.group == formats.PAPER
@@ -386,7 +386,7 @@ def test_extraction_compares_with_the_whole_supernet(tree: Tree) -> None:
 
 
 def test_nothing_run(empty_tree: Tree) -> None:
-    for name in tables.TABLES:
+    for name in catalogue.TABLES:
         table = make(name, empty_tree)
         assert table.rows
         assert "Nothing of this table was run at this scale." in table.notes
@@ -420,7 +420,7 @@ def split_latex(latex: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize("name", list(tables.TABLES))
+@pytest.mark.parametrize("name", list(catalogue.TABLES))
 def test_csv_markdown_and_latex_agree(name: str, tree: Tree, tmp_path: Path) -> None:
     table = make(name, tree)
     paths = {path.suffix: path.read_text() for path in formats.write(table, tmp_path / "tables")}
@@ -466,7 +466,7 @@ def test_latex_escapes() -> None:
 
 
 def test_every_character_of_the_tables_is_plain_in_latex(tree: Tree) -> None:
-    for name in tables.TABLES:
+    for name in catalogue.TABLES:
         assert formats.to_latex(make(name, tree)).isascii(), name
 
 

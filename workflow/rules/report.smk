@@ -1,36 +1,18 @@
 """Tables and figures from the finished runs."""
 
 from pdnas.report import OFFICIAL_FIGURES, target
+from pdnas.report.catalogue import (
+    FIGURES,
+    MAIN_FIGURES,
+    MAIN_TABLES,
+    NASBENCH_FIGURES,
+    NASBENCH_TABLES,
+    TABLES,
+)
 
-TABLE_NAMES = [*(f"table{number}" for number in range(1, 10)), "ablations", "extraction", "efficiency"]
-FIGURE_NAMES = [
-    "figure1",
-    "figure2",
-    "mismatch",
-    "pareto",
-    "candidates",
-    "error-cost",
-    "trajectories",
-    "kept-share",
-    "posterior-cells",
-    "efficiency",
-    "best-of-n",
-]
 # The official search is downloaded; a scale that needs no download does without.
-if any(settings.data.name != "digits" for *_, settings in runs()):
-    ALL_FIGURE_NAMES = [*FIGURE_NAMES, *OFFICIAL_FIGURES]
-else:
-    ALL_FIGURE_NAMES = FIGURE_NAMES
-# Those of the study of NAS-Bench-201, made by `nasbench`.
-NASBENCH_TABLE_NAMES = ["nasbench", "rivals"]
-NASBENCH_FIGURE_NAMES = [
-    "samples-to-target",
-    "best-so-far",
-    "one-shot",
-    "posterior-training",
-    "posterior-mass",
-    "cost",
-]
+downloads = any(settings.data.name != "digits" for *_, settings in runs())
+ALL_FIGURES = [*MAIN_FIGURES, *(OFFICIAL_FIGURES if downloads else ())]
 
 
 def tables(names):
@@ -42,13 +24,13 @@ def figures(names):
 
 
 # A rule for each, so that `snakemake table3` and `snakemake figure1` are targets.
-for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
+for name in TABLES:
 
     rule:
         name:
             target("table", name)
         input:
-            NASBENCH_RESULTS if name in NASBENCH_TABLE_NAMES else RESULTS,
+            NASBENCH_RESULTS if name in NASBENCH_TABLES else RESULTS,
         output:
             csv=f"{RUNS}/report/tables/{name}.csv",
             markdown=report(
@@ -77,13 +59,13 @@ for name in TABLE_NAMES + NASBENCH_TABLE_NAMES:
             " --out {params.out:q} >{log:q} 2>&1"
 
 
-for name in FIGURE_NAMES + NASBENCH_FIGURE_NAMES:
+for name in FIGURES:
 
     rule:
         name:
             target("figure", name)
         input:
-            NASBENCH_RESULTS if name in NASBENCH_FIGURE_NAMES else RESULTS,
+            NASBENCH_RESULTS if name in NASBENCH_FIGURES else RESULTS,
         output:
             png=report(
                 f"{RUNS}/report/figures/{name}.png",
@@ -136,8 +118,8 @@ rule official:
 
 rule report_page:
     input:
-        tables(TABLE_NAMES),
-        figures(ALL_FIGURE_NAMES),
+        tables(MAIN_TABLES),
+        figures(ALL_FIGURES),
     output:
         f"{RUNS}/report/report.html",
     params:
