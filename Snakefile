@@ -30,4 +30,5 @@ rule nasbench:
     input:
         tables(NASBENCH_TABLES),
         figures(NASBENCH_FIGURES),
+        rules.nasbench_page.output,
         NASBENCH_RESULTS,

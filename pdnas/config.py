@@ -288,6 +288,11 @@ class GateConfig(Strict):
     def _chain_of_hard_choices(self) -> Self:
         if self.dependence == "chain" and self.estimator not in ("straight-through", "score"):
             raise ValueError("dependence: chain needs estimator: straight-through or score")
+        if self.estimator == "softmax" and (self.temperature, self.temperature_end) != (1, None):
+            raise ValueError(
+                "estimator: softmax weighs operations by their probabilities; it needs "
+                "temperature: 1 and no temperature_end"
+            )
         return self
 
 

@@ -114,7 +114,8 @@ class Posterior(ABC):
 
     @abstractmethod
     def mode(self) -> Candidates:
-        """The single most probable architecture (of equals, the one that keeps more)."""
+        """The single most probable architecture (of equals: channels, the one that keeps
+        more; cells, the first)."""
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]: ...

@@ -302,7 +302,7 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
         "supernet_validation_accuracy": everything,
         "candidates_sha256": sha256,
         "provenance": provenance(
-            {"source": source, "count": len(candidates), **settings},
+            {**settings, "source": source, "count": len(candidates)},
             metadata["seed"],
             journal.stopwatch,
         ),

@@ -167,6 +167,11 @@ def test_temperatures_may_be_fractions(write, written, value):
             },
             r"cells that images share leave no running BatchNorm statistics",
         ),
+        (
+            "base.gates",
+            {"length_scale2": 0, "estimator": "softmax", "temperature": 0.5},
+            r"softmax weighs operations by their probabilities; it needs temperature: 1",
+        ),
         ("base.gates.noise", 3, r"training\.batch must be a multiple of gates\.noise"),
         ("base.data.name", "mnist", r"data\.name"),
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),

@@ -52,6 +52,9 @@ def fetch(names: Names = None, as_json: Json = False) -> None:
 def list_(as_json: Json = False) -> None:
     """Every data set and source: what it is, its licence and size, and where it lies.
 
+    A source's file may lie in a folder of PDNAS_MIRROR under the name in the column "file". With
+    --json each has its address and SHA-256 too.
+
     Example:
 
         pdnas data list
@@ -62,7 +65,8 @@ def list_(as_json: Json = False) -> None:
     for name, (what, licence) in _DATASETS.items():
         rows.append(_row(name, what, licence, None))
     for source in SOURCES.values():
-        rows.append(_row(source.name, source.description, source.licence, source.size))
+        row = _row(source.name, source.description, source.licence, source.size)
+        rows.append(row | {"file": source.filename, "sha256": source.sha256, "from": source.origin})
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -70,11 +74,12 @@ def list_(as_json: Json = False) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table("name", "what", "licence", "size", Column("here", overflow="fold"))
+    folded = [Column(name, overflow="fold") for name in ("file", "here")]
+    table = Table("name", "what", "licence", "size", *folded)
     for row in rows:
         size = f"{row['size'] / 1e6:.2f} MB" if row["size"] else ""
         where = row["path"] or ("yes" if row["present"] else "no")
-        table.add_row(row["name"], row["what"], row["licence"], size, where)
+        table.add_row(row["name"], row["what"], row["licence"], size, row.get("file", ""), where)
     Console().print(table)
 
 

@@ -310,7 +310,9 @@ def _number(value: float | None, scale: float = 1) -> str:
     return "-" if value is None else f"{scale * value:.4g}"
 
 
-def _interval(interval: dict[str, Any], scale: float = 1) -> str:
+def _interval(interval: dict[str, Any] | None, scale: float = 1) -> str:
+    if interval is None:
+        return "–"
     text = _number(interval["estimate"], scale)
     if interval["low"] is None:
         return text

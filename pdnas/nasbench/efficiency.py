@@ -473,7 +473,9 @@ def summarise(records: Sequence[Efficiency], level: float = 0.95) -> dict[str, A
                     "uniform_expected_samples": finite_or_none(same[0].uniform_expected_samples),
                     "speedup": geometric(
                         [each.speedup for each in same], 0, same[0].uniform_expected_samples
-                    ),
+                    )
+                    if same[0].uniform_mass
+                    else None,
                 }
                 for same in zip(*(seed.targets for seed in seeds), strict=True)
             ],

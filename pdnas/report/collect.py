@@ -6,7 +6,6 @@ with another configuration than the scale's is an error, because mixing the two 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -31,9 +30,9 @@ from pdnas.provenance import run_identity
 if TYPE_CHECKING:
     import pandas as pd
 
-GUIDED, RANDOM, FULL, UNIFORM = "guided", "random", "full", "uniform"
+GUIDED, RANDOM, FULL = "guided", "random", "full"
 """Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
-the plain network, and (cells) every architecture alike."""
+and the plain network."""
 
 _RESULT = re.compile(r"result-(?P<source>[^-]+)-(?P<mode>[^-]+)\.json")
 _RANKING = re.compile(r"ranking-(?P<source>[^-]+)\.json")
@@ -57,7 +56,6 @@ COLUMNS = (
     "parameters",
     "supernet_validation_error",
     "search_seconds",
-    "sample_seconds",
     "rank_seconds",
     "retrain_seconds",
     "hardware",
@@ -208,11 +206,6 @@ class RunFiles:
         path = self.path / name
         return read_table(path, self.identity) if path.is_file() else None
 
-    def sample_seconds(self, source: str) -> float | None:
-        """Wall seconds of drawing the candidates, where their file records it."""
-        path = self.path / f"candidates-{source}.safetensors"
-        return _seconds(_header(path)) if path.is_file() else None
-
     def rows(self) -> Iterator[dict[str, Any]]:
         """This run's rows of :attr:`Collection.measurements`, one a (source, mode)."""
         common = {
@@ -240,7 +233,6 @@ class RunFiles:
                 table = self.ranking(source)
                 row["candidates"] = None if table is None else len(table)
                 row["supernet_validation_error"] = None if whole is None else 100 * (1 - whole)
-                row["sample_seconds"] = self.sample_seconds(source)
                 row["rank_seconds"] = _seconds(ranking)
             if source is not None and mode is not None:
                 result = self.results[source, mode]
@@ -251,19 +243,6 @@ class RunFiles:
                 row["parameters"] = result["parameters"]
                 row["retrain_seconds"] = _seconds(result)
             yield row
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The record in a safetensors header, read without torch: a report needs no tensor."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(json.loads((file.metadata() or {})["pdnas"]))
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise PdnasError(
-            f"{path} is not a readable pdnas safetensors file; delete it and make it again"
-        ) from error
 
 
 def _seconds(record: Mapping[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
+    by_candidates,
     expected_best,
     expected_samples,
     measured,
@@ -285,11 +286,16 @@ def mismatch(collection: Collection) -> Drawing | None:
     return Drawing(figure, data)
 
 
-def _judged(collection: Collection, study: str) -> Iterator[tuple[str, RunFiles, Any]]:
-    """(label, run, ranking) of ``guided``, its variants in l², and ``random``."""
+def _judged(
+    collection: Collection, study: str, guided: str = GUIDED
+) -> Iterator[tuple[str, RunFiles, Any]]:
+    """(label, run, ranking) of ``guided``, its variants in l², and ``random``.
+
+    ``guided``: the variant that stands for it.
+    """
     sweep = collection.sweep(study, "gates.length_scale2")
     kinds = [
-        (f"guided, l² = {value:g}", variant, "posterior")
+        (f"guided, l² = {value:g}", guided if variant == GUIDED else variant, "posterior")
         for variant, value in sorted(sweep.items(), key=lambda item: float(item[1]))
     ]
     for label, variant, source in [*kinds, ("random", RANDOM, "random")]:
@@ -393,7 +399,8 @@ def candidates(collection: Collection) -> Drawing | None:
     records = []
     for study in collection.main_studies:
         judged: dict[str, list[Any]] = {}
-        for label, _, ranking in _judged(collection, study):
+        most = next(reversed(by_candidates(collection, study).values()), GUIDED)
+        for label, _, ranking in _judged(collection, study, guided=most):
             judged.setdefault(label, []).append(ranking["validation_accuracy"].to_numpy())
         for label, seeds in judged.items():
             total = min(map(len, seeds))

@@ -7,7 +7,8 @@ the other. All accuracies are true test accuracies on the study's own data set u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, da
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
+    CHOSEN_BY_TRUTH,
     NOTHING_RUN,
     SEEDS,
     conditions,
@@ -44,9 +46,10 @@ NAMES = {
 }
 """What tables and figures call the usual variants; others go by their own name."""
 
-PUBLISHED = {"spos": "RSPS", "gdas": "GDAS", "darts": "DARTS"}
+PUBLISHED = {"gdas": "GDAS", "darts": "DARTS"}
 PUBLISHED_RIVALS = {"random": "random search", "evolution": "REA", "reinforce": "REINFORCE"}
-"""Where the literature reports the same method, or for SPOS its relative, under another name."""
+"""Where the literature reports the same method. RSPS is none of ours: it trains uniform paths, as
+SPOS does, but chooses in another way."""
 
 DRAWN = 100
 """Samples among which the one-shot scores choose, and queries of a search of the table."""
@@ -68,11 +71,12 @@ def methods(collection: Collection) -> dict[str, list[Efficiency]]:
 
 def scored_methods(collection: Collection) -> dict[str, list[Efficiency]]:
     """Those of :func:`methods` whose supernets scored every cell."""
-    return {
-        variant: seeds
-        for variant, seeds in methods(collection).items()
-        if all(seed.record["chosen_of_n"] for seed in seeds)
-    }
+    return {variant: seeds for variant, seeds in methods(collection).items() if is_scored(seeds)}
+
+
+def is_scored(seeds: Sequence[Efficiency]) -> bool:
+    """Whether the supernets of all seeds scored every cell."""
+    return all(seed.record["chosen_of_n"] for seed in seeds)
 
 
 def is_uniform(seeds: Sequence[Efficiency]) -> bool:
@@ -91,17 +95,17 @@ def published(method: str | None, dataset: str) -> Cell:
     return f"{row['test_accuracy_pct']:.2f}{spread}"
 
 
-def chosen_accuracy(seed: Efficiency, dataset: str) -> float:
-    """True accuracy (percent) of the cell that a method ends with.
+def chosen_accuracies(seeds: Sequence[Efficiency], dataset: str) -> list[float]:
+    """True accuracy (percent) of the cell that a method ends with, by seed.
 
-    That is the best-scored of DRAWN samples (an expectation), or, without scores, the mode: so the
-    authors of DARTS and GDAS choose.
+    That is the best-scored of DRAWN samples (an expectation), or, unless all seeds have scores, the
+    mode: so the authors of DARTS and GDAS choose.
     """
-    facts = seed.everything["datasets"][dataset]
-    curves = facts["chosen_of_n"]
-    if curves is None:
-        return 100 * float(facts["mode_accuracy"])
-    return 100 * float(curves["expected"][curves["n"].index(DRAWN)])
+    facts = [seed.everything["datasets"][dataset] for seed in seeds]
+    if not is_scored(seeds):
+        return [100 * float(each["mode_accuracy"]) for each in facts]
+    curves = [each["chosen_of_n"] for each in facts]
+    return [100 * float(curve["expected"][curve["n"].index(DRAWN)]) for curve in curves]
 
 
 def search_seconds(seed: Efficiency) -> float:
@@ -160,12 +164,12 @@ def nasbench(collection: Collection) -> Table:
         first = seeds[0].record
         by_target = zip(*(seed.record["targets"] for seed in seeds), strict=True)
         samples = [expected_samples(target["mass"] for target in same) for same in by_target]
-        chosen = [estimate(chosen_accuracy(seed, name) for seed in seeds) for name in DATASETS]
+        chosen = [estimate(chosen_accuracies(seeds, name)) for name in DATASETS]
         rows.append(
             (
                 NAMES.get(variant, variant),
                 variant,
-                published(PUBLISHED.get(variant), seeds[0].truth),
+                *(published(PUBLISHED.get(variant), name) for name in DATASETS),
                 100 * first["mean_accuracy"]
                 if is_uniform(seeds)
                 else estimate(100 * seed.record["mean_accuracy"] for seed in seeds),
@@ -173,7 +177,7 @@ def nasbench(collection: Collection) -> Table:
                 None
                 if is_uniform(seeds)
                 else estimate(100 * seed.record["mode_accuracy"] for seed in seeds),
-                "score" if first["chosen_of_n"] else "mode",
+                "score" if is_scored(seeds) else "mode",
                 *chosen,
                 *(estimate(seed.record[key] for seed in seeds) for key in _TAUS.values()),
                 estimate(search_seconds(seed) / 60 for seed in seeds),
@@ -185,14 +189,18 @@ def nasbench(collection: Collection) -> Table:
     for method in ("DARTS", "RSPS", "SETN", "GDAS", "DrNAS", "beta-DARTS"):
         if method not in known:
             gaps = (NOT_RUN,) * (10 + len(targets))
-            rows.append((method, None, published(method, "cifar10"), *gaps))
+            reported = (published(method, name) for name in DATASETS)
+            rows.append((method, None, *reported, *gaps))
     return Table(
         "nasbench",
         "NAS-Bench-201: one-shot methods against the ground truth",
         (
             Column("method", "method", is_text=True),
             Column("variant", "variant", is_text=True),
-            Column("published_accuracy_pct", "test accuracy [%]", "published"),
+            *(
+                Column(f"published_{name}_pct", f"{data_name(name)} [%]", "published")
+                for name in DATASETS
+            ),
             Column("ours_mean_accuracy_pct", "mean of a sample [%]", OURS, estimate=True),
             *(
                 Column(
@@ -211,7 +219,7 @@ def nasbench(collection: Collection) -> Table:
             Column("ours_chosen_imagenet_pct", "chosen, ImageNet16-120 [%]", OURS, estimate=True),
             Column("ours_kendall_tau", "Kendall τ", OURS, estimate=True),
             Column("ours_kendall_tau_top", "τ, top tenth", OURS, estimate=True),
-            Column("ours_search_minutes", "search [min]", OURS, decimals=1, estimate=True),
+            Column("ours_search_minutes", "search [CPU min]", OURS, decimals=1, estimate=True),
             SEEDS,
         ),
         tuple(rows),
@@ -224,14 +232,17 @@ def nasbench(collection: Collection) -> Table:
             "the most probable cell, for methods whose supernets did not score the cells. τ: "
             "Kendall's, between one-shot and true accuracy of all cells, and of the truly best "
             "tenth.",
+            "CPU minutes: of all threads; on a GPU, minutes by the clock.",
+            CHOSEN_BY_TRUTH,
             PUBLISHED_NOTE,
-            *conditions(collection, _studies(found)),
+            *conditions(collection, studies(collection)),
         ),
     )
 
 
-def _studies(found: Mapping[str, Sequence[Efficiency]]) -> list[str]:
-    return list(dict.fromkeys(seeds[0].run.study for seeds in found.values()))
+def studies(collection: Collection) -> list[str]:
+    """The studies that the methods are variants of."""
+    return list(dict.fromkeys(seeds[0].run.study for seeds in methods(collection).values()))
 
 
 def rivals(collection: Collection) -> Table:
@@ -389,7 +400,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
     data = pd.DataFrame(curves, columns=names)
     figure, axes = style.panels(1, 1, height=3.6)
     axis = axes[0, 0]
-    dashes = iter(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
+    dashes = cycle(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
     greys = iter(style.sequence(max(len(collection.rivals), 1)))
     for label, drawn in data.groupby("method", sort=False):
         rows = drawn[drawn["seed"].isna()]
@@ -520,7 +531,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
             [np.cumsum(load_probabilities(seed.run.path)[order])[ranks - 1] for seed in seeds]
         )
         for rank, values in zip(ranks, masses.T, strict=True):
-            interval = confidence_interval(100 * values)
+            interval = confidence_interval(100 * values).within(0, 100)
             records.append((variant, int(rank), *bounds(interval), len(seeds)))
     names = ["variant", "best_cells", "mass_pct", "low95_pct", "high95_pct", "seeds"]
     data = pd.DataFrame(records, columns=names)
@@ -586,7 +597,7 @@ def cost(collection: Collection) -> Drawing | None:
         (
             variant,
             *bounds(confidence_interval([search_seconds(seed) for seed in seeds])),
-            *bounds(confidence_interval([chosen_accuracy(seed, seed.truth) for seed in seeds])),
+            *bounds(confidence_interval(chosen_accuracies(seeds, seeds[0].truth))),
             len(seeds),
         )
         for variant, seeds in found.items()

@@ -13,8 +13,14 @@ from typing import Any
 
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
-from pdnas.report import OFFICIAL_FIGURES, formats, target
-from pdnas.report.catalogue import FIGURES, TABLES, table
+from pdnas.report import OFFICIAL_FIGURES, formats, nasbench, target
+from pdnas.report.catalogue import (
+    FIGURES,
+    NASBENCH_FIGURES,
+    NASBENCH_TABLES,
+    TABLES,
+    table,
+)
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise
@@ -110,7 +116,11 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
 
     shown = pd.read_csv(path.with_suffix(".csv"))
     columns = [name for name in ("study", "ours_study") if name in shown]
-    studies = [name for name in collection.scale.studies if (shown[columns] == name).any(axis=None)]
+    if path.stem in NASBENCH_TABLES | NASBENCH_FIGURES:
+        studies = nasbench.studies(collection)
+    else:
+        every = collection.scale.studies
+        studies = [name for name in every if (shown[columns] == name).any(axis=None)]
     runs = tuple(run for run in collection.runs if run.study in studies)
     commands = {
         f"snakemake --cores all {target(kind, path.stem)} --config scale={collection.name}": (

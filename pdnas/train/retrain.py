@@ -12,7 +12,7 @@ from pdnas.artefacts import write_json
 from pdnas.data.loader import Loader
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
-from pdnas.posterior import Choice
+from pdnas.posterior import ChannelPosterior, Choice
 from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.rank import Judge, make_judge
 from pdnas.run import Run, make_supernet
@@ -51,7 +51,10 @@ def retrain(
     number: int | None
     choice: Choice
     if source == "full":
-        number, choice = None, run.posterior().mode()[0]
+        posterior = run.posterior()
+        if not isinstance(posterior, ChannelPosterior):
+            raise PdnasError("a supernet over cells is judged as one of its cells, not as a whole")
+        number, choice = None, ChannelPosterior.constant(posterior, 0).mode()[0]
     else:
         number, choice = run.candidate(source, None)
 

@@ -268,8 +268,14 @@ class TestRecord:
     def test_unreachable_target_is_null(self, truth: GroundTruth) -> None:
         q = np.zeros(15_625)
         q[0] = 1  # no operation anywhere
-        record = exact.efficiency(q, truth, {"cifar10": (0.94, 0.99)}).to_json()
+        found = exact.efficiency(q, truth, {"cifar10": (0.94, 0.99)})
+        record = found.to_json()
         json.dumps(record, allow_nan=False)
+        together = exact.summarise([found, found])
+        json.dumps(together, allow_nan=False)
+        reachable, beyond_all = together["datasets"]["cifar10"]["targets"]
+        assert reachable["speedup"]["estimate"] == 0
+        assert beyond_all["speedup"] is None
         reachable, beyond_all = record["datasets"]["cifar10"]["targets"]
         assert reachable["expected_samples"] is None
         assert reachable["speedup"] == 0

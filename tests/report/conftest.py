@@ -141,7 +141,7 @@ class Tree:
         """What ``pdnas sample`` and ``pdnas rank`` leave."""
         count = len(accuracies)
         candidates = Candidates({"gate": torch.ones(count, 4, dtype=torch.bool)})
-        candidates.save(path / f"candidates-{source}.safetensors", {"provenance": provenance(6.0)})
+        candidates.save(path / f"candidates-{source}.safetensors", {})
         best = int(np.argmax(accuracies))
         table = pd.DataFrame(
             {

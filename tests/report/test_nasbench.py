@@ -106,7 +106,7 @@ def test_table_of_methods(
     assert isinstance(guided["ours_chosen_cifar10_pct"], Interval)
     assert guided["ours_chosen_cifar10_pct"].estimate == pytest.approx(100 * np.mean(chosen))
     assert guided["ours_chosen_by"] == "score"
-    assert guided["published_accuracy_pct"] is None
+    assert guided["published_cifar10_pct"] is None
 
     spos = rows["SPOS (uniform)"]
     uniform = np.full(len(CellSpace()), 1 / len(CellSpace()))
@@ -114,9 +114,11 @@ def test_table_of_methods(
         expected_samples(uniform, truth.accuracy(), 0.935)
     )
     assert spos["ours_mode_accuracy_pct"] is None, "a uniform distribution has no mode"
-    assert spos["published_accuracy_pct"] == "87.66 ± 1.69"
-    assert rows["GDAS"]["published_accuracy_pct"] == "93.61 ± 0.09"
-    assert rows["DrNAS"]["published_accuracy_pct"] == "94.36"
+    assert spos["published_cifar10_pct"] is None, "RSPS chooses in another way"
+    assert rows["RSPS"]["published_cifar10_pct"] == "87.66 ± 1.69"
+    assert rows["GDAS"]["published_cifar10_pct"] == "93.61 ± 0.09"
+    assert rows["DrNAS"]["published_cifar10_pct"] == "94.36"
+    assert rows["DrNAS"]["published_cifar100_pct"] == "73.51"
     assert rows["DrNAS"]["ours_chosen_cifar10_pct"] == NOT_RUN
 
 

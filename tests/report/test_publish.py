@@ -7,10 +7,10 @@ import yaml
 
 from pdnas.artefacts import read_json, write_json
 from pdnas.errors import PdnasError
+from pdnas.report.catalogue import table
 from pdnas.report.collect import collect
 from pdnas.report.formats import to_markdown
 from pdnas.report.publish import publish
-from pdnas.report.tables import table
 
 from .conftest import Tree
 

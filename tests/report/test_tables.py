@@ -121,9 +121,9 @@ def test_table3(tree: Tree) -> None:
         assert row["ours_seeds"] == 3
     guided = row_of(table, supernet="M", method="PGNAS")
     assert_interval(guided["ours_params_m"], [0.06] * 3)
-    assert_interval(guided["ours_minutes"], [(120 + 6 + 30 + 12) / 60] * 3)
+    assert_interval(guided["ours_minutes"], [(120 + 30 + 12) / 60] * 3)
     tuned = row_of(table, supernet="M", method="random w/ FT")
-    assert_interval(tuned["ours_minutes"], [(120 + 6 + 30 + 72) / 60] * 3)
+    assert_interval(tuned["ours_minutes"], [(120 + 30 + 72) / 60] * 3)
     full = row_of(table, supernet="M", method="full model")
     assert_interval(full["ours_params_m"], [0.09] * 3)
     other = row_of(table, supernet="EI", method="PGNAS")
@@ -317,6 +317,7 @@ def test_table2_has_the_constant_l2_term(paper_tree: Tree) -> None:
 def test_table6_takes_the_variant_with_most_candidates(paper_tree: Tree) -> None:
     found = estimates(make("6", paper_tree), "candidates", "ours_test_error_pct")
     assert found["3"] == 47
+    assert len(found) > 1, "the variants with fewer candidates were tested too"
 
 
 def test_tables_8_and_9_on_imagenet(paper_tree: Tree) -> None:
@@ -359,8 +360,9 @@ def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPo
         samples = np.array([1 / each[good].sum() for each in q])
         assert learned.estimate == pytest.approx(stats.gmean(samples))
         logs = np.log(len(good) / good.sum() / samples)
-        bounds = stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs))
-        assert (ratio.low, ratio.high) == pytest.approx(tuple(np.exp(bounds)))
+        low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
+        most = len(good) / good.sum()  # one sample is the least that it can take
+        assert (ratio.low, ratio.high) == pytest.approx((low, min(high, most)))
     assert_interval(
         row_of(table, quantity="true accuracy of a sample, mean [%]")["learned"],
         [100 * each @ accuracy for each in q],
@@ -372,7 +374,7 @@ def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPo
     ]
     row = row_of(table, quantity="true accuracy of the chosen cell [%]")
     assert_interval(row["learned"], 100 * accuracy[chosen])
-    assert row["uniform"] == NOT_RUN
+    assert row["uniform"] is None
 
 
 def test_extraction_compares_with_the_whole_supernet(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from pdnas.config import SCALES, load_scale
 from pdnas.errors import PdnasError
-from pdnas.posterior import Candidates
+from pdnas.posterior import Candidates, ChannelPosterior
 from pdnas.rank import rank_run
 from pdnas.run import Run, share_supernet
 from pdnas.sample import sample
@@ -88,6 +89,15 @@ def test_each_ablation_runs_and_changes_what_it_should(scale, guided, variant, t
         losses.append(list(pd.read_parquet(path / "ranking-posterior.parquet")["validation_loss"]))
     assert 0 <= results[0]["test_accuracy"] <= 1
     assert losses[0] != losses[1]
+
+
+def test_full_is_the_whole_supernet_whatever_the_posterior_drops(guided, tmp_path):
+    folder = shutil.copytree(guided, tmp_path / "run")
+    run = Run.load(folder)
+    dropping = ChannelPosterior.constant(run.posterior(), 0.9)
+    dropping.save(folder / "posterior.safetensors", {}, run.identity)
+    record = retrain(run, "full", "none", CPU)
+    assert record["parameters"] == run.record["supernet_parameters"]
 
 
 def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):

@@ -4,6 +4,7 @@ import sys
 
 from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
+from pdnas.nasbench.rivals import METHODS
 
 KNOWN_KEYS = {"scale", "studies"}
 
@@ -101,9 +102,8 @@ def nasbench_results():
         if has_truth(settings):
             name = "efficiency-scored" if content.score_images else "efficiency"
             yield f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json"
-    yield from expand(f"{RUNS}/rivals/{{method}}.json", method=RIVALS)
+    yield from expand(f"{RUNS}/rivals/{{method}}.json", method=METHODS)
 
 
-RIVALS = ["random", "evolution", "reinforce", "local-search", "predictor"]
 RESULTS = list(results())
 NASBENCH_RESULTS = list(nasbench_results())

@@ -75,7 +75,7 @@ rule rival:
         trace=f"{RUNS}/rivals/{{method}}.parquet",
         summary=f"{RUNS}/rivals/{{method}}.json",
     wildcard_constraints:
-        method="|".join(RIVALS),
+        method="|".join(METHODS),
     params:
         seeds="0-199",
         queries=300,

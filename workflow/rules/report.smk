@@ -136,3 +136,18 @@ rule report_page:
         "one page of all tables and figures"
     shell:
         "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log:q} 2>&1"
+
+
+# A page holds whatever has been made by then: of the study alone, or after `all` of everything.
+use rule report_page as nasbench_page with:
+    input:
+        tables(NASBENCH_TABLES),
+        figures(NASBENCH_FIGURES),
+    output:
+        f"{RUNS}/report/nasbench.html",
+    log:
+        f"{RUNS}/report/log/nasbench-page.log",
+    benchmark:
+        f"{RUNS}/report/log/nasbench-page.tsv"
+    message:
+        "one page with the study of NAS-Bench-201"
