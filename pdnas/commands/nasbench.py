@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdnas.commands.pipeline import Device, Json, RunFolder, Threads, set_threads
+from pdnas.commands.pipeline import (
+    Device,
+    Json,
+    RunFolder,
+    ScaleNow,
+    Threads,
+    load_run,
+    set_threads,
+)
 from pdnas.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -137,6 +145,7 @@ def score(
     ] = None,
     device: Device = "auto",
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """One-shot validation accuracy of every cell of the run's space, with inherited weights.
@@ -147,11 +156,10 @@ def score(
     """
     from pdnas.artefacts import claim
     from pdnas.nasbench.scores import score_run
-    from pdnas.run import Run
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
-    found = Run.load(run)
+    found = load_run(run, scale)
     with claim(run, "score"):
         record = score_run(found, images, choose_device(device))
     if as_json:

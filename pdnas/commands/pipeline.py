@@ -156,7 +156,7 @@ def rank(
     from pdnas.rank import rank_run
 
     set_threads(threads)
-    found = _load(run, scale)
+    found = load_run(run, scale)
     with _at_work(run, f"rank-{source.value}", device) as chosen:
         record = rank_run(found, source.value, chosen)
         _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
@@ -186,7 +186,7 @@ def retrain(
 
     deadline = _deadline(stop_after)
     set_threads(threads)
-    found = _load(run, scale)
+    found = load_run(run, scale)
     with _at_work(run, f"retrain-{source.value}-{mode.value}", device) as chosen:
         record = finish(found, source.value, mode.value, chosen, deadline)
         error = 1 - record["test_accuracy"]
@@ -267,7 +267,8 @@ def _deadline(minutes: float | None) -> float | None:
     return None if minutes is None else time.monotonic() + 60 * minutes
 
 
-def _load(folder: Path, scale: str | None) -> Run:
+def load_run(folder: Path, scale: str | None) -> Run:
+    """A finished search, with what follows it as ``scale`` has it now, if one is named."""
     from pdnas.config import load_scale
     from pdnas.run import Run
 

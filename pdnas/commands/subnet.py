@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from pdnas.commands.pipeline import Json, RunFolder, Source, Threads, set_threads
+from pdnas.commands.pipeline import (
+    Json,
+    RunFolder,
+    ScaleNow,
+    Source,
+    Threads,
+    load_run,
+    set_threads,
+)
 
 
 class Format(StrEnum):
@@ -39,6 +47,7 @@ def extract(
         ),
     ] = 1,
     threads: Threads = 1,
+    scale: ScaleNow = None,
     as_json: Json = False,
 ) -> None:
     """Write a candidate as a physically smaller network with the same outputs.
@@ -46,10 +55,9 @@ def extract(
     Example: pdnas extract runs/laptop/multibranch/guided/seed0 --out small --format onnx
     """
     from pdnas.extract import extract_run
-    from pdnas.run import Run
 
     set_threads(threads)
-    record = extract_run(Run.load(run), source.value, candidate, out, format.value, multiple)
+    record = extract_run(load_run(run, scale), source.value, candidate, out, format.value, multiple)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return

@@ -425,6 +425,10 @@ def _require_same(run: RunFiles, spec: Spec) -> None:
             path = run.path / f"result-{source}-{mode}.json"
             made = record["provenance"]["config"].get("retrain")
             _hold(path, "retrain", made or {}, expected["retrain"] or {})
+    path = run.path / "scores.json"
+    if path.is_file():
+        made = read_json(path, run.identity)["provenance"]["config"]
+        _hold(path, "candidates", made, expected["candidates"])
 
 
 def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

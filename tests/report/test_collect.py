@@ -107,6 +107,15 @@ def test_a_record_of_another_configuration_is_refused(tree: Tree) -> None:
     assert run.spec.retrain.learning_rate == 0.02, "the scale's, where no record says otherwise"
 
 
+def test_cells_scored_with_other_statistics_are_refused(tree: Tree) -> None:
+    path = tree.folder / "cells" / "guided" / "seed0" / "scores.json"
+    write_json(path, {"provenance": {"config": {"images": 5, "batchnorm": "running"}}})
+    collect(tree.scale_name, tree.folder)
+    write_json(path, {"provenance": {"config": {"images": 5, "batchnorm": "recalibrated"}}})
+    with pytest.raises(PdnasError, match=r"scores\.json was made with candidates\.batchnorm"):
+        collect(tree.scale_name, tree.folder)
+
+
 def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:
     path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
     record = read_json(path)

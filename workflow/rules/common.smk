@@ -46,6 +46,12 @@ def spec(*parts):
     )
 
 
+def statistics(wildcards):
+    """What a candidate is judged with, as text: BatchNorm's statistics."""
+    candidates = SCALE.spec(wildcards.study, wildcards.variant).candidates
+    return candidates.model_dump_json(include={"batchnorm", "recalibration_images"})
+
+
 def limits(gpus=GPUS):
     """Resources of a job that computes; where it needs no GPU, clusters are not to see a word of one."""
     gpu = dict(gpu=gpus) if gpus else {}

@@ -32,6 +32,8 @@ rule scores:
     params:
         out=subpath(output[0], parent=True),
         images=lambda w: SCALE.studies[w.study].score_images,
+        spec=statistics,
+        scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
     log:
@@ -45,7 +47,7 @@ rule scores:
         "score all cells with {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas nasbench score {params.out:q} --images {params.images} --device {params.device}"
-        " --threads {params.threads} >{log:q} 2>&1"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
 
 
 rule efficiency_scored:

@@ -122,7 +122,7 @@ rule retrain:
         f"{RUN}/result-{{source}}-{{mode}}.json",
     params:
         out=subpath(output[0], parent=True),
-        spec=lambda w: "" if w.mode == "none" else spec("retrain")(w),
+        spec=lambda w: statistics(w) + ("" if w.mode == "none" else spec("retrain")(w)),
         scale=config["scale"],
         threads=SCALE.threads,
         device=SCALE.device,
@@ -153,6 +153,7 @@ rule extract:
         run=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
         source=lambda w: source_of(w.study, w.variant),
+        scale=config["scale"],
         threads=SCALE.threads,
     log:
         f"{RUN}/log/extract.log",
@@ -165,4 +166,4 @@ rule extract:
         "extract {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas extract {params.run:q} --source {params.source} --out {params.out:q}"
-        " --threads {params.threads} >{log:q} 2>&1"
+        " --threads {params.threads} --scale {params.scale:q} >{log:q} 2>&1"
