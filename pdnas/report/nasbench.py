@@ -248,22 +248,23 @@ def studies(collection: Collection) -> list[str]:
 def rivals(collection: Collection) -> Table:
     """Searches of the table of 12-epoch accuracies."""
     targets = TARGETS["cifar10"]
+    longest = max((rival.record["queries"] for rival in collection.rivals.values()), default=300)
     rows: list[tuple[Cell, ...]] = []
     for method, rival in collection.rivals.items():
-        trace = rival.trace()
-        chosen = trace[trace["query"].isin([DRAWN, trace["query"].max()])]
-        accuracies = 100 * chosen.pivot(index="seed", columns="query", values="best_accuracy")
+        by_query = 100 * rival.trace().pivot(index="seed", columns="query", values="best_accuracy")
         rows.append(
             (
                 method,
                 published(PUBLISHED_RIVALS.get(method), "cifar10"),
-                *(confidence_interval(column) for column in accuracies.to_numpy().T),
-                float(accuracies.iloc[:, 0].std()),
+                *(
+                    confidence_interval(by_query[query]) if query in by_query else NOT_RUN
+                    for query in (DRAWN, longest)
+                ),
+                float(by_query[DRAWN].std()) if DRAWN in by_query else NOT_RUN,
                 *rival_queries(rival, targets),
                 int(rival.record["seeds"]),
             )
         )
-    longest = max((rival.record["queries"] for rival in collection.rivals.values()), default=300)
     for method, name in PUBLISHED_RIVALS.items():
         if method not in collection.rivals:
             gaps = (NOT_RUN,) * (4 + len(targets))

@@ -9,7 +9,7 @@ a laptop and of the paper's own settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
@@ -153,13 +153,25 @@ def _join(
     return tuple(rows)
 
 
-def _stand_in_studies(collection: Collection) -> dict[str, str]:
-    """Studies that stand for a supernet of the paper, with its name."""
+def _stand_in_studies(
+    collection: Collection, data: Container[str] = ("cifar10", "digits")
+) -> dict[str, str]:
+    """Studies that stand for a supernet of the paper, with its name.
+
+    Args:
+        data: their data sets; by default those of Tables 3 to 7, and what takes their place.
+    """
     return {
         name: study.stands_for
         for name, study in collection.scale.studies.items()
         if study.stands_for is not None
+        and collection.scale.spec(name, next(iter(study.variants))).data.name in data
     }
+
+
+def _of(supernet: str, studies: Mapping[str, str]) -> list[str]:
+    """The studies that stand for one supernet."""
+    return [study for study, name in studies.items() if name == supernet]
 
 
 def _either(values: Iterable[int | str]) -> str:
@@ -207,11 +219,7 @@ def _against_published(
     collection: Collection, number: int, data: str, title: str, with_count: bool
 ) -> Table:
     """Tables 1 and 2: published searches, then our searches on the same data set."""
-    studies = {
-        study: supernet
-        for study, supernet in _stand_in_studies(collection).items()
-        if collection.scale.spec(study, GUIDED).data.name == data
-    }
+    studies = _stand_in_studies(collection, (data,))
     ours: dict[str, list[Sequence[Cell]]] = {}
     for study, supernet in studies.items():
         if with_count:
@@ -291,10 +299,11 @@ def table3(collection: Collection) -> Table:
         for row in paper("table3_guided_vs_random").to_dict("records")
     }
     keys, ours = [], {}
+    studies = _stand_in_studies(collection)
     for supernet in dict.fromkeys(supernet for supernet, _ in reported):
         for method, (variant, source, mode) in TABLE3_METHODS.items():
             entries: list[Sequence[Cell]] = []
-            for study in collection.stand_ins(supernet):
+            for study in _of(supernet, studies):
                 rows = measured(collection, study, variant, source, mode)
                 if not rows.empty:
                     entries.append((study, *_error_size_time(rows)))
@@ -320,7 +329,7 @@ def table3(collection: Collection) -> Table:
             "The random baseline's drop rate is solved for so that its candidates have about the "
             "guided ones' expected parameter count (scale paper: SupNet-M's is the paper's 0.1).",
             MEAN_NOTE,
-            *conditions(collection, _stand_in_studies(collection)),
+            *conditions(collection, studies),
         ),
     )
 
@@ -479,11 +488,12 @@ def table7(collection: Collection) -> Table:
     supernets = {name: str(name).replace("*", "") for name in wide.columns}
     levels = {"channel": "kept_channels", "operation": "kept_operations"}
     rows: list[tuple[Cell, ...]] = []
+    studies = _stand_in_studies(collection)
     for printed, supernet in supernets.items():
         for level, column in levels.items():
             left = 100 * float(wide[printed][level])
             entries: list[tuple[Cell, ...]] = []
-            for study in collection.stand_ins(supernet):
+            for study in _of(supernet, studies):
                 dropped = [
                     100 * (1 - float(chosen[column]))
                     for run in collection.find(study, GUIDED)
@@ -510,7 +520,7 @@ def table7(collection: Collection) -> Table:
             "convolutions of which every input channel is dropped. MI* is the paper's run with "
             "10 000 candidates.",
             "Ours: mean ± half-width of the 95 % t-interval over seeds.",
-            *conditions(collection, _stand_in_studies(collection)),
+            *conditions(collection, studies),
         ),
     )
 

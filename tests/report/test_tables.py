@@ -320,6 +320,14 @@ def test_table6_takes_the_variant_with_most_candidates(paper_tree: Tree) -> None
     assert len(found) > 1, "the variants with fewer candidates were tested too"
 
 
+@pytest.mark.parametrize("number", ["3", "4", "5", "6", "7"])
+def test_other_data_sets_are_in_no_table_about_cifar10(number: str, paper_tree: Tree) -> None:
+    scale = paper_tree.scale
+    for record in records(make(number, paper_tree)):
+        if (study := record["ours_study"]) is not None:
+            assert scale.spec(str(study), "guided").data.name == "cifar10"
+
+
 def test_tables_8_and_9_on_imagenet(paper_tree: Tree) -> None:
     error = "ours_top1_error_pct"
     assert estimates(make("8", paper_tree), "method", error) == {"PGNAS-D-121": 40}
