@@ -19,10 +19,10 @@ from pdnas.gates import GateSettings
 from pdnas.nasbench.efficiency import load_probabilities
 from pdnas.posterior import CELL, Candidates, CellPosterior, load
 from pdnas.rank import rank_run
+from pdnas.retrain import retrain
 from pdnas.run import Run
 from pdnas.sample import sample
 from pdnas.supernets.nasbench201 import NasBench201Supernet
-from pdnas.train.retrain import retrain
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")

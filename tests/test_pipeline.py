@@ -56,7 +56,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 def test_no_stage_imports_torchvision_or_the_compiler() -> None:
     """Either costs a command more than a second; docs/speed.md."""
-    stages = "pdnas.train.search, pdnas.sample, pdnas.rank, pdnas.train.retrain, pdnas.extract"
+    stages = "pdnas.train.search, pdnas.sample, pdnas.rank, pdnas.retrain, pdnas.extract"
     unwanted = "{'torchvision', 'torch._dynamo'} & {*sys.modules}"
     code = f"import sys, {stages}; sys.exit(bool({unwanted}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

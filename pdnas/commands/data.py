@@ -127,7 +127,7 @@ def pack(
 
         pdnas data pack carried
     """
-    from pdnas.data.parcel import pack as write
+    from pdnas.parcel import pack as write
 
     _print_files(write(folder, megabytes * 1_000_000), as_json)
 
@@ -143,7 +143,7 @@ def unpack(
 
         pdnas data unpack carried
     """
-    from pdnas.data.parcel import unpack as read
+    from pdnas.parcel import unpack as read
 
     _print_files(read(folder), as_json)
 

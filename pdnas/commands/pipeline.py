@@ -182,7 +182,7 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
     """
-    from pdnas.train.retrain import retrain as finish
+    from pdnas.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)

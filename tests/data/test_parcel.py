@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pdnas import parcel
 from pdnas.artefacts import read_tensors, write_tensors
-from pdnas.data import cifar10, parcel
+from pdnas.data import cifar10
 from pdnas.errors import PdnasError
 from pdnas.nasbench.table import table_path
 

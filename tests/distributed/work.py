@@ -18,11 +18,11 @@ from pdnas.elbo import Objective
 from pdnas.errors import PdnasError, Unfinished
 from pdnas.gates import GatedConv2d, GatedLinear, GateSettings
 from pdnas.rank import rank_run
+from pdnas.retrain import retrain
 from pdnas.run import Run
 from pdnas.sample import sample
 from pdnas.supernets import ChannelSupernet
 from pdnas.train.fit import fit
-from pdnas.train.retrain import retrain
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")

@@ -15,9 +15,9 @@ from hypothesis import settings
 from pdnas.config import Spec
 from pdnas.provenance import code_version, hardware
 from pdnas.rank import rank_run
+from pdnas.retrain import retrain
 from pdnas.run import Run
 from pdnas.sample import sample
-from pdnas.train.retrain import retrain
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")

@@ -10,14 +10,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from pdnas import retrain as retrain_module
 from pdnas.config import SCALES, load_scale
 from pdnas.errors import PdnasError
 from pdnas.posterior import Candidates, ChannelPosterior
 from pdnas.rank import rank_run
+from pdnas.retrain import retrain
 from pdnas.run import Run, share_supernet
 from pdnas.sample import sample
-from pdnas.train import retrain as retrain_module
-from pdnas.train.retrain import retrain
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")
