@@ -137,7 +137,7 @@ def checkout(tmp_path: Path) -> Checkout:
             ["all", "SCALE=smoke"],
             "snakemake --cores all --rerun-incomplete all --config scale=smoke",
         ),
-        (["test"], "pytest -q -n auto --dist loadfile"),
+        (["test"], "pytest -q -n auto --dist loadfile --no-loadscope-reorder"),
         (["regress"], "pdnas regress"),
         (["lint"], "ruff format --check"),
     ],

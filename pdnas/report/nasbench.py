@@ -399,7 +399,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
             curves.append((f"{method} (table)", "table", None, int(n), *bounds(interval)))
     names = ["method", "kind", "seed", "n", "accuracy_pct", "low95_pct", "high95_pct"]
     data = pd.DataFrame(curves, columns=names)
-    figure, axes = style.panels(1, 1, height=3.6)
+    figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
     dashes = cycle(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
     greys = iter(style.sequence(max(len(collection.rivals), 1)))
@@ -427,7 +427,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
     axis.set_ylim(max(float(data["accuracy_pct"].min()), 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")
-    axis.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    figure.legend(loc="outside upper center", ncols=2, handlelength=3)
     return Drawing(figure, data)
 
 
