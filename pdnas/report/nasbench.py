@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdnas.errors import PdnasError
 from pdnas.nasbench.efficiency import TARGETS, load_probabilities
 from pdnas.nasbench.rivals import queries_to_reach
 from pdnas.nasbench.table import DATASETS, GroundTruth
@@ -64,8 +65,19 @@ PUBLISHED_NOTE = (
 
 
 def methods(collection: Collection) -> dict[str, list[Efficiency]]:
-    """Seeds of every method that was run, by variant, the guided one first."""
-    found = {variant: seeds for (_, variant), seeds in collection.efficiencies("nasbench").items()}
+    """Seeds of every method that was run, by variant, the guided one first.
+
+    Raises:
+        PdnasError: two studies over cells have a variant of the same name.
+    """
+    found: dict[str, list[Efficiency]] = {}
+    for (study, variant), seeds in collection.efficiencies("nasbench").items():
+        if variant in found:
+            raise PdnasError(
+                f"{found[variant][0].run.study} and {study} both have a variant {variant!r}, which "
+                "one table cannot tell apart; give one another name"
+            )
+        found[variant] = seeds
     return dict(sorted(found.items(), key=lambda each: each[0] != GUIDED))
 
 

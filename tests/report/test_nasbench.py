@@ -12,6 +12,7 @@ from PIL import Image
 
 from pdnas.artefacts import write_json, write_table
 from pdnas.cells import CellSpace
+from pdnas.errors import PdnasError
 from pdnas.nasbench import rivals
 from pdnas.nasbench.efficiency import efficiency, expected_accuracy_of_best, expected_samples
 from pdnas.nasbench.table import GroundTruth
@@ -145,6 +146,16 @@ def test_methods_without_scores_choose_the_mode(
     assert guided["ours_chosen_by"] == "mode"
     modes = [truth.accuracy("cifar100")[q.cell_probabilities().argmax()] for q in cell_posteriors]
     assert guided["ours_chosen_cifar100_pct"].estimate == pytest.approx(100 * np.mean(modes))
+
+
+def test_two_methods_of_one_name_are_refused(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (key, seeds), *_ = collection.efficiencies("nasbench").items()
+    twice = {key: seeds, ("another", key[1]): seeds}
+    monkeypatch.setattr(Collection, "efficiencies", lambda *_: twice)
+    with pytest.raises(PdnasError, match=r"another both have a variant"):
+        nasbench.methods(collection)
 
 
 def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
