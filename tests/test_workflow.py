@@ -19,13 +19,11 @@ STUDY = Path("runs/tiny/multibranch")
 REPORT = ("table ", "figure ", "one page of all tables and figures")
 
 
-def snakemake(folder: Path, *options: str) -> str:
-    """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
-    done = subprocess.run(
+def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-            *("--cores", "1", *options, "all"),
-            *("--config", "scale=tiny.yaml", "studies=multibranch"),
+            *("--cores", "1", *options),
         ],
         cwd=folder,
         capture_output=True,
@@ -33,8 +31,28 @@ def snakemake(folder: Path, *options: str) -> str:
         check=False,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
+
+
+def snakemake(folder: Path, *options: str) -> str:
+    """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
+    done = start(folder, *options, "all", "--config", "scale=tiny.yaml", "studies=multibranch")
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("bogus=1", "unknown config key 'bogus'; known are scale, studies"),
+        ("scale=huge", "no scale 'huge'; choose one of gpu, laptop, paper, smoke"),
+        ("studies=[nope]", "no study 'nope' at this scale; choose multibranch"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Path) -> None:
+    done = start(tmp_path, "--dry-run", "all", "--config", setting)
+    assert done.returncode == 2
+    (line,) = (text for text in done.stderr.splitlines() if text.startswith("pdnas: error: "))
+    assert named in line
 
 
 def jobs(folder: Path) -> tuple[set[str], set[str]]:
