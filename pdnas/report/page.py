@@ -124,7 +124,7 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     runs = tuple(run for run in collection.runs if run.study in studies)
     commands = {
         f"snakemake --cores all {target(kind, path.stem)} --config scale={collection.name}": (
-            "everything it needs"
+            "after all runs of the scale"
         )
     }
     if path.stem not in OFFICIAL_FIGURES:
