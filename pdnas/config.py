@@ -285,7 +285,7 @@ class GateConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _chain_of_hard_choices(self) -> Self:
+    def _estimator_fits(self) -> Self:
         if self.dependence == "chain" and self.estimator not in ("straight-through", "score"):
             raise ValueError("dependence: chain needs estimator: straight-through or score")
         if self.estimator == "softmax" and (self.temperature, self.temperature_end) != (1, None):

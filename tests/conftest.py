@@ -1,5 +1,7 @@
 """One processor thread for torch: these networks are tiny, and test workers share the cores."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+"""For commands that tests start: what is installed beside this Python comes first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shlex
 import shutil
@@ -19,7 +18,7 @@ from safetensors.torch import load_file
 
 from pdnas.config import SCALES
 
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+from .conftest import ENVIRONMENT
 
 
 def command(*arguments: str | Path) -> list[str]:

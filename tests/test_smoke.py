@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import shutil
 import string
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import ENVIRONMENT
+
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ import pytest
 import yaml
 
 from pdnas.config import SCALES
+
+from .conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 STUDY = Path("runs/tiny/multibranch")
@@ -29,7 +30,7 @@ def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=ENVIRONMENT,
     )
 
 

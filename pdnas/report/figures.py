@@ -16,10 +16,10 @@ from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
-    by_candidates,
     expected_best,
     expected_samples,
     measured,
+    most_candidates,
     reciprocal,
     total_minutes,
 )
@@ -177,7 +177,7 @@ def figure1(collection: Collection) -> Drawing | None:
 
 
 def figure2(collection: Collection) -> Drawing | None:
-    """The architecture that a search found; the one figure that takes torch."""
+    """The architecture that a search found."""
     from pdnas.report import drawing
 
     return drawing.figure2(collection)
@@ -399,7 +399,7 @@ def candidates(collection: Collection) -> Drawing | None:
     records = []
     for study in collection.main_studies:
         judged: dict[str, list[Any]] = {}
-        most = next(reversed(by_candidates(collection, study).values()), GUIDED)
+        most = most_candidates(collection, study)
         for label, _, ranking in _judged(collection, study, guided=most):
             judged.setdefault(label, []).append(ranking["validation_accuracy"].to_numpy())
         for label, seeds in judged.items():

@@ -407,6 +407,11 @@ def by_candidates(collection: Collection, study: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def most_candidates(collection: Collection, study: str) -> str:
+    """The variant of :func:`by_candidates` that drew most; ``guided`` where none was run."""
+    return next(reversed(by_candidates(collection, study).values()), GUIDED)
+
+
 def table6(collection: Collection) -> Table:
     """Number of candidates."""
     reported = {
@@ -417,13 +422,12 @@ def table6(collection: Collection) -> Table:
     limits = []
     studies = _stand_in_studies(collection)
     for study in studies:
-        variants = by_candidates(collection, study)
         tested = {
             count: measured(collection, study, variant, "posterior", "none")["test_error"]
-            for count, variant in variants.items()
+            for count, variant in by_candidates(collection, study).items()
         }
         rankings = []
-        for run in collection.find(study, next(reversed(variants.values()), GUIDED)):
+        for run in collection.find(study, most_candidates(collection, study)):
             ranking = run.ranking("posterior")
             if ranking is not None:
                 seconds = run.ranking_records["posterior"]["provenance"]["wall_seconds"]
@@ -761,7 +765,7 @@ def efficiency(collection: Collection) -> Table:
             CHOSEN_BY_TRUTH,
             "Sample counts and their ratio: geometric mean over seeds with the 95 % t-interval of "
             "the logarithms in brackets; accuracies: mean ± half-width of the 95 % t-interval. "
-            "What is said of uniform sampling is exact, except for its chosen cell.",
+            "What is said of uniform sampling is exact.",
             "The chosen cell has the highest one-shot validation accuracy of the candidates that "
             "were drawn and judged.",
             *conditions(collection, dict.fromkeys(study for study, _ in found)),

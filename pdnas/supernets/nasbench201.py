@@ -198,12 +198,15 @@ class CellMixture(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         nodes = [x] + [torch.zeros_like(x) for _ in range(NODES - 1)]
         considered: Outputs = {}
-        for source in range(NODES):
-            rows = nodes[source].permute(_CHANNELS_LAST)
-            # The weights' gradients: autograd would fill two more full-size tensors for each.
-            node = _credited(rows, source, weights, considered, _CHANNELS_LAST)
-            nodes[source] = node.permute(_CHANNELS_FIRST)
-            outputs = self._outputs(nodes[source], source, partial(convolved, cells=cells))
+
+        def finished(number: int) -> Tensor:
+            """A node; autograd would fill two more full-size tensors for each weight's gradient."""
+            rows = nodes[number].permute(_CHANNELS_LAST)
+            node = _credited(rows, number, weights, considered, _CHANNELS_LAST)
+            return node.permute(_CHANNELS_FIRST)
+
+        for source in range(NODES - 1):
+            outputs = self._outputs(finished(source), source, partial(convolved, cells=cells))
             for edge, added in outputs.items():
                 target = EDGES[edge][1]
                 for weight, out in zip(weights.detach()[:, edge].unbind(1), added, strict=True):
@@ -211,7 +214,7 @@ class CellMixture(nn.Module):
                         share = weight.to(x.dtype)[:, None, None, None]
                         nodes[target] = torch.addcmul(nodes[target], share, out)
             considered |= outputs
-        return nodes[-1]
+        return finished(NODES - 1)
 
     def _outputs(
         self, x: Tensor, source: int, through: Callable[[nn.Sequential, Tensor], Tensor]
