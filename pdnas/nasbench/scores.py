@@ -67,7 +67,9 @@ def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
 def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
     """A copy for evaluation, each BatchNorm part of the convolution before it.
 
-    Outputs are equal but for rounding; BatchNorm's pass over every output is saved.
+    Outputs are equal but for rounding; BatchNorm's pass over every output is saved. Operations of
+    all cells but the first rectify in place: they are given copies, the first cell's are given
+    nodes that others take as well.
     """
     copied = deepcopy(supernet).eval()
     for block in copied.modules():
@@ -76,6 +78,10 @@ def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
         for place, (layer, after) in enumerate(pairwise(block)):
             if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                 block[place], block[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    _, *later = (layer for layer in copied.layers if isinstance(layer, CellMixture))
+    for module in (module for cell in later for module in cell.modules()):
+        if isinstance(module, nn.ReLU):
+            module.inplace = True
     return copied
 
 
@@ -109,18 +115,19 @@ def score_cells(
     for edge, code in enumerate(prefix):
         if (out := output(edge, int(code))) is not None:
             nodes[EDGES[edge][1]] = nodes[EDGES[edge][1]] + out
-    # Rows go cell by cell: all images of the first cell, then all of the second, ... Channels last,
-    # as the layers want them.
-    nothing = torch.zeros_like(nodes[0])
-    rows = nodes[0].new_zeros(())
-    for column, edge in enumerate(range(3, len(EDGES))):
-        used, places = suffixes[:, column].unique(return_inverse=True)
-        outputs = [output(edge, code) for code in used.tolist()]
-        choices = torch.stack(
-            [(nothing if each is None else each).permute(0, 2, 3, 1) for each in outputs]
-        )
-        rows = rows + choices[places.to(x.device)]
-    features = rows.flatten(0, 1).permute(0, 3, 1, 2)
+    to_output = {
+        edge: {code: output(edge, code) for code in suffixes[:, column].unique().tolist()}
+        for column, edge in enumerate(range(3, len(EDGES)))
+    }
+    # Rows go cell by cell: all images of the first cell, then all of the second, ... One cell's are
+    # summed at a time, while they are in the processor's cache. Channels last, as the layers want
+    # them.
+    features = nodes[0].new_zeros(len(suffixes) * len(x), *nodes[0].shape[1:])
+    features = features.to(memory_format=torch.channels_last)
+    for rows, codes in zip(features.split(len(x)), suffixes.tolist(), strict=True):
+        for outputs, code in zip(to_output.values(), codes, strict=True):
+            if (out := outputs[code]) is not None:
+                rows += out
     fixed = torch.from_numpy(prefix).expand(len(suffixes), -1)
     cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(len(x), dim=0)
     routes = supernet.routes(cells.to(x.device))

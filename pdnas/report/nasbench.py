@@ -41,6 +41,8 @@ NAMES = {
     "held-out": "guided, held-out images",
     "score-function": "guided, score function",
     "relaxed": "guided, relaxed",
+    "no-warm-up": "guided, no warm-up",
+    "temperature-1-5": "guided, temperature 1/5",
     "spos": "SPOS (uniform)",
     "gdas": "GDAS",
     "darts": "DARTS",
