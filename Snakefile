@@ -22,7 +22,7 @@ rule all:
         tables(MAIN_TABLES),
         figures(ALL_FIGURES),
         rules.report_page.output,
-        RESULTS,
+        results(),
 
 
 # How many samples posterior guidance saves: all methods, all cells scored (docs/nasbench201.md).
@@ -31,4 +31,4 @@ rule nasbench:
         tables(NASBENCH_TABLES),
         figures(NASBENCH_FIGURES),
         rules.nasbench_page.output,
-        NASBENCH_RESULTS,
+        nasbench_results(),

@@ -67,7 +67,8 @@ def measure(name: str, effort: Effort, conditions: str) -> dict[str, Any]:
 def machine() -> str:
     """A file name for this hardware."""
     facts = hardware()
-    words = [f"{facts['cores']} cores", facts["cpu"], *facts["gpus"]]
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    words = [f"{facts['cores']} cores", facts["cpu"], *gpus]
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
 
 

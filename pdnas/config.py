@@ -394,11 +394,19 @@ class Study(Strict):
         Field(description="further seeds of single variants, on which a claim rests"),
     ] = {}
     base: dict[str, Any]
-    variants: dict[Name, dict[str, Any]]
+    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     stands_for: Annotated[
         str | None,
         Field(description="the paper's supernet that this study is a scaled-down stand-in for"),
     ] = None
+    finetune: Annotated[
+        list[Name],
+        Field(description="variants whose chosen candidate is fine-tuned too, as `retrain` says"),
+    ] = []
+    extract: Annotated[
+        list[Name],
+        Field(description="variants whose chosen candidate becomes a network of its own"),
+    ] = []
     target: Annotated[
         Literal["all", "nasbench"], Field(description="the Snakemake target that runs the study")
     ] = "all"
@@ -412,10 +420,11 @@ class Study(Strict):
         return [*self.seeds, *self.more_seeds.get(variant, ())]
 
     @model_validator(mode="after")
-    def _seeds_of_variants(self) -> Self:
-        for variant in self.more_seeds:
-            if variant not in self.variants:
-                raise ValueError(f"more_seeds: no variant {variant!r}")
+    def _variants_known(self) -> Self:
+        for key in ("more_seeds", "finetune", "extract"):
+            for variant in getattr(self, key):
+                if variant not in self.variants:
+                    raise ValueError(f"{key}: no variant {variant!r}")
         for variant in self.variants:
             seeds = self.seeds_of(variant)
             if len(set(seeds)) < len(seeds):  # a run would count twice in every interval
@@ -447,9 +456,15 @@ class Scale(Strict):
         for study, content in self.studies.items():
             for variant in content.variants:
                 try:
-                    match = self.spec(study, variant).gates.match
+                    spec = self.spec(study, variant)
                 except ValidationError as error:
                     raise ValueError(f"{study}/{variant}: {_first_problem(error)}") from error
+                if variant in content.finetune and spec.retrain is None:
+                    raise ValueError(f"{study}/{variant}: finetune needs retrain, which says how")
+                cells = isinstance(spec.supernet, NasBench201Config)
+                if cells and variant in (*content.finetune, *content.extract):
+                    raise ValueError(f"{study}/{variant}: cells are not fine-tuned or extracted")
+                match = spec.gates.match
                 if match is not None and match not in content.variants:
                     raise ValueError(
                         f"{study}/{variant}: gates.match: no variant {match!r} in {study}"

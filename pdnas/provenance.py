@@ -68,7 +68,7 @@ def _installed(library: str) -> str | None:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """The processor, the cores this process may use, the memory, the GPUs; threads, processes."""
+    """The processor, the cores this process may use, the memory; threads and processes."""
     import torch
 
     from pdnas import distributed
@@ -83,15 +83,26 @@ def hardware() -> dict[str, Any]:
     except (OSError, ValueError):  # not Linux
         memory = float("nan")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": model,
         "cores": cores,
         "memory_gib": round(memory, 1) if memory == memory else None,
-        "gpus": gpus,
         "threads": torch.get_num_threads(),
         "processes": distributed.ranks(),
     }
+
+
+def gpus_used() -> list[str]:
+    """Names of the GPUs that this process and its peers computed on, one each.
+
+    The machine may have more; and a job on the processor, which never starts CUDA, has none.
+    """
+    import torch
+
+    from pdnas import distributed
+
+    started = torch.cuda.is_initialized()
+    return [torch.cuda.get_device_name()] * distributed.ranks() if started else []
 
 
 class Stopwatch:
@@ -119,7 +130,7 @@ def provenance(config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
         "code": code_version(),
         "libraries": {name: _installed(name) for name in LIBRARIES},
         "python": platform.python_version(),
-        "hardware": hardware(),
+        "hardware": {**hardware(), "gpus": gpus_used()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **stopwatch.read(),
     }

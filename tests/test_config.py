@@ -72,6 +72,11 @@ def test_there_are_scales():
     assert list(SCALES.glob("*.yaml"))
 
 
+def test_cells_are_not_extracted(write):
+    changes = {"base.supernet": {"name": "nasbench201"}, "extract": ["guided"]}
+    assert "s/guided: cells are not fine-tuned or extracted" in problem(write(**changes))
+
+
 def test_variants_override_parts_of_the_base(write):
     scale = load_scale(write())
     guided, random = scale.spec("s", "guided"), scale.spec("s", "random")
@@ -189,6 +194,8 @@ def test_temperatures_may_be_fractions(write, written, value):
         ("seeds", [0, 1, 0], r"studies\.s: seeds of guided repeat: \[0, 1, 0\]"),
         ("seed", [0], r"studies\.s\.seed: .*not permitted"),
         ("more_seeds", {"guide": [4]}, r"studies\.s: more_seeds: no variant 'guide'"),
+        ("extract", ["guide"], r"studies\.s: extract: no variant 'guide'"),
+        ("finetune", ["guided"], r"s/guided: finetune needs retrain, which says how"),
         ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
     ],
 )

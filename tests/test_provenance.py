@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import pdnas
 from pdnas import provenance
@@ -76,3 +77,13 @@ def test_absent_libraries_are_null(monkeypatch):
     record = provenance.provenance({}, 0, provenance.Stopwatch())
     assert record["libraries"]["torch"]
     assert record["libraries"]["no-such-library"] is None
+
+
+def test_gpus_are_those_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    stopwatch = provenance.Stopwatch()
+    assert provenance.provenance({}, 0, stopwatch)["hardware"]["gpus"] == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert provenance.provenance({}, 0, stopwatch)["hardware"]["gpus"] == ["Card"]

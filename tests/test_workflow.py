@@ -56,6 +56,15 @@ def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Pa
     assert named in line
 
 
+@pytest.mark.parametrize(("name", "studies"), [("table9", set()), ("figure1", {"multibranch"})])
+def test_a_target_runs_no_other_study(name: str, studies: set[str], tmp_path: Path) -> None:
+    done = start(tmp_path, "--dry-run", name)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout + done.stderr
+    assert set(re.findall(r"^Job \d+: search ([\w-]+)/", said, re.MULTILINE)) == studies
+    assert re.search(rf"^Job \d+: \w+ {name}$", said, re.MULTILINE)
+
+
 def jobs(folder: Path) -> tuple[set[str], set[str]]:
     """The jobs that `all` would run now: those that compute, and those that report."""
     found = set(re.findall(r"^Job \d+: (.*)$", snakemake(folder, "--dry-run"), re.MULTILINE))

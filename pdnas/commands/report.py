@@ -11,7 +11,7 @@ import typer
 from pdnas.errors import PdnasError
 
 if TYPE_CHECKING:
-    from pdnas.report.collect import Collection
+    from pdnas.report.collect import Collection, Selector
     from pdnas.report.compare import Comparison
 
 Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
@@ -45,7 +45,8 @@ def table(
     """
     from pdnas.report import catalogue, formats
 
-    made = catalogue.table(name, _collect(scale, runs))
+    entry = catalogue.find_table(name)
+    made = entry.make(_collect(scale, runs, entry.studies))
     if out is not None:
         formats.write(made, out)
     if as_json:
@@ -75,7 +76,8 @@ def figure(
     """
     from pdnas.report import catalogue
 
-    for path in catalogue.draw(name, _collect(scale, runs), out):
+    entry = catalogue.find_figure(name)
+    for path in catalogue.draw(name, _collect(scale, runs, entry.studies), out):
         typer.echo(path)
 
 
@@ -164,13 +166,13 @@ def publish(
         _print_pairs([(key, str(value)) for key, value in summary.items()])
 
 
-def _collect(scale: str, runs: Path | None) -> Collection:
+def _collect(scale: str, runs: Path | None, select: Selector | None = None) -> Collection:
     from pdnas.report.collect import collect
 
     # Without runs a table still shows the paper's numbers, but a folder that was named must exist.
     if runs is not None and not runs.is_dir():
         raise PdnasError(f"{runs} is no folder; name the one that holds the scale's studies")
-    return collect(scale, runs or Path("runs") / Path(scale).stem)
+    return collect(scale, runs or Path("runs") / Path(scale).stem, select)
 
 
 def _print_comparison(made: Comparison) -> None:

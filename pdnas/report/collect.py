@@ -7,7 +7,7 @@ with another configuration than the scale's is an error, because mixing the two 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 GUIDED, RANDOM, FULL = "guided", "random", "full"
 """Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
 and the plain network."""
+
+Selector = Callable[[Scale], Iterable[str]]
+"""Chooses studies of a scale (:mod:`pdnas.report.selection`)."""
 
 _RESULT = re.compile(r"result-(?P<source>[^-]+)-(?P<mode>[^-]+)\.json")
 _RANKING = re.compile(r"ranking-(?P<source>[^-]+)\.json")
@@ -313,24 +316,6 @@ class Collection:
         """The runs of one variant, in the order of the scale's seeds."""
         return [run for run in self.runs if (run.study, run.variant) == (study, variant)]
 
-    def stand_ins(self, supernet: str) -> list[str]:
-        """The studies that stand for one of the paper's supernets."""
-        return [name for name, study in self.scale.studies.items() if study.stands_for == supernet]
-
-    @property
-    def guided_studies(self) -> list[str]:
-        """Studies of guidance: there is something to hold a guided search against."""
-        return [name for name, study in self.scale.studies.items() if GUIDED in study.variants]
-
-    @property
-    def main_studies(self) -> list[str]:
-        """Studies of guidance whose candidates and gates are drawn; ablations have their table."""
-        return [
-            name
-            for name in self.guided_studies
-            if self.scale.studies[name].stands_for is not None or not self.ablations(name)
-        ]
-
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
         """Sample efficiencies of distributions over cells, by (study, variant).
 
@@ -355,52 +340,36 @@ class Collection:
 
     @cached_property
     def rivals(self) -> dict[str, Rival]:
-        """Searches of the table, by the method's name."""
-        return {
-            path.stem: Rival(read_json(path), path.with_suffix(".parquet"))
-            for path in sorted((self.folder / "rivals").glob("*.json"))
-        }
+        """Searches of the table, by the method's name.
 
-    def ablations(self, study: str) -> dict[str, tuple[str, Any]]:
-        """Variants whose resolved specification differs from ``guided`` in one field, with
-        (field, value).
-
-        A variant whose gates are fixed or absent is another method, not an ablation.
+        Raises:
+            PdnasError: one of them is about another data set than the study.
         """
-        if GUIDED not in self.scale.studies[study].variants:
-            return {}
-        guided = self._settings(study, GUIDED)
         found = {}
-        for variant in self.scale.studies[study].variants:
-            own = self._settings(study, variant)
-            fields = [key for key in {**guided, **own} if guided.get(key) != own.get(key)]
-            if len(fields) == 1 and fields != ["gates.mode"]:
-                found[variant] = (fields[0], own.get(fields[0]))
+        for path in sorted((self.folder / "rivals").glob("*.json")):
+            record = read_json(path)
+            if record["dataset"] != "cifar10":
+                raise PdnasError(
+                    f"{path} is about {record['dataset']}, the study about cifar10; "
+                    "write it to another folder"
+                )
+            found[path.stem] = Rival(record, path.with_suffix(".parquet"))
         return found
 
-    def sweep(self, study: str, field: str) -> dict[str, Any]:
-        """``guided`` and the ablations of one field, with the field's value."""
-        if GUIDED not in self.scale.studies[study].variants:
-            return {}
-        ablations = self.ablations(study).items()
-        return {
-            GUIDED: self._settings(study, GUIDED).get(field),
-            **{variant: value for variant, (name, value) in ablations if name == field},
-        }
 
-    def _settings(self, study: str, variant: str) -> dict[str, Any]:
-        return flatten(self.scale.spec(study, variant).model_dump())
-
-
-def collect(scale: str, folder: Path) -> Collection:
+def collect(scale: str, folder: Path, select: Selector | None = None) -> Collection:
     """Gather the runs of ``scale`` (a name or a YAML path) that exist under ``folder``.
+
+    Args:
+        select: the studies to gather; by default all.
 
     Raises:
         PdnasError: no such scale; a damaged run; a run made with another configuration.
     """
     content = load_scale(scale)
     runs = []
-    for study, description in content.studies.items():
+    for study in content.studies if select is None else select(content):
+        description = content.studies[study]
         for variant in description.variants:
             spec = content.spec(study, variant)
             for seed in description.seeds_of(variant):

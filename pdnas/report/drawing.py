@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pdnas.cells import EDGES
-from pdnas.config import NasBench201Config, Spec
+from pdnas.config import Spec
 from pdnas.data.images import INFO
 from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GatedLayer
 from pdnas.posterior import CELL, Choice, Posterior
-from pdnas.report import style
+from pdnas.report import selection, style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
 from pdnas.run import Run
@@ -150,10 +150,9 @@ def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> lis
 
 def figure2(collection: Collection) -> Drawing | None:
     """The chosen candidate, else the posterior, of the first guided search over channels."""
-    for study in collection.scale.studies:
+    for study in selection.guided_over_channels(collection.scale):
         for files in collection.find(study, GUIDED):
-            is_cell = isinstance(files.spec.supernet, NasBench201Config)
-            if not is_cell and (files.path / "posterior.safetensors").is_file():
+            if (files.path / "posterior.safetensors").is_file():
                 source = "posterior" if "posterior" in files.ranking_records else None
                 drawing = _of_run(Run.load(files.path), source, None)
                 return replace(drawing, data=drawing.data.assign(study=study))

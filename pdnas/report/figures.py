@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdnas.report import style
+from pdnas.report import selection, style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
@@ -84,7 +84,7 @@ def figure1(collection: Collection) -> Drawing | None:
 
     kinds = ((GUIDED, "posterior"), (RANDOM, "random"))
     found: dict[str, dict[int, dict[str, RunFiles]]] = {}
-    for study in collection.scale.studies:
+    for study in selection.guided_and_random(collection.scale):
         for variant, source in kinds:
             for run in collection.find(study, variant):
                 if run.ranking(source) is not None:
@@ -223,7 +223,7 @@ def mismatch(collection: Collection) -> Drawing | None:
         (GUIDED, "posterior", GUIDED_COLOUR, "o", "-"),
     )
     records = []
-    for study in collection.scale.studies:
+    for study in selection.fine_tuned(collection.scale):
         for variant, source in ((RANDOM, "random"), (GUIDED, "posterior"), (FULL, "full")):
             for mode in modes:
                 rows = measured(collection, study, variant, source, mode)
@@ -293,7 +293,7 @@ def _judged(
 
     ``guided``: the variant that stands for it.
     """
-    sweep = collection.sweep(study, "gates.length_scale2")
+    sweep = selection.sweep(collection.scale, study, "gates.length_scale2")
     kinds = [
         (f"guided, l² = {value:g}", guided if variant == GUIDED else variant, "posterior")
         for variant, value in sorted(sweep.items(), key=lambda item: float(item[1]))
@@ -340,7 +340,7 @@ def pareto(collection: Collection) -> Drawing | None:
             kind=label,
             validation_error_pct=100 * (1 - ranking["validation_accuracy"]),
         )
-        for study in collection.main_studies
+        for study in selection.drawn(collection.scale)
         for label, run, ranking in _judged(collection, study)
     ]
     if not tables:
@@ -397,7 +397,7 @@ def candidates(collection: Collection) -> Drawing | None:
     import pandas as pd
 
     records = []
-    for study in collection.main_studies:
+    for study in selection.drawn(collection.scale):
         judged: dict[str, list[Any]] = {}
         most = most_candidates(collection, study)
         for label, _, ranking in _judged(collection, study, guided=most):
@@ -437,7 +437,7 @@ def error_cost(collection: Collection) -> Drawing | None:
     import pandas as pd
 
     records = []
-    for study in collection.guided_studies:
+    for study in selection.guided_over_channels(collection.scale):
         rows = collection.measurements
         rows = rows[(rows["study"] == study) & rows["test_error"].notna()]
         rows = rows.sort_values("mode", key=lambda mode: mode != "none", kind="stable")
@@ -478,7 +478,7 @@ def error_cost(collection: Collection) -> Drawing | None:
                 capsize=2,
                 label=variant + ("" if mode == "none" else ", fine-tuned"),
             )
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, 1.05 * own["minutes_high"].max())
         axis.set_xlabel("wall time of one seed, all stages [min]")
         axis.set_ylabel("test error [%]")
         style.title(axis, _describe(collection, study))
@@ -498,8 +498,9 @@ def _channel_trajectories(collection: Collection) -> dict[str, dict[float, pd.Da
     import pandas as pd
 
     found: dict[str, dict[float, pd.DataFrame]] = {}
-    for study in collection.main_studies:
-        for variant, value in collection.sweep(study, "gates.length_scale2").items():
+    for study in selection.drawn(collection.scale):
+        sweep = selection.sweep(collection.scale, study, "gates.length_scale2")
+        for variant, value in sweep.items():
             columns = {}
             for run in collection.find(study, variant):
                 table = run.trajectory()
@@ -638,10 +639,10 @@ def posterior_cells(collection: Collection) -> Drawing | None:
     import seaborn as sns
 
     records = []
-    for study in collection.scale.studies:
+    for study in selection.over_cells_in_all(collection.scale):
         for run in collection.find(study, GUIDED):
             table = run.trajectory()
-            if table is None or (table["option"] == "drop").any():
+            if table is None:
                 continue
             last = table[table["epoch"] == table["epoch"].max()]
             records.append(last.assign(study=study, seed=run.seed))

@@ -13,11 +13,9 @@ from typing import Any
 
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
-from pdnas.report import OFFICIAL_FIGURES, formats, nasbench, target
+from pdnas.report import OFFICIAL_FIGURES, formats, selection, target
 from pdnas.report.catalogue import (
     FIGURES,
-    NASBENCH_FIGURES,
-    NASBENCH_TABLES,
     TABLES,
     table,
 )
@@ -112,19 +110,13 @@ def _width(path: Path) -> int:
 
 def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     """How a table or figure was run: its studies' summary, and the commands that make it again."""
-    import pandas as pd
-
-    shown = pd.read_csv(path.with_suffix(".csv"))
-    columns = [name for name in ("study", "ours_study") if name in shown]
-    if path.stem in NASBENCH_TABLES | NASBENCH_FIGURES:
-        studies = nasbench.studies(collection)
-    else:
-        every = collection.scale.studies
-        studies = [name for name in every if (shown[columns] == name).any(axis=None)]
-    runs = tuple(run for run in collection.runs if run.study in studies)
+    entry = TABLES.get(path.stem) if kind == "table" else FIGURES.get(path.stem)
+    chosen = entry.studies(collection.scale) if entry else ()
+    runs = tuple(run for run in collection.runs if run.study in chosen)
+    studies = list(dict.fromkeys(run.study for run in runs))
     commands = {
         f"snakemake --cores all {target(kind, path.stem)} --config scale={collection.name}": (
-            "after all runs of the scale"
+            f"with all runs of {', '.join(chosen)}" if chosen else "needs no runs"
         )
     }
     if path.stem not in OFFICIAL_FIGURES:
@@ -198,7 +190,7 @@ def _sentence(text: str) -> str:
 
 def headlines(collection: Collection) -> Iterator[Headline]:
     """The claims that a scale can support or contradict, those that were run."""
-    for study in collection.main_studies:
+    for study in selection.main(collection.scale):
         yield from _guided_against_random(collection, study)
         yield from _number_of_candidates(collection, study)
         yield from _length_scale(collection, study)
@@ -273,7 +265,7 @@ def _number_of_candidates(collection: Collection, study: str) -> Iterator[Headli
 
 def _length_scale(collection: Collection, study: str) -> Iterator[Headline]:
     """Table 4, from each value of l² to the next."""
-    sweep = collection.sweep(study, "gates.length_scale2")
+    sweep = selection.sweep(collection.scale, study, "gates.length_scale2")
     for pair in pairwise(sorted(sweep, key=lambda variant: float(sweep[variant]))):
         for quantity, column, unit, factor, claim in (
             ("size", "parameters", "{} thousand parameters", 1e-3, "falls"),

@@ -1,7 +1,7 @@
 """The paper's tables, each with what it reports and what was measured here in separate columns.
 
 A table is a function from a :class:`~pdnas.report.collect.Collection` to a
-:class:`~pdnas.report.formats.Table`, registered under its name. Reported numbers come from
+:class:`~pdnas.report.formats.Table`. Reported numbers come from
 ``pdnas/paper/*.csv``; measured ones are means over seeds with their 95 % t-interval. A study of the
 scale stands for one of the paper's supernets (``stands_for``), so the same code makes the tables of
 a laptop and of the paper's own settings.
@@ -9,13 +9,14 @@ a laptop and of the paper's own settings.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pdnas.report import selection
 from pdnas.report.collect import (
     FULL,
     GUIDED,
@@ -124,8 +125,8 @@ def _swept(
     collection: Collection, field: str, mode: str
 ) -> Iterator[tuple[str, Any, Sequence[Cell]]]:
     """Of variants that differ in ``field`` and were measured: study, value, (study, *cells)."""
-    for study in _stand_in_studies(collection):
-        for variant, value in collection.sweep(study, field).items():
+    for study in selection.on_cifar10(collection.scale):
+        for variant, value in selection.sweep(collection.scale, study, field).items():
             rows = measured(collection, study, variant, "posterior", mode)
             if not rows.empty:
                 yield study, value, (study, *_error_size_time(rows))
@@ -151,27 +152,6 @@ def _join(
         for right in ours.get(key) or [(None, *(NOT_RUN,) * (widths[1] - 1))]:
             rows.append((*(key if isinstance(key, tuple) else (key,)), *left, *right))
     return tuple(rows)
-
-
-def _stand_in_studies(
-    collection: Collection, data: Container[str] = ("cifar10", "digits")
-) -> dict[str, str]:
-    """Studies that stand for a supernet of the paper, with its name.
-
-    Args:
-        data: their data sets; by default those of Tables 3 to 7, and what takes their place.
-    """
-    return {
-        name: study.stands_for
-        for name, study in collection.scale.studies.items()
-        if study.stands_for is not None
-        and collection.scale.spec(name, next(iter(study.variants))).data.name in data
-    }
-
-
-def _of(supernet: str, studies: Mapping[str, str]) -> list[str]:
-    """The studies that stand for one supernet."""
-    return [study for study, name in studies.items() if name == supernet]
 
 
 def _either(values: Iterable[int | str]) -> str:
@@ -219,14 +199,14 @@ def _against_published(
     collection: Collection, number: int, data: str, title: str, with_count: bool
 ) -> Table:
     """Tables 1 and 2: published searches, then our searches on the same data set."""
-    studies = _stand_in_studies(collection, (data,))
+    studies = selection.stand_ins(collection.scale, (data,))
     ours: dict[str, list[Sequence[Cell]]] = {}
     for study, supernet in studies.items():
         if with_count:
-            counts = collection.sweep(study, "candidates.count")
+            counts = selection.sweep(collection.scale, study, "candidates.count")
             additions = {variant: f" ({count} candidates)" for variant, count in counts.items()}
         else:
-            priors = collection.sweep(study, "gates.prior")
+            priors = selection.sweep(collection.scale, study, "gates.prior")
             additions = {
                 variant: " + constant L2 term" if prior == "constant" else ""
                 for variant, prior in priors.items()
@@ -299,11 +279,11 @@ def table3(collection: Collection) -> Table:
         for row in paper("table3_guided_vs_random").to_dict("records")
     }
     keys, ours = [], {}
-    studies = _stand_in_studies(collection)
+    studies = selection.on_cifar10(collection.scale)
     for supernet in dict.fromkeys(supernet for supernet, _ in reported):
         for method, (variant, source, mode) in TABLE3_METHODS.items():
             entries: list[Sequence[Cell]] = []
-            for study in _of(supernet, studies):
+            for study in selection.on_cifar10(collection.scale, supernet):
                 rows = measured(collection, study, variant, source, mode)
                 if not rows.empty:
                     entries.append((study, *_error_size_time(rows)))
@@ -363,7 +343,7 @@ def table4(collection: Collection) -> Table:
             "One l² means the same only for the same supernet and N: its term is l²/(2N) times the "
             "kept weights' squared norm. Compare trends across the two column groups, not rows.",
             MEAN_NOTE,
-            *conditions(collection, _stand_in_studies(collection)),
+            *conditions(collection, selection.on_cifar10(collection.scale)),
         ),
     )
 
@@ -375,7 +355,7 @@ def table5(collection: Collection) -> Table:
         key = (row["supernet"], str(Fraction(row["tau"])), "yes" if row["finetuned"] else "no")
         reported[key] = [_reported(row["test_error_pct"])]
     ours: dict[tuple[str, str, str], list[Sequence[Cell]]] = {}
-    studies = _stand_in_studies(collection)
+    studies = selection.on_cifar10(collection.scale)
     for mode, finetuned in (("none", "no"), ("finetune", "yes")):
         for study, value, cells in _swept(collection, "gates.temperature", mode):
             shown = str(Fraction(value).limit_denominator(100))
@@ -402,7 +382,7 @@ def table5(collection: Collection) -> Table:
 
 def by_candidates(collection: Collection, study: str) -> dict[int, str]:
     """``guided`` and the variants that differ in the number of candidates, by it; fewest first."""
-    counts = collection.sweep(study, "candidates.count")
+    counts = selection.sweep(collection.scale, study, "candidates.count")
     found = {count: variant for variant, count in counts.items() if collection.find(study, variant)}
     return dict(sorted(found.items()))
 
@@ -420,7 +400,7 @@ def table6(collection: Collection) -> Table:
     }
     ours: dict[int, list[Sequence[Cell]]] = {}
     limits = []
-    studies = _stand_in_studies(collection)
+    studies = selection.on_cifar10(collection.scale)
     for study in studies:
         tested = {
             count: measured(collection, study, variant, "posterior", "none")["test_error"]
@@ -492,12 +472,12 @@ def table7(collection: Collection) -> Table:
     supernets = {name: str(name).replace("*", "") for name in wide.columns}
     levels = {"channel": "kept_channels", "operation": "kept_operations"}
     rows: list[tuple[Cell, ...]] = []
-    studies = _stand_in_studies(collection)
+    studies = selection.on_cifar10(collection.scale)
     for printed, supernet in supernets.items():
         for level, column in levels.items():
             left = 100 * float(wide[printed][level])
             entries: list[tuple[Cell, ...]] = []
-            for study in _of(supernet, studies):
+            for study in selection.on_cifar10(collection.scale, supernet):
                 dropped = [
                     100 * (1 - float(chosen[column]))
                     for run in collection.find(study, GUIDED)
@@ -537,8 +517,9 @@ def table8(collection: Collection) -> Table:
         (row["method"], row["search_method"]): [_reported(row[name]) for name in numbers]
         for row in published
     }
+    studies = selection.stand_ins(collection.scale, supernet="D-121")
     ours = {
-        key: _imagenet_cells(collection, "D-121", (GUIDED, "posterior", "none"))
+        key: _imagenet_cells(collection, studies, (GUIDED, "posterior", "none"))
         for key in reported
         if key[0] == "PGNAS-D-121"
     }
@@ -555,7 +536,7 @@ def table8(collection: Collection) -> Table:
             *IMAGENET_COLUMNS,
         ),
         _join(reported, ours, reported, (4, 6)),
-        (MEAN_NOTE, *conditions(collection, collection.stand_ins("D-121"))),
+        (MEAN_NOTE, *conditions(collection, studies)),
     )
 
 
@@ -573,7 +554,8 @@ def table9(collection: Collection) -> Table:
         row["model"]: [_reported(row["top1_error_pct"]), _reported(row["params_m"])]
         for row in paper("table9_imagenet_resnet50").to_dict("records")
     }
-    ours = {model: _imagenet_cells(collection, "R-50", TABLE9_MODELS[model]) for model in reported}
+    studies = selection.stand_ins(collection.scale, supernet="R-50")
+    ours = {model: _imagenet_cells(collection, studies, TABLE9_MODELS[model]) for model in reported}
     return Table(
         "table9",
         "Table 9 of the paper: ImageNet, ResNet-50, inflated and searched",
@@ -584,7 +566,7 @@ def table9(collection: Collection) -> Table:
             *IMAGENET_COLUMNS,
         ),
         _join(reported, ours, reported, (2, 6)),
-        (MEAN_NOTE, *conditions(collection, collection.stand_ins("R-50"))),
+        (MEAN_NOTE, *conditions(collection, studies)),
     )
 
 
@@ -599,11 +581,11 @@ IMAGENET_COLUMNS = (
 
 
 def _imagenet_cells(
-    collection: Collection, supernet: str, method: tuple[str, str, str]
+    collection: Collection, studies: Iterable[str], method: tuple[str, str, str]
 ) -> list[Sequence[Cell]]:
-    """Cells of IMAGENET_COLUMNS, for each study that stands for ``supernet``."""
+    """Cells of IMAGENET_COLUMNS, for each study."""
     found: list[Sequence[Cell]] = []
-    for study in collection.stand_ins(supernet):
+    for study in studies:
         rows = measured(collection, study, *method)
         if not rows.empty:
             variant, source, mode = method
@@ -620,9 +602,10 @@ def _imagenet_cells(
 def ablations(collection: Collection) -> Table:
     """Every variant that differs from ``guided`` in one setting."""
     rows: list[tuple[Cell, ...]] = []
-    for study in collection.scale.studies:
-        for field in dict.fromkeys(field for field, _ in collection.ablations(study).values()):
-            for variant, value in collection.sweep(study, field).items():
+    for study in selection.ablated(collection.scale):
+        ablations = selection.ablations(collection.scale, study).values()
+        for field in dict.fromkeys(field for field, _ in ablations):
+            for variant, value in selection.sweep(collection.scale, study, field).items():
                 found = measured(collection, study, variant, "posterior", "none")
                 validation = estimate(found["validation_error"])
                 error, *others = _error_size_time(found)
@@ -650,8 +633,8 @@ def ablations(collection: Collection) -> Table:
 def extraction(collection: Collection) -> Table:
     """Chosen candidates as physically smaller networks: what is left, and how much faster it is."""
     rows: list[tuple[Cell, ...]] = []
-    for study, content in collection.scale.studies.items():
-        for variant in content.variants:
+    for study in selection.over_channels(collection.scale):
+        for variant in collection.scale.studies[study].variants:
             runs = collection.find(study, variant)
             records = [record for run in runs if (record := run.subnet())]
             if not records:

@@ -8,6 +8,7 @@ import pytest
 
 from pdnas.artefacts import read_json, write_json
 from pdnas.errors import PdnasError
+from pdnas.report import selection
 from pdnas.report.collect import RunFiles, collect, describe_hardware, flatten
 
 from .conftest import GUIDED_TEST, Tree
@@ -35,13 +36,6 @@ def test_a_row_for_every_measurement(tree: Tree) -> None:
     assert (row["stands_for"], row["hardware"]) == ("M", "Abacus 9000, 1 thread")
 
 
-def test_ablations_alone_or_nothing_guided_make_no_main_study(tree: Tree) -> None:
-    assert collect(tree.scale_name, tree.folder).main_studies == ["branches", "cells"]
-    scale = Path(tree.scale_name)
-    scale.write_text(scale.read_text().replace("    stands_for: M\n", ""))
-    assert collect(tree.scale_name, tree.folder).main_studies == ["cells"]
-
-
 def test_ranked_but_not_tested_candidates_have_a_row(tree: Tree) -> None:
     rows = collect(tree.scale_name, tree.folder).measurements
     cells = rows[rows["study"] == "cells"]
@@ -57,18 +51,6 @@ def test_no_runs_is_an_empty_table(empty_tree: Tree) -> None:
     assert len(collection.measurements) == 0
 
 
-def test_ablations_differ_from_guided_in_one_setting(empty_tree: Tree) -> None:
-    collection = collect(empty_tree.scale_name, empty_tree.folder)
-    assert collection.ablations("branches") == {
-        "weak-prior": ("gates.length_scale2", 50),
-        "warm": ("gates.temperature", pytest.approx(2 / 3)),
-        "official": ("gates.form", "official"),
-    }
-    assert collection.ablations("cells") == {}, "fixed gates are a method, not an ablation"
-    assert collection.sweep("branches", "gates.length_scale2") == {"guided": 500, "weak-prior": 50}
-    assert collection.sweep("branches", "gates.initial") == {"guided": 0.1}
-
-
 def test_a_run_of_another_configuration_is_refused(tree: Tree) -> None:
     path = tree.folder / "branches" / "guided" / "seed1" / "run.json"
     record = read_json(path)
@@ -76,6 +58,8 @@ def test_a_run_of_another_configuration_is_refused(tree: Tree) -> None:
     write_json(path, record)
     with pytest.raises(PdnasError, match=r"seed1 was made with gates\.length_scale2 = 7.0"):
         collect(tree.scale_name, tree.folder)
+    others = collect(tree.scale_name, tree.folder, selection.over_cells)
+    assert {run.study for run in others.runs} == {"cells"}, "it is no matter for other studies"
 
 
 def test_a_record_of_another_configuration_is_refused(tree: Tree) -> None:

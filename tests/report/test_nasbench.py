@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pdnas.artefacts import write_json, write_table
+from pdnas.artefacts import read_json, write_json, write_table
 from pdnas.cells import CellSpace
 from pdnas.errors import PdnasError
 from pdnas.nasbench import rivals
@@ -78,7 +78,8 @@ def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
     asked = rivals.search("random", truth.accuracy(), range(30), 120, CellSpace())
     trace = rivals.trace(asked, range(30), truth.accuracy(), truth.accuracy())
     write_table(tree.folder / "rivals" / "random.parquet", trace)
-    write_json(tree.folder / "rivals" / "random.json", rivals.summarise(trace, (0.93,)))
+    record = {"dataset": "cifar10", **rivals.summarise(trace, (0.93,))}
+    write_json(tree.folder / "rivals" / "random.json", record)
     return collect(tree.scale_name, tree.folder)
 
 
@@ -135,6 +136,13 @@ def test_table_of_rivals(collection: Collection) -> None:
     assert rows["evolution"]["ours_chosen_100_pct"] == NOT_RUN
 
 
+def test_searches_for_another_data_set_are_refused(collection: Collection) -> None:
+    path = collection.folder / "rivals" / "random.json"
+    write_json(path, read_json(path) | {"dataset": "cifar100"})
+    with pytest.raises(PdnasError, match=r"random\.json is about cifar100, the"):
+        catalogue.table("rivals", collection)
+
+
 def test_methods_without_scores_choose_the_mode(
     collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
 ) -> None:
@@ -182,6 +190,13 @@ def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
     with Image.open(tmp_path / f"{name}.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert len(pd.read_csv(tmp_path / f"{name}.csv")) >= 3
+    # From its own studies alone it is the same.
+    entry = catalogue.NASBENCH_FIGURES[name]
+    scale = str(collection.folder.parent / f"{collection.name}.yaml")
+    catalogue.draw(name, collect(scale, collection.folder, entry.studies), tmp_path / "own")
+    for suffix in ("png", "csv"):
+        again = tmp_path / "own" / f"{name}.{suffix}"
+        assert again.read_bytes() == (tmp_path / f"{name}.{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from pdnas import cli
+from pdnas.artefacts import read_json, write_json
 from pdnas.commands import report
 from pdnas.errors import PdnasError
 from pdnas.report import OFFICIAL_FIGURES
@@ -45,6 +46,17 @@ def test_table_writes_three_formats_and_prints_markdown(tree: Tree, tmp_path: Pa
         "table3.tex",
     ]
     assert printed.strip() == (tmp_path / "out" / "table3.md").read_text().strip()
+
+
+def test_a_stale_run_matters_to_its_own_tables_only(tree: Tree) -> None:
+    path = tree.folder / "cells" / "guided" / "seed1" / "run.json"
+    record = read_json(path)
+    record["spec"]["gates"]["learning_rate"] = 7
+    write_json(path, record)
+    options = ["--scale", tree.scale_name, "--runs", tree.folder]
+    assert "PGNAS" in invoke("table", "3", *options)
+    with pytest.raises(PdnasError, match=r"gates\.learning_rate = 7\.0"):
+        invoke("table", "efficiency", *options)
 
 
 def test_table_as_json(tree: Tree) -> None:

@@ -77,16 +77,10 @@ def has_truth(settings):
     return settings.supernet.name == "nasbench201" and settings.data.name == "cifar10"
 
 
-# Tables 3 and 5 compare with and without fine-tuning.
-FINETUNED = ("guided", "random", "guided-tau-2-3")
-# How fast is a candidate that lost few of its channels, and one that lost most?
-EXTRACTED = ("guided", "random", "guided-l2-3000")
-
-
-def results():
-    """The last file of everything that `all` is to run."""
+def results(chosen=STUDIES):
+    """The last file of everything that `all` is to run, or of some studies of it."""
     for study, content, variant, seed, settings in runs():
-        if content.target != "all":
+        if content.target != "all" or study not in chosen:
             continue
         source = source_of(study, variant)
         run = f"{RUNS}/{study}/{variant}/seed{seed}"
@@ -96,20 +90,17 @@ def results():
                 yield f"{run}/efficiency.json"
             continue
         yield f"{run}/result-{source}-none.json"
-        if variant in EXTRACTED:
+        if variant in content.extract:
             yield f"{run}/subnet/subnet.json"
-        if settings.retrain and variant in FINETUNED:
+        if variant in content.finetune:
             yield f"{run}/result-{source}-finetune.json"
 
 
-def nasbench_results():
-    """The last file of everything that `nasbench` is to run."""
+def nasbench_results(chosen=STUDIES):
+    """The last file of everything that `nasbench` is to run, or of some studies of it."""
     for study, content, variant, seed, settings in runs():
-        if has_truth(settings):
+        if has_truth(settings) and study in chosen:
             name = "efficiency-scored" if content.score_images else "efficiency"
             yield f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json"
     yield from expand(f"{RUNS}/rivals/{{method}}.json", method=METHODS)
 
-
-RESULTS = list(results())
-NASBENCH_RESULTS = list(nasbench_results())

@@ -23,14 +23,15 @@ def figures(names):
     return expand(f"{RUNS}/report/figures/{{name}}.png", name=names)
 
 
-# A rule for each, so that `snakemake table3` and `snakemake figure1` are targets.
-for name in TABLES:
+# A rule for each, so that `snakemake table3` and `snakemake figure1` are targets. Each needs the runs of
+# its own studies.
+for name, entry in TABLES.items():
 
     rule:
         name:
             target("table", name)
         input:
-            NASBENCH_RESULTS if name in NASBENCH_TABLES else RESULTS,
+            (nasbench_results if name in NASBENCH_TABLES else results)(entry.studies(SCALE)),
         output:
             csv=f"{RUNS}/report/tables/{name}.csv",
             markdown=report(
@@ -59,13 +60,13 @@ for name in TABLES:
             " --out {params.out:q} >{log:q} 2>&1"
 
 
-for name in FIGURES:
+for name, entry in FIGURES.items():
 
     rule:
         name:
             target("figure", name)
         input:
-            NASBENCH_RESULTS if name in NASBENCH_FIGURES else RESULTS,
+            (nasbench_results if name in NASBENCH_FIGURES else results)(entry.studies(SCALE)),
         output:
             png=report(
                 f"{RUNS}/report/figures/{name}.png",

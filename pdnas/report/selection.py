@@ -1,0 +1,133 @@
+"""Which studies of a scale a table or figure is about.
+
+These are functions of the scale alone, so that Snakemake can ask before anything has been run, and
+so that a table needs no run of a study that it does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from pdnas.config import Scale, Spec
+from pdnas.report.collect import GUIDED, RANDOM, flatten
+
+
+def stand_ins(
+    scale: Scale, data: Container[str] | None = None, supernet: str | None = None
+) -> dict[str, str]:
+    """Studies that stand for a supernet of the paper, with its name.
+
+    Args:
+        data: their data sets; None: whichever.
+        supernet: the one that they stand for; None: whichever.
+    """
+    return {
+        name: study.stands_for
+        for name, study in scale.studies.items()
+        if study.stands_for is not None
+        and supernet in (None, study.stands_for)
+        and (data is None or _first(scale, name).data.name in data)
+    }
+
+
+def on_cifar10(scale: Scale, supernet: str | None = None) -> dict[str, str]:
+    """The :func:`stand_ins` of Tables 3 to 7: on CIFAR-10, or on what takes its place."""
+    return stand_ins(scale, ("cifar10", "digits"), supernet)
+
+
+def over_channels(scale: Scale) -> list[str]:
+    """Studies of gates on channels, whose candidates are networks of their own size."""
+    cells = over_cells(scale)
+    return [name for name in scale.studies if name not in cells]
+
+
+def guided_over_channels(scale: Scale) -> list[str]:
+    """Those with a guided search."""
+    return [name for name in over_channels(scale) if GUIDED in scale.studies[name].variants]
+
+
+def over_cells(scale: Scale) -> list[str]:
+    """Studies of distributions over NAS-Bench-201's cells."""
+    return [name for name in scale.studies if _first(scale, name).supernet.name == "nasbench201"]
+
+
+def over_cells_in_all(scale: Scale) -> list[str]:
+    """Those that the target ``all`` runs."""
+    return [name for name in over_cells(scale) if scale.studies[name].target == "all"]
+
+
+def guided_and_random(scale: Scale) -> list[str]:
+    """Studies that hold guided candidates against random ones."""
+    return [
+        name for name, study in scale.studies.items() if {GUIDED, RANDOM} <= study.variants.keys()
+    ]
+
+
+def fine_tuned(scale: Scale) -> list[str]:
+    """Studies that fine-tune candidates."""
+    return [
+        name
+        for name, study in scale.studies.items()
+        if any(scale.spec(name, variant).retrain for variant in study.variants)
+    ]
+
+
+def drawn(scale: Scale) -> list[str]:
+    """Studies over channels whose candidates and gates have figures: the :func:`main` ones."""
+    return [name for name in main(scale) if name not in over_cells(scale)]
+
+
+def main(scale: Scale) -> list[str]:
+    """Studies of guidance; where it is only varied and stands for nothing, ablations say it all."""
+    return [
+        name
+        for name, study in scale.studies.items()
+        if GUIDED in study.variants and (study.stands_for or not ablations(scale, name))
+    ]
+
+
+def ablated(scale: Scale) -> list[str]:
+    """Studies with variants that differ from ``guided`` in one setting."""
+    return [name for name in scale.studies if ablations(scale, name)]
+
+
+def ablations(scale: Scale, study: str) -> dict[str, tuple[str, Any]]:
+    """Variants whose resolved specification differs from ``guided`` in one field, with
+    (field, value).
+
+    A variant whose gates are fixed or absent is another method, not an ablation.
+    """
+    if GUIDED not in scale.studies[study].variants:
+        return {}
+    guided = _settings(scale, study, GUIDED)
+    found = {}
+    for variant in scale.studies[study].variants:
+        own = _settings(scale, study, variant)
+        fields = [key for key in {**guided, **own} if guided.get(key) != own.get(key)]
+        if len(fields) == 1 and fields != ["gates.mode"]:
+            found[variant] = (fields[0], own.get(fields[0]))
+    return found
+
+
+def sweep(scale: Scale, study: str, field: str) -> dict[str, Any]:
+    """``guided`` and the ablations of one field, with the field's value."""
+    if GUIDED not in scale.studies[study].variants:
+        return {}
+    return {
+        GUIDED: _settings(scale, study, GUIDED).get(field),
+        **{
+            variant: value
+            for variant, (name, value) in ablations(scale, study).items()
+            if name == field
+        },
+    }
+
+
+def _first(scale: Scale, study: str) -> Spec:
+    """The specification of a study's first variant: in network and data set, that of all."""
+    return scale.spec(study, next(iter(scale.studies[study].variants)))
+
+
+def _settings(scale: Scale, study: str, variant: str) -> dict[str, Any]:
+    return flatten(scale.spec(study, variant).model_dump())
