@@ -82,7 +82,8 @@ def extract_run(
         network = extract(supernet, choice, image, multiple)
         with torch.no_grad():
             found = torch.cat([network(batch) for batch in batches])
-        speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
+        with supernet.candidate(choice):  # `extract` has given the supernet back
+            speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
 
     identity = {"run": str(run.folder), "source": source, "candidate": number}
     record = {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
+from pdnas import extract as extract_module
 from pdnas.artefacts import read_json
 from pdnas.cells import CellSpace
 from pdnas.cli import app
@@ -32,7 +33,7 @@ from pdnas.config import (
     load_scale,
 )
 from pdnas.errors import PdnasError
-from pdnas.extract import write_network
+from pdnas.extract import extract_run, write_network
 from pdnas.gates import GatedConv2d, GatedLinear
 from pdnas.nasbench.cost import flops
 from pdnas.posterior import CELL
@@ -42,6 +43,7 @@ from pdnas.sample import sample
 from pdnas.subnet import extract, multiply_adds, parameters
 from pdnas.supernets import NAMED, ChannelSupernet, Supernet, build
 from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.timing import Pairs, Work
 from pdnas.train.search import search
 
 
@@ -545,17 +547,26 @@ def test_torchscript_computes_the_same():
     torch.testing.assert_close(torch.jit.load(buffer)(x), small(x))
 
 
-@pytest.fixture(scope="module", params=["running", "recalibrated"])
+RUNS = {
+    "channels": ("multibranch", {}),
+    "recalibrated": ("multibranch", {"batchnorm": "recalibrated"}),
+    "cells": ("nasbench201", {}),
+}
+
+
+@pytest.fixture(scope="module", params=list(RUNS))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short search with ranked candidates."""
-    spec = load_scale("smoke").spec("multibranch", "guided").model_dump()
+    """A short search with ranked candidates, whose gates drop a quarter of all channels."""
+    study, candidates = RUNS[request.param]
+    spec = load_scale("smoke").spec(study, "guided").model_dump()
     spec["training"]["epochs"] = 1
-    spec["candidates"] |= {"count": 3, "batchnorm": request.param}
+    spec["gates"] |= {"initial": 0.25, "warmup_epochs": 0}
+    spec["candidates"] |= {"count": 3, **candidates}
     folder = tmp_path_factory.mktemp("run")
     search(
         Spec.model_validate(spec),
         scale="smoke",
-        study="multibranch",
+        study=study,
         variant="guided",
         seed=0,
         out=folder,
@@ -583,7 +594,9 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     assert record["candidate"] == ranking["best"]
     assert record["masked"]["parameters"] == best["parameters"]
     assert record["extracted"]["parameters"] <= best["parameters"]
-    assert record["extracted"]["multiply_adds"] < record["masked"]["multiply_adds"]
+    assert record["extracted"]["multiply_adds"] <= record["masked"]["multiply_adds"]
+    if record["cell"] is None:
+        assert record["extracted"]["multiply_adds"] < record["masked"]["multiply_adds"]
     assert record["masked"]["parameters"] < record["supernet_parameters"]
     times = record["speedup"]
     assert 0 < times["quartile_25"] <= times["quartile_75"]
@@ -596,6 +609,20 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     batches = list(Run.load(run).loader("validation", torch.device("cpu")).epoch(0))
     right = sum(int((network(x).argmax(1) == labels).sum()) for x, labels in batches)
     assert right / ranking["images"] == pytest.approx(best["validation_accuracy"])
+
+
+def test_speed_is_that_of_the_masked_network_against_the_extracted_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def times(masked: Work, extracted: Work, pairs: int) -> Pairs:
+        """Both compute the same: the masks are in place."""
+        torch.testing.assert_close(masked(), extracted(), rtol=1e-4, atol=1e-4)
+        return [(3.0, 1.0), (8.0, 2.0), (10.0, 4.0)]
+
+    monkeypatch.setattr(extract_module, "paired_times", times)
+    record = extract_run(Run.load(run), "posterior", None, tmp_path, "torch")
+    assert record["speedup"]["median"] == 8 / 2
+    assert (record["speedup"]["quartile_25"], record["speedup"]["quartile_75"]) == (2.75, 3.5)
 
 
 def test_the_command_refuses_what_is_not_there(run, tmp_path):
