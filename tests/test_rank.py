@@ -14,8 +14,10 @@ from pdnas.artefacts import read_table
 from pdnas.config import Spec, load_scale
 from pdnas.rank import FIRST_ROUND, race, rank_run, rounds
 from pdnas.report.collect import RunFiles
+from pdnas.retrain import retrain
 from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.sample import sample
+from pdnas.train.fit import evaluate
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")
@@ -81,6 +83,21 @@ def test_whoever_is_left_at_the_end_is_ranked_plainly(seed):
     assert (result.right[left] == correct.sum(axis=1)[left]).all()
 
 
+def races_won(seeds):
+    """How often a race among near equals ends with the winner of plain ranking."""
+    won = 0
+    for seed in range(seeds):
+        correct = related(np.random.default_rng(seed).uniform(0.5, 0.6, 40), 1000, seed)
+        won += race(40, 1000, judge_of(correct)).best == correct.sum(axis=1).argmax()
+    return won
+
+
+def test_a_race_hardly_ever_loses_the_plain_winner(monkeypatch):
+    assert races_won(40) >= 39
+    monkeypatch.setattr(module, "CONFIDENCE", 0.5)
+    assert races_won(40) < 35, "a race that is too quick loses it, or this test says nothing"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("raced")
@@ -110,6 +127,8 @@ def test_a_raced_run_has_the_plain_accuracies_of_whoever_is_left(run):
     assert report.chosen("posterior")["candidate"] == record["best"]
     plain_record = rank_run(plainly(run), "posterior", CPU)
     plain = read_table(path)
+    assert plain["validation_accuracy"].nunique() > 1
+    assert plain_record["best"] == plain["validation_accuracy"].argmax() == record["best"]
     left = raced["images"] == record["images"]
     assert 0 < left.sum() < len(left), "a race that ends nothing, or everything, tests nothing"
     assert raced["validation_accuracy"][left].equals(plain["validation_accuracy"][left])
@@ -194,6 +213,64 @@ def test_candidates_with_statistics_of_their_own_are_judged_one_by_one(run):
     assert judge.together(10**6) == 10_000 // EVALUATION_BATCH
     assert replace(judge, batchnorm="recalibrated").together(100) == 1
     assert replace(judge, pairs=1).together(100) == 1
+
+
+def test_whoever_is_judged_the_whole_network_is_as_it_was(run):
+    """Recalibration gives a candidate its own statistics, and the supernet's back."""
+    settings = {"batchnorm": "recalibrated", "recalibration_images": 60, "ranking": "all"}
+    candidates = run.spec.candidates.model_copy(update=settings)
+    record = rank_run(
+        replace(run, spec=run.spec.model_copy(update={"candidates": candidates})), "posterior", CPU
+    )
+    accuracy, _ = evaluate(run.supernet(CPU), run.loader("validation", CPU), run.spec.training)
+    assert record["supernet_validation_accuracy"] == accuracy
+
+
+def test_recalibrated_statistics_are_plain_averages_over_the_batches(run):
+    supernet = run.supernet(CPU)
+    norms = [each for each in supernet.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    batches = [x for x, _ in run.loader("train", CPU, train=True).epoch(0)][:3]
+    first = norms[0]  # of the stem, which no switch comes before
+    inputs = [supernet.stem(x) for x in batches]
+    with module.recalibrated(supernet, batches):
+        mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
+        var = torch.stack([x.var(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
+        torch.testing.assert_close(first.running_mean, mean)
+        torch.testing.assert_close(first.running_var, var)
+        assert not any(norm.training for norm in norms)
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+    assert {norm.momentum for norm in norms} == {0.1}
+
+
+def test_recalibration_sees_training_images_only(run):
+    settings = {"batchnorm": "recalibrated", "recalibration_images": 60}
+    spec = run.spec.model_copy(
+        update={"candidates": run.spec.candidates.model_copy(update=settings)}
+    )
+    validation = run.loader("validation", CPU)
+    judge = module.make_judge(replace(run, spec=spec), run.supernet(CPU), validation, CPU)
+    train = [x for x, _ in run.loader("train", CPU, train=True).epoch(0)]
+    assert sum(map(len, judge.calibration)) == 100, "two batches of 50, the first to make 60"
+    assert all(map(torch.equal, judge.calibration, train))
+
+
+def test_the_winner_is_tested_on_the_test_images(run):
+    everything = plainly(run)
+    rank_run(everything, "posterior", CPU)
+    record = retrain(everything, "posterior", "none", CPU)
+    number, choice = everything.candidate("posterior", None)
+    supernet = run.supernet(CPU)
+    accuracy = {}
+    for part in ("validation", "test"):
+        with torch.no_grad(), supernet.candidate(choice):
+            right = [supernet(x).argmax(dim=1) == y for x, y in run.loader(part, CPU).epoch(0)]
+        accuracy[part] = torch.cat(right).double().mean().item()
+    assert accuracy["test"] != accuracy["validation"], "or one could stand for the other"
+    assert record["candidate"] == number
+    assert record["test_accuracy"] == pytest.approx(accuracy["test"], abs=1e-12)
+    assert record["validation_accuracy"] == pytest.approx(accuracy["validation"], abs=1e-12)
+    assert record["test_images"] == 359
 
 
 def test_a_race_needs_its_images_in_memory():

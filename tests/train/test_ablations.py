@@ -11,13 +11,16 @@ import yaml
 from safetensors.torch import load_file
 
 from pdnas import retrain as retrain_module
+from pdnas.artefacts import read_json
 from pdnas.config import SCALES, load_scale
 from pdnas.errors import PdnasError
 from pdnas.posterior import Candidates, ChannelPosterior
+from pdnas.provenance import Stopwatch
 from pdnas.rank import rank_run
 from pdnas.retrain import retrain
 from pdnas.run import Run, share_supernet
 from pdnas.sample import sample
+from pdnas.train.fit import Fitted
 from pdnas.train.search import search
 
 CPU = torch.device("cpu")
@@ -46,7 +49,7 @@ def scale(tmp_path_factory):
     base["data"] |= {"train": 200, "validation": 100, "test": 100}
     base["training"]["epochs"] = 2
     base["candidates"]["count"] = 3
-    content["studies"] = {"multibranch": study | {"base": base, "variants": ABLATIONS}}
+    content["studies"] = {"multibranch": {"seeds": [0], "base": base, "variants": ABLATIONS}}
     path = tmp_path_factory.mktemp("scale") / "ablations.yaml"
     path.write_text(yaml.safe_dump(content))
     return load_scale(str(path))
@@ -149,3 +152,33 @@ def test_top5_accuracy_where_there_are_many_classes(guided, monkeypatch, mode):
                 order = supernet(x).argsort(dim=1, descending=True)
                 right += sum(int(label in row[:5]) for row, label in zip(order, y, strict=True))
         assert record["test_top5_accuracy"] == right / record["test_images"]
+
+
+@pytest.mark.parametrize("mode", ["finetune", "scratch"])
+def test_what_trains_on_is_the_candidate(guided, monkeypatch, mode):
+    """With the settings of ``retrain`` from the inherited weights, or as the search from anew."""
+    given = {}
+
+    def fit(supernet, loader, training, gates, objective, *rest, **named):
+        given.update(training=training, images=loader.examples)
+        given["weights"] = {name: x.clone() for name, x in supernet.state_dict().items()}
+        given["masks"] = {
+            name: layer.gate.keep_mask for name, layer in supernet.gated_layers().items()
+        }
+        return Fitted([], torch.empty(0), Stopwatch())
+
+    monkeypatch.setattr(retrain_module, "fit", fit)
+    run = Run.load(guided)
+    record = retrain(run, "posterior", mode, CPU)
+    _, choice = run.candidate("posterior", None)
+    assert record["candidate"] == read_json(guided / "ranking-posterior.json")["best"]
+    for name, mask in choice.items():
+        assert torch.equal(given["masks"][name].squeeze(0).bool(), mask)
+    settings, retrained = run.spec.training, run.spec.retrain
+    if mode == "finetune":
+        settings = settings.model_copy(update=dict(retrained))
+        assert (settings.epochs, settings.learning_rate) == (1, 0.01)
+    assert given["training"] == settings
+    assert given["images"] == 200
+    inherited = load_file(guided / "weights.safetensors")["classifier.weight"]
+    assert torch.equal(given["weights"]["classifier.weight"], inherited) == (mode == "finetune")

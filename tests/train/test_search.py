@@ -1,0 +1,179 @@
+"""What a search trains with, how its seeds differ, and what candidates are then drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from pdnas.config import Spec, load_scale
+from pdnas.data.images import load_part, make_splits
+from pdnas.data.loader import Loader
+from pdnas.elbo import Objective
+from pdnas.posterior import ChannelPosterior
+from pdnas.run import Run, make_supernet
+from pdnas.sample import Source, distribution, sample
+from pdnas.supernets import ChannelSupernet, Supernet
+from pdnas.train import search as module
+from pdnas.train.fit import Fitted
+
+CPU = torch.device("cpu")
+
+
+def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
+    """A search of the smoke scale on few images for an epoch, with parts of it changed."""
+    spec = load_scale("smoke").spec(study, "guided").model_dump()
+    spec["data"] |= {"train": 100, "validation": 50, "test": 50}
+    spec["training"] |= {"epochs": 1}
+    spec["gates"] |= {"warmup_epochs": 0}
+    for name, settings in parts.items():
+        spec[name] |= settings
+    return Spec.model_validate(spec)
+
+
+def search(out: Path, spec: Spec, seed: int = 0, match: Path | None = None) -> Run:
+    names = {"scale": "smoke", "study": "multibranch", "variant": "guided"}
+    module.search(spec, **names, seed=seed, out=out, device=CPU, match=match)
+    return Run.load(out)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training loop was given."""
+
+    weights: dict[str, Tensor]
+    loader: Loader
+    objective: Objective
+    heldout: tuple[Loader, Objective] | None
+
+    @property
+    def labels(self) -> list[int]:
+        """Of the first epoch, in its order."""
+        return torch.cat([y for _, y in self.loader.epoch(0)]).tolist()
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
+    """What each training that follows is given; the training itself takes place."""
+    found: list[Training] = []
+    real = module.fit
+
+    def fit(supernet: Supernet, loader: Loader, *settings: Any, **named: Any) -> Fitted:
+        weights = {name: value.clone() for name, value in supernet.state_dict().items()}
+        found.append(Training(weights, loader, settings[2], named["heldout"]))
+        return real(supernet, loader, *settings, **named)
+
+    monkeypatch.setattr(module, "fit", fit)
+    return found
+
+
+def test_seeds_are_replicates_on_the_same_images(tmp_path: Path, trainings: list[Training]) -> None:
+    runs = [search(tmp_path / f"{seed}", make_spec(), seed) for seed in (0, 1)]
+    search(tmp_path / "again", make_spec(), 0)
+    first, second, again = trainings
+    assert not torch.equal(first.weights["stem.weight"], second.weights["stem.weight"])
+    assert first.labels != second.labels
+    assert sorted(first.labels) == sorted(second.labels)
+    tables = [pd.read_parquet(run.folder / "splits.parquet") for run in runs]
+    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(tables[0], make_splits(make_spec().data))
+    assert torch.equal(first.weights["stem.weight"], again.weights["stem.weight"])
+    assert first.labels == again.labels
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        ({"length_scale2": 7}, Objective(7, 100)),
+        ({"length_scale2": 7, "examples": 5000}, Objective(7, 5000)),
+        ({"length_scale2": 7, "form": "official"}, Objective(7, 100, form="official")),
+        ({"length_scale2": 7, "prior": "constant"}, Objective(7, 100, prior="constant")),
+    ],
+)
+def test_the_objective_is_the_specification_s(
+    gates: dict[str, Any], expected: Objective, tmp_path: Path, trainings: list[Training]
+) -> None:
+    search(tmp_path, make_spec(gates=gates))
+    (training,) = trainings
+    assert training.objective == expected
+    assert training.heldout is None
+
+
+def test_switches_learn_from_images_of_their_own(tmp_path: Path, trainings: list[Training]) -> None:
+    spec = make_spec(data={"heldout": 50}, gates={"length_scale2": 7})
+    search(tmp_path, spec)
+    (training,) = trainings
+    assert training.heldout is not None
+    images, objective = training.heldout
+    splits = make_splits(spec.data)
+    for loader, part in ((images, "heldout"), (training.loader, "train")):
+        labels = torch.cat([y for _, y in loader.epoch(0)])
+        assert sorted(labels.tolist()) == sorted(load_part(spec.data, part, splits).labels.tolist())
+    assert (training.objective.examples, objective.examples) == (100, 50)
+
+
+def test_the_random_baseline_is_as_large_as_the_guided_candidates(
+    tmp_path: Path, trainings: list[Training]
+) -> None:
+    """It trains and samples with the rate that its record names, on every gate."""
+    guided = search(tmp_path / "guided", make_spec(gates={"initial": 0.3, "learning_rate": 0.5}))
+    fixed = {"mode": "fixed", "match": "guided", "initial": 0.1}
+    random = search(tmp_path / "random", make_spec(gates=fixed), match=guided.folder)
+    rate = random.record["fixed_drop_probability"]
+    supernet = make_supernet(random.spec, CPU)
+    learned = guided.posterior()
+    assert isinstance(supernet, ChannelSupernet)
+    assert isinstance(learned, ChannelPosterior)
+    assert rate == supernet.matching_drop_probability(learned)
+    assert abs(rate - 0.1) > 0.05, "a rate that tells itself from the one to begin with"
+    logits = [value for name, value in trainings[1].weights.items() if name.endswith("logit_p")]
+    torch.testing.assert_close(torch.cat(logits).sigmoid(), torch.full((len(logits),), rate))
+    fixed_posterior = random.posterior()
+    assert isinstance(fixed_posterior, ChannelPosterior)
+    for drop in fixed_posterior.drop.values():
+        assert drop.tolist() == pytest.approx([rate] * len(drop))
+    assert distribution(random, "random").marginals().equals(fixed_posterior.marginals())
+
+
+@pytest.fixture
+def spoiled(tmp_path: Path) -> Run:
+    """A run whose posterior drops whole gates, and keeps others whole, all but surely."""
+    run = search(tmp_path, make_spec())
+    own = run.posterior()
+    assert isinstance(own, ChannelPosterior)
+    drop = {
+        name: torch.full_like(values, 0.999 if number % 3 else 0.001)
+        for number, (name, values) in enumerate(own.drop.items())
+    }
+    sure = ChannelPosterior(drop, own.group_sizes)
+    sure.save(run.folder / "posterior.safetensors", {}, run.identity)
+    return run
+
+
+@pytest.mark.parametrize("source", ["posterior", "random", "uniform"])
+def test_candidates_follow_the_distribution_that_they_name(source: Source, spoiled: Run) -> None:
+    learned = spoiled.posterior()
+    assert isinstance(learned, ChannelPosterior)
+    supernet = make_supernet(spoiled.spec, CPU)
+    assert isinstance(supernet, ChannelSupernet)
+    rate = {"random": supernet.matching_drop_probability(learned), "uniform": 0.5}.get(source)
+    count = 400
+    candidates = sample(spoiled, source, count, seed=0)
+    stored, metadata = spoiled.candidates(source)
+    expected = np.zeros(count)
+    for name, masks in candidates.choices.items():
+        assert torch.equal(stored.choices[name], masks)
+        p = learned.drop[name].item() if rate is None else rate
+        channels = masks.shape[1]
+        dropped = (~masks).double().mean().item()
+        assert dropped == pytest.approx(p, abs=5 * np.sqrt(p * (1 - p) / (count * channels)))
+        kept = masks.double().sum(dim=1).numpy()
+        expected += kept * np.log1p(-p) + (channels - kept) * np.log(p)
+    assert metadata["log_probability"] == pytest.approx(expected.tolist())
+    assert (metadata["source"], metadata["seed"]) == (source, 0)
