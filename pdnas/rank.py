@@ -1,6 +1,7 @@
 """Judge candidates with the supernet's own weights on validation data, and choose the best.
 
-Every candidate is judged on the same images (paper, section 3.4): no fine-tuning, no test data.
+Every candidate is judged on the same images (paper, section 3.4), or, in a race, on as many of them
+as show that it cannot win: no fine-tuning, no test data.
 """
 
 from __future__ import annotations

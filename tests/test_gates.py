@@ -413,3 +413,14 @@ def test_bernoulli_entropy_gradient_at_zero_and_far_out():
     x = logit.detach().double().numpy()
     expected = -x * scipy.special.expit(x) * scipy.special.expit(-x)
     np.testing.assert_allclose(logit.grad, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_switches_that_are_all_but_off_leave_finite_gradients():
+    """The gradient of a switch divides by it, and in float32 these would be exactly 0."""
+    layer = GatedConv2d(4, 3, 3, padding=1, relu=True)
+    layer.gate.configure(GateSettings(temperature=0.2))
+    with torch.no_grad():
+        layer.gate.logit_p.fill_(60)
+    layer.train()(torch.randn(2, 4, 5, 5)).square().sum().backward()
+    assert torch.isfinite(layer.gate.logit_p.grad).all()
+    assert torch.isfinite(layer.weight.grad).all()

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from pdnas.cells import EDGES, CellSpace
 from pdnas.config import MultiBranchConfig, NasBench201Config
@@ -15,9 +16,9 @@ from pdnas.errors import PdnasError
 from pdnas.gates import GatedConv2d, GateSettings
 from pdnas.nasbench.cost import parameters
 from pdnas.posterior import CELL, ChannelPosterior
-from pdnas.supernets import NAMED, build
+from pdnas.supernets import NAMED, build, nasbench201
 from pdnas.supernets.multibranch import MultiBranchSupernet, shaken
-from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet, make_operation
+from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet, make_operation, products
 
 
 def shake_out(net, seed=0):
@@ -104,6 +105,69 @@ def test_build_follows_the_configuration():
     assert [type(layer) for layer in net.layers] == [CellMixture] * 3
     with net.candidate(cell(1, 1, 1, 1, 1, 1)):
         assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+
+
+def normed(norm, x):
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+
+@pytest.mark.parametrize("merge", ["sum", "shake-shake"])
+def test_the_3_branch_network_by_its_formula(merge):
+    """Gastaldi's network, written out with plain functions."""
+    net = shake_out(MultiBranchSupernet(4, 2, 3, 10, merge)).double().eval()
+    net.configure_gates(GateSettings("none"))
+    images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+
+    def path(layers, x, stride):
+        first, norm1, second, norm2 = layers
+        x = normed(norm1, F.conv2d(F.relu(x), first.weight, stride=stride, padding=1))
+        return normed(norm2, F.conv2d(F.relu(x), second.weight, padding=1))
+
+    def skip(block, x, stride):
+        if isinstance(block.skip, nn.Identity):
+            return x
+        x = F.relu(x)
+        moved = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
+        halves = (
+            F.conv2d(F.avg_pool2d(here, 1, stride), convolution.weight)
+            for here, convolution in ((x, block.skip.conv), (moved, block.skip.conv_shifted))
+        )
+        return normed(block.skip.norm, torch.cat(list(halves), dim=1))
+
+    x = normed(net.stem_norm, F.conv2d(images, net.stem.weight, padding=1))
+    for number, stage in enumerate(net.stages):
+        for place, block in enumerate(stage):
+            stride = 2 if number and not place else 1
+            branches = path(block.branch1, x, stride) + path(block.branch2, x, stride)
+            x = skip(block, x, stride) + (branches / 2 if merge == "shake-shake" else branches)
+    pooled = F.adaptive_avg_pool2d(F.relu(x), 1).flatten(1)
+    logits = F.linear(pooled, net.classifier.weight, net.classifier.bias)
+    torch.testing.assert_close(net(images), logits)
+
+
+def test_the_benchmark_s_skeleton_by_its_formula():
+    """Stem, cells, residual blocks and head (Dong and Yang 2020), the cell a single convolution."""
+    net = cells_net().eval()
+    images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+
+    def convolve(operation, x, stride=1):
+        _, convolution, norm = operation
+        return normed(norm, F.conv2d(F.relu(x), convolution.weight, stride=stride, padding=1))
+
+    convolution, norm = net.stem
+    x = normed(norm, F.conv2d(images, convolution.weight, padding=1))
+    for layer in net.layers:
+        if isinstance(layer, CellMixture):
+            x = convolve(layer.edges[3]["nor_conv_3x3"], x)  # from input to output
+        else:
+            first, second = layer.body
+            body = convolve(second, convolve(first, x, 2))
+            x = F.conv2d(F.avg_pool2d(x, 2), layer.shortcut[1].weight) + body
+    pooled = F.adaptive_avg_pool2d(F.relu(normed(net.head[0], x)), 1).flatten(1)
+    logits = F.linear(pooled, net.classifier.weight, net.classifier.bias)
+    assert EDGES[3] == (0, 3)
+    with net.candidate(cell(0, 0, 0, 3, 0, 0)):
+        torch.testing.assert_close(net(images), logits)
 
 
 def test_all_kept_is_the_supernet(branches):
@@ -510,6 +574,14 @@ def test_a_search_that_does_not_learn_yet_dispatches(estimator):
     net(torch.randn(6, 3, 8, 8).double())
     assert (net._drawn is not None) == (estimator == "score")
     assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
+
+
+def test_products_of_rows_piece_by_piece(monkeypatch):
+    rows, others = torch.randn(2, 7, 5, dtype=torch.float64)
+    expected = (rows * others).sum(dim=1)
+    for numbers in (1, 10, 15, 10**6):  # rows one by one, two, three (the last alone), all
+        monkeypatch.setattr(nasbench201, "CACHED_NUMBERS", numbers)
+        torch.testing.assert_close(products(rows, others), expected)
 
 
 def test_average_pool_is_torch_s():

@@ -167,7 +167,8 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
     """Decide which image belongs to which part.
 
     Every part holds each class in the file's own proportions. The parts are disjoint and depend on
-    ``split_seed`` alone; ``validation`` and ``test`` do not change when only ``train`` does.
+    ``split_seed`` and their sizes alone, not on a run's seed; ``validation`` and ``test`` stay as
+    they are when ``train`` or ``heldout`` change.
 
     Returns:
         columns ``source`` (``train`` or ``test`` file), ``index`` (int64, in that file) and

@@ -6,8 +6,7 @@ rest of the network as one batch, in which an operation sees all images of all c
 and cells that differ only where nothing can be seen of it are scored once.
 
 Where candidates get BatchNorm statistics of their own (``candidates.batchnorm: recalibrated``), so
-do cells here, and nothing can be shared: what a layer does depends on the whole cell. Several then
-go through the network at once where there is a GPU.
+do cells here, and nothing can be shared: what a layer does depends on the whole cell.
 """
 
 from __future__ import annotations

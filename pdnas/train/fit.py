@@ -133,7 +133,7 @@ def fit(
     held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
     that was killed ends with the same bits as one that was not (on a CPU). Checkpoints are made
-    after each epoch, and every few minutes within one.
+    after each epoch, unless that takes too much of the time, and every few minutes within one.
 
     Args:
         supernet: on ``device``; a chosen candidate is trained as that candidate.

@@ -164,6 +164,19 @@ class TestSplits:
             "test": [4, 5, 7, 10, 11, 12],
         }
 
+    def test_held_out_images(self):
+        """They come out of the training images; what judges does not change with their number."""
+        splits = make_splits(DIGITS.model_copy(update={"heldout": 300}))
+        counts = {"train": 500, "heldout": 300, "validation": 200, "test": 100}
+        assert counts_of(splits) == counts
+        assert not splits.duplicated(["source", "index"]).any()
+        assert rows(splits, "heldout")["index"][:6].tolist() == [1, 15, 18, 25, 35, 41]
+        for part in ("validation", "test"):
+            pd.testing.assert_frame_equal(rows(splits, part), rows(make_splits(DIGITS), part))
+        labels = load_part(DIGITS, "heldout", splits).labels
+        shares = load_dataset("digits")["train"].labels.bincount() / 1438
+        assert ((labels.bincount() - 300 * shares).abs() < 1.5).all()
+
     def test_null_takes_the_rest(self):
         splits = make_splits(DataConfig(name="digits", validation=438))
         assert counts_of(splits) == {"train": 1000, "validation": 438, "test": 359}
@@ -188,6 +201,7 @@ class TestSplits:
         [
             ({"train": 1239}, r"data.train asks for 1239 images, but digits has 1238 left"),
             ({"validation": 1439}, "data.validation"),
+            ({"heldout": 1239}, "data.heldout asks for 1239 images, but digits has 1238 left"),
             ({"test": 360}, "data.test"),
             ({"split_seed": -1}, "split_seed"),
         ],

@@ -256,6 +256,15 @@ class TestRecord:
             assert curves["expected"] == pytest.approx(curves["uniform_expected"], rel=1e-12)
             assert (curves["n"][0], curves["n"][-1]) == (1, 15_625)
 
+    def test_quantiles_of_the_best_of_n(self, truth: GroundTruth) -> None:
+        """The best of n uniform draws is at most the cell of rank r with chance (r / cells)^n."""
+        curves = exact.efficiency(exact.uniform(15_625), truth).datasets["cifar10"].best_of_n
+        ordered = np.sort(truth.accuracy())
+        for place, n in enumerate(curves["n"]):
+            for name, level in (("quantile_05", 0.05), ("quantile_50", 0.5), ("quantile_95", 0.95)):
+                rank = math.ceil(15_625 * level ** (1 / n) - 1e-9)
+                assert curves[name][place] == pytest.approx(ordered[rank - 1], abs=2e-5), (name, n)
+
     def test_point_mass_on_the_optimum(self, truth: GroundTruth) -> None:
         q = np.zeros(15_625)
         q[truth.accuracy().argmax()] = 1
@@ -299,6 +308,10 @@ class TestRecord:
         assert target["speedup"]["estimate"] == pytest.approx(np.prod(speedups) ** (1 / 3))
         assert target["speedup"]["low"] < target["speedup"]["estimate"] < target["speedup"]["high"]
         # Samples are the uniform number over the speed-up; so are the geometric intervals.
+        for quantity in ("mean_accuracy", "mode_accuracy"):
+            values = [getattr(record.datasets["cifar10"], quantity) for record in records]
+            found = summary["datasets"]["cifar10"][quantity]["estimate"]
+            assert found == pytest.approx(np.mean(values)), quantity
         assert target["expected_samples"]["low"] == pytest.approx(
             target["uniform_expected_samples"] / target["speedup"]["high"]
         )

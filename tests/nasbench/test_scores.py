@@ -26,6 +26,7 @@ from pdnas.run import Run
 from pdnas.supernets.nasbench201 import NasBench201Supernet
 from pdnas.train.search import search
 
+CPU = torch.device("cpu")
 SMALL = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
 
 
@@ -144,6 +145,14 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     assert table["cell_id"].tolist() == list(range(729))
     assert record["best"] == int(table["score"].argmax())
     assert not list(tmp_path.glob("checkpoint*"))
+    # Of validation images: one of the cells, judged by hand on those that were taken.
+    x, y = (torch.cat(part) for part in zip(*run.loader("validation", CPU).epoch(0), strict=True))
+    taken = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:60]
+    net, best = run.supernet(CPU), torch.from_numpy(SMALL.cells[record["best"]])
+    with torch.no_grad(), net.candidate({CELL: best}):
+        right = (net(x[taken]).argmax(dim=1) == y[taken]).double().mean().item()
+    assert right > 0.2, "a network that tells nothing apart would be right on any images"
+    assert table["score"][record["best"]] == pytest.approx(right)
 
     score_run(run, 60, torch.device("cpu"))
     pd.testing.assert_frame_equal(table, read_table(tmp_path / "scores.parquet"))

@@ -174,8 +174,13 @@ def test_table4_has_the_variants_in_l2_alone(tree: Tree) -> None:
 
 
 def test_table5_pairs_temperatures_as_the_paper_writes_them(tree: Tree) -> None:
-    tree.result(tree.search("branches", "warm", 0), "posterior", "none", 0.55)
+    path = tree.search("branches", "warm", 0)
+    tree.result(path, "posterior", "none", 0.55)
+    tree.result(path, "posterior", "finetune", 0.58)
     table = make("5", tree)
+    tuned = row_of(table, supernet="M", temperature="2/3", finetuned="yes")
+    assert isinstance(tuned["ours_test_error_pct"], Interval)
+    assert tuned["ours_test_error_pct"].estimate == pytest.approx(42)
     warm = row_of(table, supernet="M", temperature="2/3", finetuned="no")
     assert warm["paper_test_error_pct"] == 2.49
     assert isinstance(warm["ours_test_error_pct"], Interval)
@@ -380,6 +385,12 @@ def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPo
         space.ids(posterior.sample(20, seed).choices["cell"].numpy()[-1])
         for seed, posterior in enumerate(cell_posteriors)
     ]
+    modes = [
+        space.ids(posterior.mode().choices["cell"].numpy())[0] for posterior in cell_posteriors
+    ]
+    assert_interval(
+        row_of(table, quantity="true accuracy of the mode [%]")["learned"], 100 * accuracy[modes]
+    )
     row = row_of(table, quantity="true accuracy of the chosen cell [%]")
     assert_interval(row["learned"], 100 * accuracy[chosen])
     assert row["uniform"] is None

@@ -40,6 +40,29 @@ ABLATIONS = {
 }
 
 
+TERMS = ("prior_term", "entropy_term")
+
+
+def times(prior, entropy):
+    """The terms of the first epoch, against those of ``guided``; its weights hardly differ yet."""
+
+    def hold(own, common):
+        found = [own[name] / common[name] for name in TERMS]
+        return found == pytest.approx([prior, entropy], rel=0.15)
+
+    return hold
+
+
+EXPECTED = {
+    "examples": times(200 / 500_000, 200 / 500_000),
+    "official-form": times(2, 1),
+    "constant-prior": times(1 / 0.9, 1),
+    "initial": times(0.5 / 0.9, 0.693 / 0.325),  # entropies in nats of a half and of a tenth
+    "temperature": times(1, 1),
+    "shake-shake": times(1, 1),
+}
+
+
 @pytest.fixture(scope="module")
 def scale(tmp_path_factory):
     """The smoke scale's multibranch study with two short epochs, and every ablation a variant."""
@@ -92,6 +115,10 @@ def test_each_ablation_runs_and_changes_what_it_should(scale, guided, variant, t
         losses.append(list(pd.read_parquet(path / "ranking-posterior.parquet")["validation_loss"]))
     assert 0 <= results[0]["test_accuracy"] <= 1
     assert losses[0] != losses[1]
+    first = [pd.read_parquet(path / "history.parquet").iloc[0] for path in (folder, guided)]
+    own, common = ({name: row[name] for name in TERMS} for row in first)
+    expect = EXPECTED.get(variant)
+    assert expect is None or expect(own, common), (own, common)
 
 
 def test_full_is_the_whole_supernet_whatever_the_posterior_drops(guided, tmp_path):

@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 from torch import nn
+from torch._dynamo import lookup_backend
 
 from pdnas.cells import CellSpace
 from pdnas.config import Augmentation, GateConfig, TrainingConfig
@@ -276,6 +277,8 @@ def test_cells_train_in_bfloat16(estimator, noise):
     settings = {"learning_rate": 0.1, "estimator": estimator, "noise": noise}
     gates = GateConfig(length_scale2=1, warmup_epochs=1, **settings)
     net.configure_gates(GateSettings(estimator=estimator, masks=gates.masks))
+    computed = set()
+    net.stem[0].register_forward_hook(lambda module, x, out: computed.add(out.dtype))
     torch.manual_seed(0)
     done = fit(
         net,
@@ -287,6 +290,7 @@ def test_cells_train_in_bfloat16(estimator, noise):
         device=CPU,
         description="test",
     )
+    assert computed == {torch.bfloat16}
     assert all(math.isfinite(row["loss"]) for row in done.history)
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
     moved = not torch.equal(done.trajectory[1], done.trajectory[2])
@@ -350,10 +354,43 @@ def test_drop_path_grows_to_its_full_value(monkeypatch):
     assert seen == pytest.approx([0.4 / 3, 0.8 / 3, 0.4, 0])  # none after training
 
 
+@pytest.mark.parametrize("own_rate", [None, 0.03])
+def test_who_optimises_what(own_rate):
+    """The Gaussian prior stands for the weight decay of gated weights, and switches have none."""
+    net = branches()
+    training = TrainingConfig(
+        epochs=1, batch=BATCH, learning_rate=0.1, momentum=0.8, weight_decay=0.01
+    )
+    gates = GateConfig(length_scale2=1, learning_rate=own_rate)
+    (sgd, *others), _ = fit_module._optimizers(net, training, gates, batches=1)
+    decay, settings = {}, set()
+    for group in sgd.param_groups:
+        settings.add((group["lr"], group["momentum"], group["nesterov"]))
+        decay |= {id(parameter): group["weight_decay"] for parameter in group["params"]}
+    assert settings == {(0.1, 0.8, True)}
+    logits = {id(parameter) for parameter in net.distribution_parameters()}
+    gated = {id(parameter) for parameter in net.gated_weights()}
+    assert decay == {
+        id(parameter): 0 if id(parameter) in gated | logits else 0.01
+        for parameter in net.parameters()
+        if own_rate is None or id(parameter) not in logits
+    }
+    found = [(type(each), each.param_groups[0]["lr"]) for each in others]
+    assert found == ([] if own_rate is None else [(torch.optim.Adam, 0.03)])
+    assert {id(p) for each in others for p in each.param_groups[0]["params"]} == (
+        set() if own_rate is None else logits
+    )
+
+
 def test_a_compiled_network_moves_its_switches_after_the_warm_up(monkeypatch):
     """By the likelihood alone (l² is 0 and N very large), and as a plain network does."""
-    compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network: compiler(network, backend="aot_eager"))
+    compiler, graphs = torch.compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return lookup_backend("aot_eager")(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", lambda network: compiler(network, backend=backend))
     trajectories = []
     for compiled in (False, True):
         torch.compiler.reset()
@@ -371,6 +408,7 @@ def test_a_compiled_network_moves_its_switches_after_the_warm_up(monkeypatch):
             description="test",
         )
         trajectories.append(done.trajectory)
+        assert bool(graphs) == compiled
     plain, compiled = trajectories
     assert torch.equal(plain[0], plain[1])
     assert (plain[3] - plain[1]).abs().max() > 1e-4
