@@ -16,7 +16,8 @@ from pdnas.config import Spec, load_scale
 from pdnas.data.images import load_part, make_splits
 from pdnas.data.loader import Loader
 from pdnas.elbo import Objective
-from pdnas.posterior import ChannelPosterior
+from pdnas.errors import PdnasError
+from pdnas.posterior import CELL, CellPosterior, ChannelPosterior
 from pdnas.run import Run, make_supernet
 from pdnas.sample import Source, distribution, sample
 from pdnas.supernets import ChannelSupernet, Supernet
@@ -177,3 +178,25 @@ def test_candidates_follow_the_distribution_that_they_name(source: Source, spoil
         expected += kept * np.log1p(-p) + (channels - kept) * np.log(p)
     assert metadata["log_probability"] == pytest.approx(expected.tolist())
     assert (metadata["source"], metadata["seed"]) == (source, 0)
+
+
+def test_cells_follow_the_posterior_or_nothing(tmp_path: Path) -> None:
+    run = search(tmp_path, make_spec("nasbench201"))
+    own = run.posterior()
+    assert isinstance(own, CellPosterior)
+    sure = torch.full_like(own.probabilities, 0.01)
+    sure[:, 3] = 1 - 0.01 * (sure.shape[1] - 1)
+    CellPosterior(sure, own.space).save(run.folder / "posterior.safetensors", {}, run.identity)
+    shares = {}
+    sources: tuple[Source, ...] = ("posterior", "uniform")
+    for source in sources:
+        cells = sample(run, source, 400, seed=0).choices[CELL]
+        shares[source] = (cells == 3).double().mean().item()
+        stored, metadata = run.candidates(source)
+        assert torch.equal(stored.choices[CELL], cells)
+        p = torch.log(sure if source == "posterior" else torch.full_like(sure, 0.2))
+        expected = p[torch.arange(6), cells.long()].sum(dim=1)
+        assert metadata["log_probability"] == pytest.approx(expected.tolist())
+    assert shares == pytest.approx({"posterior": 0.96, "uniform": 0.2}, abs=0.05)
+    with pytest.raises(PdnasError, match="no drop rate to fix"):
+        distribution(run, "random")
