@@ -110,7 +110,7 @@ def extract_run(
             {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
         ),
     }
-    write_json(out / "subnet.json", record)
+    write_json(out / "subnet.json", record, run.identity)
     return record
 
 

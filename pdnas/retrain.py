@@ -79,6 +79,7 @@ def retrain(
             "spec": spec.model_dump(mode="json"),
             "seed": run.seed,
             "mode": mode,
+            "weights": run.record["provenance"]["finished"],
             "choice": {name: value.tolist() for name, value in choice.items()},
         }
         checkpoints = Checkpoints(run.folder / f"checkpoint-{source}-{mode}", fingerprint(identity))

@@ -199,7 +199,7 @@ class RunFiles:
     def subnet(self) -> dict[str, Any] | None:
         """Sizes and speed of the chosen candidate as a network of its own."""
         path = self.path / "subnet" / "subnet.json"
-        return read_json(path) if path.is_file() else None
+        return read_json(path, self.identity) if path.is_file() else None
 
     def scores(self) -> pd.DataFrame | None:
         """A row a cell: its one-shot accuracy and loss."""
