@@ -46,7 +46,8 @@ def score(effort: Effort) -> Work:
     supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = random_batch(effort.choose(IMAGES_AT_ONCE, 2), effort.choose(32, 8), effort.device)
     cells = max(blocks(space), key=len)[: effort.choose(125, 3)]
-    return lambda: score_block(folded(supernet), np.asarray(cells), [(x, y)])
+    network = folded(supernet)
+    return lambda: score_block(network, np.asarray(cells), [(x, y)])
 
 
 LOOPS: dict[str, Callable[[Effort], Work]] = {

@@ -121,12 +121,13 @@ def one_hot(effort: Effort) -> list[Measure]:
     channels = effort.choose(16 if effort.device.type == "cuda" else 8, 2)
     batch = random_batch(effort.choose(128, 4), effort.choose(32, 8), effort.device)
     aim = Aim(2 if effort.device.type == "cuda" else 3, least=True)
-    everything = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
-    everything.configure_gates(GateSettings(temperature=1, estimator="relaxed"))
-    slow = training_step(everything, *batch)
     measures = []
     modes: dict[str, GateMode] = {"warm-up": "fixed", "afterwards": "learned"}
     for phase, mode in modes.items():
+        everything = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
+        everything.configure_gates(GateSettings(temperature=1, estimator="relaxed"))
+        everything.logits.requires_grad_(mode == "learned")  # nor does it move in the warm-up
+        slow = training_step(everything, *batch)
         one = NasBench201Supernet(channels, 1, CellSpace(), 3, 10)
         one.configure_gates(GateSettings(mode=mode, temperature=1))
         quick = training_step(one, *batch)

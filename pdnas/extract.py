@@ -55,9 +55,10 @@ def extract_run(
         string, or null), ``multiple``, ``format``, ``files``; ``masked`` and ``extracted``, each
         with its ``parameters`` (masked: of kept slices and of everything ungated) and
         ``multiply_adds`` for one image (masked: what the supernet computes, zeros and all);
-        ``supernet_parameters``; ``speedup``, time of the masked network by that of the extracted
-        one (see :func:`_speedup`); ``validation_images``; ``largest_difference`` between the two
-        networks' logits on these, in float32, and ``largest_logit``; ``provenance``.
+        ``supernet_parameters``, without an auxiliary head; ``speedup``, time of the masked network
+        by that of the extracted one (see :func:`_speedup`); ``validation_images``;
+        ``largest_difference`` between the two networks' logits on these, in float32, and
+        ``largest_logit``; ``provenance``.
 
     Raises:
         PdnasError: there is no such candidate, or a package for the format is missing.
@@ -93,7 +94,7 @@ def extract_run(
         "multiple": multiple,
         "format": format,
         "files": write_network(network, batches[0][:2], out, format, identity),
-        "supernet_parameters": supernet.parameter_count(),
+        "supernet_parameters": supernet.parameter_count() - supernet.auxiliary_parameters(),
         "masked": {
             "parameters": supernet.candidate_parameters(choice),
             "multiply_adds": arithmetic,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
@@ -38,7 +39,7 @@ from pdnas.gates import GateSettings
 from pdnas.nasbench.scores import canonical_cells
 from pdnas.posterior import CELL
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, fingerprint, provenance
+from pdnas.provenance import Stopwatch, code_version, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, make_supernet
 from pdnas.train.fit import evaluate, fit
 from pdnas.train.search import make_objective
@@ -142,7 +143,8 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLD
     space = space_of(spec)
     canonical = space.ids(canonical_cells(space))
     distinct = space.cells[np.unique(canonical)]
-    identity = {"spec": spec.model_dump(mode="json"), "block": _CELLS_AT_ONCE}
+    config = spec.model_dump(mode="json")
+    identity = {"spec": config, "block": _CELLS_AT_ONCE, "code": code_version()}
     finished = cache_directory() / f"{STUDY}-{fingerprint(identity)}"
     tasks = [
         (spec, distinct[start : start + _CELLS_AT_ONCE], seed, finished / f"{seed}-{start}.parquet")
@@ -170,12 +172,13 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLD
         "seeds": len(seeds),
         **agreement(by_seed(table)),
         "provenance": {
-            **provenance(spec.model_dump(mode="json"), None, stopwatch),
+            **provenance(config, None, stopwatch),
             "cpu_seconds": round(float(trained["cpu_seconds"].sum()), 3),
         },
     }
     write_table(folder / "table.parquet", table[columns])
     write_json(folder / "table.json", record)
+    shutil.rmtree(finished)
 
 
 def load_table(folder: Path = FOLDER) -> pd.DataFrame:

@@ -8,6 +8,7 @@ probability, the mean of as many new seeds lies, if they are drawn like those of
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from pdnas.nasbench.efficiency import (
 from pdnas.nasbench.scores import score_run
 from pdnas.posterior import CellPosterior
 from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch, fingerprint, provenance
+from pdnas.provenance import Stopwatch, code_version, fingerprint, provenance
 from pdnas.run import Run
 from pdnas.statistics import prediction_interval
 from pdnas.train.search import search
@@ -144,15 +145,22 @@ def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
     """
     stopwatch = Stopwatch()
     spec = specification("guided")
-    runs = cache_directory() / f"{STUDY}-runs-{fingerprint(spec.model_dump(mode='json'))}"
+    identity = {"spec": spec.model_dump(mode="json"), "code": code_version()}
+    runs = cache_directory() / f"{STUDY}-runs-{fingerprint(identity)}"
     values = run_seeds(spec, seeds, jobs, runs)
+    done = [runs / f"seed{seed}" / name for seed in seeds for name in ("run.json", "scores.json")]
+    seconds = sum(read_json(path)["provenance"]["cpu_seconds"] for path in done)
     record = {
         "level": LEVEL,
         "seeds": list(seeds),
         "metrics": values,
-        "provenance": provenance(spec.model_dump(mode="json"), None, stopwatch),
+        "provenance": {
+            **provenance(spec.model_dump(mode="json"), None, stopwatch),
+            "cpu_seconds": round(seconds, 3),
+        },
     }
     write_json(folder / "intervals.json", record)
+    shutil.rmtree(runs)
 
 
 def load_calibration(folder: Path = FOLDER) -> dict[str, Any]:

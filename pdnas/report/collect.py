@@ -34,6 +34,9 @@ GUIDED, RANDOM, FULL = "guided", "random", "full"
 """Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
 and the plain network."""
 
+SOURCES = {"learned": "posterior", "fixed": "random", "none": "full"}
+"""What a run's own candidates are drawn from, by the mode of its gates."""
+
 Selector = Callable[[Scale], Iterable[str]]
 """Chooses studies of a scale (:mod:`pdnas.report.selection`)."""
 
@@ -61,8 +64,6 @@ COLUMNS = (
     "search_seconds",
     "rank_seconds",
     "retrain_seconds",
-    "hardware",
-    "code",
 )
 """The columns of :attr:`Collection.measurements`; errors are in percent, times in seconds."""
 
@@ -149,6 +150,29 @@ class RunFiles:
         return dict(self.record.get("provenance") or {})
 
     @cached_property
+    def made(self) -> list[Mapping[str, Any]]:
+        """The provenance of every record of this run, the search's first."""
+        names = ("efficiency.json", "efficiency-scored.json", "scores.json", "subnet/subnet.json")
+        others = [
+            read_json(path, self.identity) for name in names if (path := self.path / name).is_file()
+        ]
+        records = [*self.ranking_records.values(), *self.results.values(), *others]
+        return [self.provenance, *(record["provenance"] for record in records)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The specification in one level, with what ranking and fine-tuning were told instead."""
+        flat = flatten(self.spec.model_dump(mode="json"))
+        for record in self.ranking_records.values():
+            told = flatten(record["provenance"]["config"], "candidates.")
+            flat |= {key: value for key, value in told.items() if key in flat}
+        for (_, mode), record in self.results.items():
+            if mode == "finetune":
+                told = record["provenance"]["config"].get("retrain") or {}
+                flat |= flatten(told, "retrain.")
+        return flat
+
+    @cached_property
     def results(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Records of the chosen candidates by (source, mode)."""
         return {
@@ -222,8 +246,6 @@ class RunFiles:
             "length_scale2": self.spec.gates.length_scale2,
             "temperature": self.spec.gates.temperature,
             "search_seconds": _seconds(self.record),
-            "hardware": describe_hardware(self.provenance.get("hardware", {})),
-            "code": self.provenance.get("code"),
         }
         keys: list[tuple[str | None, str | None]] = list(self.results)
         judged = {source for source, _ in keys}
@@ -293,9 +315,15 @@ class Rival:
 
 @dataclass(frozen=True)
 class Collection:
-    """A scale and the runs of it that exist under a folder."""
+    """A scale and the runs of it that exist under a folder.
+
+    Attributes:
+        name: the scale's.
+        asked: how it was asked for: by its name, or by its file's path.
+    """
 
     name: str
+    asked: str
     scale: Scale
     runs: tuple[RunFiles, ...]
     folder: Path
@@ -376,12 +404,16 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
                 path = folder / study / variant / f"seed{seed}"
                 if (path / "run.json").is_file():
                     run = RunFiles.read(path)
-                    _require_same(run, spec)
+                    _require_same(run, spec, description.score_images)
                     runs.append(replace(run, spec=spec))
-    return Collection(Path(scale).stem, content, tuple(runs), folder)
+    return Collection(Path(scale).stem, scale, content, tuple(runs), folder)
 
 
-def _require_same(run: RunFiles, spec: Spec) -> None:
+JUDGED = ("batchnorm", "recalibration_images")
+"""What of ``candidates`` decides how a network is judged."""
+
+
+def _require_same(run: RunFiles, spec: Spec, score_images: int | None) -> None:
     """The folder's name is a promise about the configuration; hold every record to its part."""
     made, expected = run.spec.model_dump(), spec.model_dump()
     for part in SEARCH_PARTS:
@@ -390,14 +422,18 @@ def _require_same(run: RunFiles, spec: Spec) -> None:
         path = run.path / f"ranking-{source}.json"
         _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
     for (source, mode), record in run.results.items():
+        path, made = run.path / f"result-{source}-{mode}.json", record["provenance"]["config"]
         if mode == "finetune":
-            path = run.path / f"result-{source}-{mode}.json"
-            made = record["provenance"]["config"].get("retrain")
-            _hold(path, "retrain", made or {}, expected["retrain"] or {})
+            _hold(path, "retrain", made.get("retrain") or {}, expected["retrain"] or {})
+        if mode == "none":
+            judged = {key: expected["candidates"][key] for key in JUDGED}
+            _hold(path, "candidates", made.get("candidates") or {}, judged)
     path = run.path / "scores.json"
     if path.is_file():
         made = read_json(path, run.identity)["provenance"]["config"]
         _hold(path, "candidates", made, expected["candidates"])
+        if score_images is not None and made["images"] != score_images:
+            raise _other(path, "score_images", made["images"], score_images)
 
 
 def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -407,7 +443,11 @@ def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str,
     wanted = flatten({key: expected[key] for key in shared}, f"{part}.")
     for field in {**wanted, **recorded}:
         if recorded.get(field) != wanted.get(field):
-            raise PdnasError(
-                f"{path} was made with {field} = {recorded.get(field)}, but the scale says "
-                f"{wanted.get(field)}; make it again, or name the scale file it was made with"
-            )
+            raise _other(path, field, recorded.get(field), wanted.get(field))
+
+
+def _other(path: Path, field: str, recorded: Any, wanted: Any) -> PdnasError:
+    return PdnasError(
+        f"{path} was made with {field} = {recorded}, but the scale says {wanted}; make it again, "
+        "or name the scale file it was made with"
+    )

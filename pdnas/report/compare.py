@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.errors import PdnasError
-from pdnas.report.collect import RunFiles, flatten
+from pdnas.report.collect import SOURCES, RunFiles
 from pdnas.statistics import Interval, confidence_interval
 
 MODES = {"none": "inherited weights", "finetune": "fine-tuned", "scratch": "from scratch"}
@@ -101,8 +101,13 @@ def compare(first: Sequence[RunFiles], second: Sequence[RunFiles]) -> Comparison
         raise PdnasError(
             f"{names[0]} and {names[1]} share no seed: they have {' and '.join(seeds)}"
         )
-    flat = [flatten(side[0].spec.model_dump(mode="json")) for side in (first, second)]
-    notes = []
+    flat = [side[0].settings for side in (first, second)]
+    notes = [
+        f"The seeds of {name} were not all made alike; shown are the settings of seed "
+        f"{side[0].seed}."
+        for name, side in zip(names, (first, second), strict=True)
+        if any(run.settings != side[0].settings for run in side)
+    ]
     hardware = [{str(run.provenance.get("hardware")) for run in side} for side in (first, second)]
     if hardware[0] != hardware[1]:
         notes.append("They ran on different machines or threads: times cannot be compared.")
@@ -156,11 +161,9 @@ def paired(pairs: Sequence[tuple[RunFiles, RunFiles]]) -> tuple[Difference, ...]
 
 def _source(run: RunFiles) -> str:
     """What the run's own candidates are drawn from."""
-    if run.spec.gates.mode == "learned":
-        return "posterior"
-    if run.spec.gates.mode == "none":
-        return "full"
-    return "uniform" if run.spec.supernet.name == "nasbench201" else "random"
+    if run.spec.gates.mode == "fixed" and run.spec.supernet.name == "nasbench201":
+        return "uniform"
+    return SOURCES[run.spec.gates.mode]
 
 
 def _quantities(run: RunFiles) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdnas.report import selection, style
-from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
+from pdnas.report.collect import FULL, GUIDED, RANDOM, SOURCES, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
     expected_best,
@@ -439,7 +439,8 @@ def error_cost(collection: Collection) -> Drawing | None:
     records = []
     for study in selection.guided_over_channels(collection.scale):
         rows = collection.measurements
-        rows = rows[(rows["study"] == study) & rows["test_error"].notna()]
+        own_source = rows["gates_mode"].map(SOURCES) == rows["source"]
+        rows = rows[(rows["study"] == study) & own_source & rows["test_error"].notna()]
         rows = rows.sort_values("mode", key=lambda mode: mode != "none", kind="stable")
         for keys, own in rows.groupby(["variant", "mode"], sort=False):
             minutes = confidence_interval(total_minutes(own))

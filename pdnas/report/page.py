@@ -114,14 +114,15 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     chosen = entry.studies(collection.scale) if entry else ()
     runs = tuple(run for run in collection.runs if run.study in chosen)
     studies = list(dict.fromkeys(run.study for run in runs))
+    scale = collection.asked
     commands = {
-        f"snakemake --cores all {target(kind, path.stem)} --config scale={collection.name}": (
+        f"snakemake --cores all {target(kind, path.stem)} --config scale={scale}": (
             f"with all runs of {', '.join(chosen)}" if chosen else "needs no runs"
         )
     }
     if path.stem not in OFFICIAL_FIGURES:
         name = path.stem.removeprefix("table")
-        commands[f"pdnas {kind} {name} --scale {collection.name}"] = "from finished runs"
+        commands[f"pdnas {kind} {name} --scale {scale}"] = "from finished runs"
     return {
         "studies": studies,
         "how": summarise(replace(collection, runs=runs)) if runs else None,

@@ -23,6 +23,7 @@ from pdnas.report.collect import (
     RANDOM,
     Collection,
     RunFiles,
+    describe_hardware,
     describe_supernet,
 )
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
@@ -182,11 +183,13 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
             f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
             f"{count} candidates."
         )
-    rows = collection.measurements
-    rows = rows[rows["study"].isin(used)]
-    for label, name in (("Hardware", "hardware"), ("Code", "code")):
-        if values := sorted(set(rows[name].dropna())):
-            notes.append(f"{label}: {'; '.join(values)}.")
+    made = [each for run in collection.runs if run.study in used for each in run.made]
+    for label, values in (
+        ("Hardware", {describe_hardware(each["hardware"]) for each in made}),
+        ("Code", {str(each["code"]) for each in made}),
+    ):
+        if values:
+            notes.append(f"{label}: {'; '.join(sorted(values))}.")
     if not used:
         notes.append(NOTHING_RUN)
     return tuple(notes)
@@ -308,6 +311,9 @@ def table3(collection: Collection) -> Table:
         (
             "The random baseline's drop rate is solved for so that its candidates have about the "
             "guided ones' expected parameter count (scale paper: SupNet-M's is the paper's 0.1).",
+            "The full model is trained for as many epochs, with an ordinary weight decay (l²/N on "
+            "convolutions, 1e-4 at the scales of this repository). An auxiliary head, which is no "
+            "part of a candidate, is in none of our sizes.",
             MEAN_NOTE,
             *conditions(collection, studies),
         ),
@@ -478,9 +484,12 @@ def table7(collection: Collection) -> Table:
             left = 100 * float(wide[printed][level])
             entries: list[tuple[Cell, ...]] = []
             for study in selection.on_cifar10(collection.scale, supernet):
+                variant = GUIDED
+                if printed != supernet:
+                    variant = by_candidates(collection, study).get(10_000, GUIDED)
                 dropped = [
                     100 * (1 - float(chosen[column]))
-                    for run in collection.find(study, GUIDED)
+                    for run in collection.find(study, variant)
                     if (chosen := run.chosen("posterior")) is not None
                 ]
                 if dropped:
@@ -502,7 +511,7 @@ def table7(collection: Collection) -> Table:
         (
             "Channel: share of gated input channels dropped. Operation: share of gated "
             "convolutions of which every input channel is dropped. MI* is the paper's run with "
-            "10 000 candidates.",
+            "10 000 candidates; ours in that row has as many where such a variant was run.",
             "Ours: mean ± half-width of the 95 % t-interval over seeds.",
             *conditions(collection, studies),
         ),

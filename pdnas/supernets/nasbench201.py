@@ -193,6 +193,7 @@ class CellMixture(nn.Module):
 
     def forward_weighted(self, x: Tensor, weights: Tensor, cells: int | None = None) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
+        soft = weights if weights.requires_grad else None  # in the warm-up nobody needs credit
         # Channels last is how convolutions of few channels are fast on a CPU, and then an image is
         # one contiguous row.
         x = x.contiguous(memory_format=torch.channels_last)
@@ -202,7 +203,7 @@ class CellMixture(nn.Module):
         def finished(number: int) -> Tensor:
             """A node; autograd would fill two more full-size tensors for each weight's gradient."""
             rows = nodes[number].permute(_CHANNELS_LAST)
-            node = _credited(rows, number, weights, considered, _CHANNELS_LAST)
+            node = _credited(rows, number, soft, considered, _CHANNELS_LAST)
             return node.permute(_CHANNELS_FIRST)
 
         for source in range(NODES - 1):

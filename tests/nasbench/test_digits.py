@@ -90,6 +90,7 @@ def test_a_killed_build_goes_on(tmp_path, monkeypatch):
     assert ((table["test_accuracy"] > 0) & (table["test_accuracy"] < 1)).all()
     record = json.loads((tmp_path / "table.json").read_text())
     assert record["provenance"]["cpu_seconds"] > 0
+    assert not list((tmp_path / "cache").glob(f"{digits.STUDY}-*")), "the next build is a new one"
 
 
 def test_a_table_without_all_cells_is_refused(tmp_path):

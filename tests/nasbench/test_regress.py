@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from pdnas.artefacts import write_json
 from pdnas.cli import app
 from pdnas.errors import PdnasError
 from pdnas.nasbench import digits, regress, scores
@@ -136,12 +137,29 @@ def test_a_stale_calibration_is_refused(tmp_path):
 
 
 def test_calibration_writes_what_comparison_reads(tmp_path, monkeypatch):
+    """Its runs are of this code, and gone when it has ended: the next one runs them anew."""
     record = load_calibration()
-    monkeypatch.setattr(regress, "run_seeds", lambda *_: record["metrics"])
+    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
+    folders = []
+
+    def run_seeds(spec, seeds, jobs, keep):
+        assert not keep.exists()
+        folders.append(keep)
+        for seed in seeds:
+            for name in ("run.json", "scores.json"):
+                write_json(keep / f"seed{seed}" / name, {"provenance": {"cpu_seconds": 1.5}})
+        return record["metrics"]
+
+    monkeypatch.setattr(regress, "run_seeds", run_seeds)
     regress.calibrate(range(20), 1, tmp_path)
     again = load_calibration(tmp_path)
     assert again["metrics"] == record["metrics"]
     assert again["seeds"] == list(range(20))
+    assert again["provenance"]["cpu_seconds"] == 60
+    regress.calibrate(range(20), 1, tmp_path)
+    monkeypatch.setattr(regress, "code_version", lambda: "another")
+    regress.calibrate(range(20), 1, tmp_path)
+    assert folders[0] == folders[1] != folders[2]
 
 
 @pytest.mark.slow

@@ -57,6 +57,28 @@ def test_a_seed_that_one_side_lacks_is_left_out_and_told(tree: Tree) -> None:
     assert "Left out: 1 run" in made.notes[0]
 
 
+def test_settings_are_those_that_the_stages_were_told(tree: Tree) -> None:
+    """Ranking or fine-tuning may have been told others than the search."""
+    for seed in range(3):
+        folder = tree.folder / "branches" / "random" / f"seed{seed}"
+        for name, config in (
+            ("ranking-random.json", {"batchnorm": "recalibrated", "source": "random"}),
+            ("result-random-finetune.json", {"retrain": {"epochs": 7, "learning_rate": 0.01}}),
+        ):
+            record = read_json(folder / name)
+            record["provenance"]["config"] = config
+            write_json(folder / name, record)
+    sides = [read(tree.folder / "branches" / name) for name in ("guided", "random")]
+    made = compare(*sides)
+    assert made.settings["candidates.batchnorm"] == ("running", "recalibrated")
+    assert made.settings["retrain.epochs"] == (1, 7)
+    assert not any("not all made alike" in note for note in made.notes)
+    record["provenance"]["config"] = {"retrain": {"epochs": 8, "learning_rate": 0.01}}
+    write_json(folder / name, record)
+    again = compare(sides[0], read(tree.folder / "branches" / "random"))
+    assert "The seeds of branches/random were not all made alike" in again.notes[0]
+
+
 def test_single_runs_have_no_interval(tree: Tree) -> None:
     study = tree.folder / "branches"
     made = hold(study / "guided" / "seed0", study / "guided" / "seed2")

@@ -158,6 +158,15 @@ def test_best_of_n(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -
     assert data["learned_pct"].is_monotonic_increasing
 
 
+def test_error_cost_shows_a_variant_s_own_candidates(tree: Tree, tmp_path: Path) -> None:
+    """Whole networks, or random candidates, of a guided run are another method's."""
+    before = draw("error-cost", tree, tmp_path / "a")
+    for seed in range(3):
+        path = tree.folder / "branches" / "guided" / f"seed{seed}"
+        tree.result(path, "full", "none", 0.01)
+    pd.testing.assert_frame_equal(before, draw("error-cost", tree, tmp_path / "b"))
+
+
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
 def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -> None:
     data = draw(name, empty_tree, tmp_path)

@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 import pdnas.paper
+from pdnas.artefacts import read_json, write_json
 from pdnas.cells import CellSpace
 from pdnas.errors import PdnasError
 from pdnas.nasbench.table import GroundTruth
@@ -28,6 +29,7 @@ from pdnas.statistics import Interval
 from .conftest import (
     FINETUNED_TEST,
     GUIDED_TEST,
+    HARDWARE,
     RANDOM_TEST,
     SPEEDUPS,
     Tree,
@@ -404,6 +406,35 @@ def test_extraction_compares_with_the_whole_supernet(tree: Tree) -> None:
     assert_interval(row["ours_extracted_share_pct"], [40, 50, 60])
     assert_interval(row["ours_arithmetic_pct"], [50, 50, 50])
     assert_interval(row["ours_speedup"], SPEEDUPS)
+
+
+def test_code_and_hardware_are_those_of_every_record(tree: Tree) -> None:
+    folder = tree.folder / "branches" / "guided" / "seed1"
+    for name, key, value in (
+        ("ranking-posterior.json", "code", "0.1.0 of the ranking"),
+        ("subnet/subnet.json", "hardware", HARDWARE | {"cpu": "Another"}),
+    ):
+        record = read_json(folder / name)
+        record["provenance"][key] = value
+        write_json(folder / name, record)
+    notes = make("3", tree).notes
+    assert "Hardware: Abacus 9000, 1 thread; Another, 1 thread." in notes
+    assert "Code: 0.1.0 0123456789ab; 0.1.0 of the ranking." in notes
+
+
+def test_table7_takes_as_many_candidates_as_the_paper_s_starred_run(tree: Tree) -> None:
+    scale = Path(tree.scale_name)
+    text = scale.read_text().replace("stands_for: M", "stands_for: MI")
+    text = text.replace("guided: {}\n", "guided: {}\n      many: {candidates: {count: 10000}}\n", 1)
+    scale.write_text(text)
+    path = tree.search("branches", "many", 0)
+    tree.rank(path, "posterior", [0.5, 0.6], kept_channels=0.2)
+    table = make("7", tree)
+    starred = row_of(table, supernet="MI*", level="channel")["ours_dropped_pct"]
+    plain = row_of(table, supernet="MI", level="channel")["ours_dropped_pct"]
+    assert isinstance(starred, Interval)
+    assert isinstance(plain, Interval)
+    assert (starred.estimate, plain.estimate) == pytest.approx((80, 25))
 
 
 def test_nothing_run(empty_tree: Tree) -> None:

@@ -110,7 +110,6 @@ rule official:
     resources:
         mem_mb=1000,
         runtime=5,
-        gpu=0,
     message:
         "the official SupNet-D-121 search, from its released logs"
     shell:
