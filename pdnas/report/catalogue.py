@@ -6,7 +6,7 @@ NAS-Bench-201 are made by ``nasbench``, the others by ``all``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,10 @@ def find_table(name: str) -> Entry[Table]:
     Raises:
         PdnasError: there is no such table.
     """
-    return _find(TABLES, f"table{name}" if name.isdigit() else name, "table")
+    full = f"table{name}" if name.isdigit() else name
+    if full not in TABLES:
+        raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
+    return TABLES[full]
 
 
 def table(name: str, collection: Collection) -> Table:
@@ -99,7 +102,9 @@ def find_figure(name: str) -> Entry[Drawing | None]:
     Raises:
         PdnasError: there is no such figure.
     """
-    return _find(FIGURES, name, "figure")
+    if name not in FIGURES:
+        raise PdnasError(f"no figure {name!r}; choose one of {', '.join(FIGURES)}")
+    return FIGURES[name]
 
 
 def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
@@ -113,9 +118,3 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
         drawing = entry.make(collection) or figures.not_run(name, collection.name)
         paths = style.save(drawing.figure, folder, name)
     return [*paths, style.save_data(drawing.data, folder, name)]
-
-
-def _find(entries: Mapping[str, Entry[Made]], name: str, kind: str) -> Entry[Made]:
-    if name not in entries:
-        raise PdnasError(f"no {kind} {name!r}; choose one of {', '.join(entries)}")
-    return entries[name]

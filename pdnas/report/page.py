@@ -61,6 +61,7 @@ def write(collection: Collection, page: Path) -> None:
     )
     html = template.render(
         scale=collection.name,
+        asked=collection.asked,
         description=collection.scale.description,
         introduction=_html(CAPTIONS / "workflow.rst", collection.name),
         headlines=list(headlines(collection)),

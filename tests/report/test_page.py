@@ -73,17 +73,22 @@ def test_tables_are_tables_with_the_papers_numbers_apart(text: str) -> None:
     )
 
 
-def test_every_item_says_how_it_was_run_and_how_to_rerun_it(text: str) -> None:
+def test_every_item_says_how_it_was_run_and_how_to_rerun_it(text: str, tree: Tree) -> None:
+    """The scale by the name under which it was asked for: here its file, which is no known name."""
+    scale = tree.scale_name
+    assert f"make all SCALE={scale}" in text
     parts = dict(re.findall(r'<section class="item" id="(\S+)">(.*?)</section>', text, re.DOTALL))
     assert len(parts) == 4
     for name, part in parts.items():
         kind, item = name.split("-")
         rule = item if item[-1].isdigit() else f"{kind}_{item}"
-        assert f"snakemake --cores all {rule} --config scale=tiny" in part
-        assert f"pdnas {kind} {item.removeprefix('table')} --scale tiny" in part
+        assert f"snakemake --cores all {rule} --config scale={scale}  # " in part
+        assert f"pdnas {kind} {item.removeprefix('table')} --scale {scale}  # from finished" in part
     # 3 seeds of three variants and one of weak-prior, each of 120 s; and what followed them.
     assert "From 10 searches of branches on Abacus 9000, 1 thread" in parts["table-table3"]
     assert "all their jobs together took" in parts["figure-mismatch"]
+    assert "# with all runs of branches" in parts["table-table3"]
+    assert "# needs no runs" in parts["table-table9"]
     assert "searches of" not in parts["table-table9"], "nothing of it was run"
 
 
