@@ -5,6 +5,7 @@ import sys
 from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 from pdnas.nasbench.rivals import METHODS
+from pdnas.report.collect import SOURCES
 
 KNOWN_KEYS = {"scale", "studies"}
 
@@ -60,8 +61,7 @@ def limits(gpus=GPUS):
 
 def source_of(study, variant):
     """What a variant's candidates are drawn from; the plain network has just itself."""
-    mode = SCALE.spec(study, variant).gates.mode
-    return {"learned": "posterior", "fixed": "random", "none": "full"}[mode]
+    return SOURCES[SCALE.spec(study, variant).gates.mode]
 
 
 def runs():
