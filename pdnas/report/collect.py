@@ -225,6 +225,11 @@ class RunFiles:
         path = self.path / "subnet" / "subnet.json"
         return read_json(path, self.identity) if path.is_file() else None
 
+    def score_images(self) -> int | None:
+        """Validation images that scored every cell."""
+        path = self.path / "scores.json"
+        return int(read_json(path, self.identity)["images"]) if path.is_file() else None
+
     def scores(self) -> pd.DataFrame | None:
         """A row a cell: its one-shot accuracy and loss."""
         return self._table("scores.parquet")

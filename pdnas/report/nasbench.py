@@ -205,6 +205,14 @@ def nasbench(collection: Collection) -> Table:
             gaps = (NOT_RUN,) * (10 + len(targets))
             reported = (published(method, name) for name in DATASETS)
             rows.append((method, None, *reported, *gaps))
+    images = sorted(
+        {
+            number
+            for seeds in found.values()
+            for seed in seeds
+            if is_scored(seeds) and (number := seed.run.score_images()) is not None
+        }
+    )
     return Table(
         "nasbench",
         "NAS-Bench-201: one-shot methods against the ground truth",
@@ -246,6 +254,7 @@ def nasbench(collection: Collection) -> Table:
             "the most probable cell, for methods whose supernets did not score the cells. τ: "
             "Kendall's, between one-shot and true accuracy of all cells, and of the truly best "
             "tenth.",
+            *(f"Scores are accuracies on {number} validation images." for number in images),
             "CPU minutes: of all threads; on a GPU, minutes by the clock.",
             CHOSEN_BY_TRUTH,
             PUBLISHED_NOTE,
@@ -550,7 +559,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
             records.append((variant, int(rank), *bounds(interval), len(seeds)))
     names = ["variant", "best_cells", "mass_pct", "low95_pct", "high95_pct", "seeds"]
     data = pd.DataFrame(records, columns=names)
-    figure, axes = style.panels(1, 1, height=3.6)
+    figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
     colours = style.sequence(len(found))
     dashes = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
@@ -590,7 +599,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     axis.set_xlim(1, cells)
     axis.set_xlabel("the truly best … cells")
     axis.set_ylabel("probability of a sample among them [%]")
-    axis.legend(loc="upper left")
+    figure.legend(loc="outside upper center", ncols=3, handlelength=3)
     return Drawing(figure, data)
 
 
