@@ -559,6 +559,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A short search with ranked candidates, whose gates drop a quarter of all channels."""
     study, candidates = RUNS[request.param]
     spec = load_scale("smoke").spec(study, "guided").model_dump()
+    spec["data"] |= {"train": 200, "validation": 100}
     spec["training"]["epochs"] = 1
     spec["gates"] |= {"initial": 0.25, "warmup_epochs": 0}
     spec["candidates"] |= {"count": 3, **candidates}
