@@ -40,6 +40,16 @@ SOURCES = {"learned": "posterior", "fixed": "random", "none": "full"}
 Selector = Callable[[Scale], Iterable[str]]
 """Chooses studies of a scale (:mod:`pdnas.report.selection`)."""
 
+RECORDS = (
+    "run.json",
+    "ranking-*.json",
+    "result-*.json",
+    "efficiency*.json",
+    "scores.json",
+    "subnet/subnet.json",
+)
+"""The records of a run; each has its provenance."""
+
 _RESULT = re.compile(r"result-(?P<source>[^-]+)-(?P<mode>[^-]+)\.json")
 _RANKING = re.compile(r"ranking-(?P<source>[^-]+)\.json")
 
@@ -150,14 +160,10 @@ class RunFiles:
         return dict(self.record.get("provenance") or {})
 
     @cached_property
-    def made(self) -> list[Mapping[str, Any]]:
-        """The provenance of every record of this run, the search's first."""
-        names = ("efficiency.json", "efficiency-scored.json", "scores.json", "subnet/subnet.json")
-        others = [
-            read_json(path, self.identity) for name in names if (path := self.path / name).is_file()
-        ]
-        records = [*self.ranking_records.values(), *self.results.values(), *others]
-        return [self.provenance, *(record["provenance"] for record in records)]
+    def records(self) -> dict[Path, dict[str, Any]]:
+        """Every record of this run by its path, the search's first."""
+        paths = [path for pattern in RECORDS for path in sorted(self.path.glob(pattern))]
+        return {path: read_json(path, self.identity) for path in paths}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -225,10 +231,11 @@ class RunFiles:
         path = self.path / "subnet" / "subnet.json"
         return read_json(path, self.identity) if path.is_file() else None
 
-    def score_images(self) -> int | None:
-        """Validation images that scored every cell."""
+    @cached_property
+    def scores_record(self) -> dict[str, Any] | None:
+        """How every cell was scored."""
         path = self.path / "scores.json"
-        return int(read_json(path, self.identity)["images"]) if path.is_file() else None
+        return read_json(path, self.identity) if path.is_file() else None
 
     def scores(self) -> pd.DataFrame | None:
         """A row a cell: its one-shot accuracy and loss."""
@@ -433,9 +440,8 @@ def _require_same(run: RunFiles, spec: Spec, score_images: int | None) -> None:
         if mode == "none":
             judged = {key: expected["candidates"][key] for key in JUDGED}
             _hold(path, "candidates", made.get("candidates") or {}, judged)
-    path = run.path / "scores.json"
-    if path.is_file():
-        made = read_json(path, run.identity)["provenance"]["config"]
+    if run.scores_record is not None:
+        path, made = run.path / "scores.json", run.scores_record["provenance"]["config"]
         _hold(path, "candidates", made, expected["candidates"])
         if score_images is not None and made["images"] != score_images:
             raise _other(path, "score_images", made["images"], score_images)

@@ -205,14 +205,12 @@ def nasbench(collection: Collection) -> Table:
             gaps = (NOT_RUN,) * (10 + len(targets))
             reported = (published(method, name) for name in DATASETS)
             rows.append((method, None, *reported, *gaps))
-    images = sorted(
-        {
-            number
-            for seeds in found.values()
-            for seed in seeds
-            if is_scored(seeds) and (number := seed.run.score_images()) is not None
-        }
-    )
+    images = {
+        seed.run.scores_record["images"]
+        for seeds in found.values()
+        for seed in seeds
+        if is_scored(seeds) and seed.run.scores_record is not None
+    }
     return Table(
         "nasbench",
         "NAS-Bench-201: one-shot methods against the ground truth",
@@ -254,18 +252,13 @@ def nasbench(collection: Collection) -> Table:
             "the most probable cell, for methods whose supernets did not score the cells. τ: "
             "Kendall's, between one-shot and true accuracy of all cells, and of the truly best "
             "tenth.",
-            *(f"Scores are accuracies on {number} validation images." for number in images),
+            *(f"Scores are accuracies on {number} validation images." for number in sorted(images)),
             "CPU minutes: of all threads; on a GPU, minutes by the clock.",
             CHOSEN_BY_TRUTH,
             PUBLISHED_NOTE,
-            *conditions(collection, studies(collection)),
+            *conditions(collection, dict.fromkeys(seeds[0].run.study for seeds in found.values())),
         ),
     )
-
-
-def studies(collection: Collection) -> list[str]:
-    """The studies that the methods are variants of."""
-    return list(dict.fromkeys(seeds[0].run.study for seeds in methods(collection).values()))
 
 
 def rivals(collection: Collection) -> Table:

@@ -14,11 +14,7 @@ from typing import Any
 from pdnas.artefacts import atomic_path
 from pdnas.errors import PdnasError
 from pdnas.report import OFFICIAL_FIGURES, formats, selection, target
-from pdnas.report.catalogue import (
-    FIGURES,
-    TABLES,
-    table,
-)
+from pdnas.report.catalogue import FIGURES, TABLES, table
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise

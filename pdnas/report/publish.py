@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pdnas.artefacts import read_json, write_failure, write_json
+from pdnas.artefacts import write_failure, write_json
 from pdnas.config import scale_path
 from pdnas.errors import PdnasError
-from pdnas.report.collect import Collection, collect, describe_hardware
+from pdnas.report.collect import RECORDS, Collection, collect, describe_hardware
 
-RECORDS = (
-    "run.json",
-    "ranking-*.json",
-    "result-*.json",
-    "efficiency*.json",
-    "scores.json",
-    "subnet/subnet.json",
-)
 TABLES = (
     "history.parquet",
     "trajectory.parquet",
@@ -86,9 +78,7 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
 
 def records_of(collection: Collection) -> dict[Path, dict[str, Any]]:
     """Every record of a collection's runs by its path."""
-    return {
-        path: read_json(path) for run in collection.runs for path in _matching(run.path, RECORDS)
-    }
+    return {path: record for run in collection.runs for path, record in run.records.items()}
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

@@ -75,7 +75,8 @@ def fine_tuned(scale: Scale) -> list[str]:
 
 def drawn(scale: Scale) -> list[str]:
     """Studies over channels whose candidates and gates have figures: the :func:`main` ones."""
-    return [name for name in main(scale) if name not in over_cells(scale)]
+    channels = over_channels(scale)
+    return [name for name in main(scale) if name in channels]
 
 
 def main(scale: Scale) -> list[str]:

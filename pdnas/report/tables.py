@@ -183,7 +183,10 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
             f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
             f"{count} candidates."
         )
-    made = [each for run in collection.runs if run.study in used for each in run.made]
+    records = [
+        each for run in collection.runs if run.study in used for each in run.records.values()
+    ]
+    made = [record["provenance"] for record in records]
     for label, values in (
         ("Hardware", {describe_hardware(each["hardware"]) for each in made}),
         ("Code", {str(each["code"]) for each in made}),

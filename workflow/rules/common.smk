@@ -1,11 +1,12 @@
 """The scale, validated before anything runs, and the names that all rules share."""
 
 import sys
+from functools import cache
 
 from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 from pdnas.nasbench.rivals import METHODS
-from pdnas.report.collect import SOURCES
+from pdnas.report.collect import JUDGED, SOURCES
 
 KNOWN_KEYS = {"scale", "studies"}
 
@@ -50,7 +51,7 @@ def spec(*parts):
 def statistics(wildcards):
     """What a candidate is judged with, as text: BatchNorm's statistics."""
     candidates = SCALE.spec(wildcards.study, wildcards.variant).candidates
-    return candidates.model_dump_json(include={"batchnorm", "recalibration_images"})
+    return candidates.model_dump_json(include=set(JUDGED))
 
 
 def limits(gpus=GPUS):
@@ -64,12 +65,15 @@ def source_of(study, variant):
     return SOURCES[SCALE.spec(study, variant).gates.mode]
 
 
+@cache
 def runs():
     """(study, its settings, variant, seed, specification) of every run of the chosen studies."""
-    for study, content in STUDIES.items():
-        for variant in content.variants:
-            for seed in content.seeds_of(variant):
-                yield study, content, variant, seed, SCALE.spec(study, variant)
+    return [
+        (study, content, variant, seed, SCALE.spec(study, variant))
+        for study, content in STUDIES.items()
+        for variant in content.variants
+        for seed in content.seeds_of(variant)
+    ]
 
 
 def has_truth(settings):
