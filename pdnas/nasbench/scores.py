@@ -33,7 +33,7 @@ from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
 from pdnas.train.fit import autocast
 
-IMAGES_AT_ONCE = 50
+IMAGES_AT_ONCE = 30
 ROWS_AT_ONCE = 500
 """Pairs of a cell and an image in one batch: 16 MB for 8 channels of 32x32 pixels. On a CPU larger
 batches fall out of its caches and take longer (docs/speed.md); the scores are the same."""

@@ -35,7 +35,7 @@ GUIDED, RANDOM, FULL = "guided", "random", "full"
 and the plain network."""
 
 SOURCES = {"learned": "posterior", "fixed": "random", "none": "full"}
-"""What a run's own candidates are drawn from, by the mode of its gates."""
+"""What a run's own candidates are drawn from, by the mode of its gates (:func:`source_of`)."""
 
 Selector = Callable[[Scale], Iterable[str]]
 """Chooses studies of a scale (:mod:`pdnas.report.selection`)."""
@@ -76,6 +76,14 @@ COLUMNS = (
     "retrain_seconds",
 )
 """The columns of :attr:`Collection.measurements`; errors are in percent, times in seconds."""
+
+
+def source_of(spec: Spec) -> str:
+    """What a run's own candidates are drawn from: the plain network has just itself, and cells of a
+    one-hot supernet with fixed gates are all as likely."""
+    if spec.gates.mode == "fixed" and isinstance(spec.supernet, NasBench201Config):
+        return "uniform"
+    return SOURCES[spec.gates.mode]
 
 
 def describe_supernet(spec: Spec) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.errors import PdnasError
-from pdnas.report.collect import SOURCES, RunFiles
+from pdnas.report.collect import RunFiles, source_of
 from pdnas.statistics import Interval, confidence_interval
 
 MODES = {"none": "inherited weights", "finetune": "fine-tuned", "scratch": "from scratch"}
@@ -159,16 +159,9 @@ def paired(pairs: Sequence[tuple[RunFiles, RunFiles]]) -> tuple[Difference, ...]
     )
 
 
-def _source(run: RunFiles) -> str:
-    """What the run's own candidates are drawn from."""
-    if run.spec.gates.mode == "fixed" and run.spec.supernet.name == "nasbench201":
-        return "uniform"
-    return SOURCES[run.spec.gates.mode]
-
-
 def _quantities(run: RunFiles) -> dict[str, float]:
     """What was measured of a run: errors in percent, parameters, minutes."""
-    source, found = _source(run), {}
+    source, found = source_of(run.spec), {}
     for mode, words in MODES.items():
         result = run.results.get((source, mode))
         if result is not None:

@@ -6,7 +6,7 @@ from functools import cache
 from pdnas.config import NAME, SEARCH_PARTS, load_scale
 from pdnas.errors import PdnasError
 from pdnas.nasbench.rivals import METHODS
-from pdnas.report.collect import JUDGED, SOURCES
+from pdnas.report.collect import JUDGED, source_of
 
 KNOWN_KEYS = {"scale", "studies"}
 
@@ -60,11 +60,6 @@ def limits(gpus=GPUS):
     return dict(mem_mb=SCALE.memory_mb, runtime=SCALE.runtime_minutes, **gpu)
 
 
-def source_of(study, variant):
-    """What a variant's candidates are drawn from; the plain network has just itself."""
-    return SOURCES[SCALE.spec(study, variant).gates.mode]
-
-
 @cache
 def runs():
     """(study, its settings, variant, seed, specification) of every run of the chosen studies."""
@@ -86,10 +81,10 @@ def results(chosen=STUDIES):
     for study, content, variant, seed, settings in runs():
         if content.target != "all" or study not in chosen:
             continue
-        source = source_of(study, variant)
+        source = source_of(settings)
         run = f"{RUNS}/{study}/{variant}/seed{seed}"
         if settings.supernet.name == "nasbench201":
-            yield f"{run}/ranking-{'posterior' if source == 'posterior' else 'uniform'}.json"
+            yield f"{run}/ranking-{source}.json"
             if has_truth(settings):
                 yield f"{run}/efficiency.json"
             continue

@@ -146,13 +146,13 @@ rule extract:
         f"{RUN}/run.json",
         f"{RUN}/splits.parquet",
         f"{RUN}/weights.safetensors",
-        lambda w: ranked(w, source_of(w.study, w.variant)),
+        lambda w: ranked(w, source_of(SCALE.spec(w.study, w.variant))),
     output:
         f"{RUN}/subnet/subnet.json",
     params:
         run=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
-        source=lambda w: source_of(w.study, w.variant),
+        source=lambda w: source_of(SCALE.spec(w.study, w.variant)),
         scale=config["scale"],
         threads=SCALE.threads,
     log:
