@@ -66,7 +66,7 @@ def draw(
 ) -> None:
     """Draw an architecture: blocks, branches, and the share of each operation that is kept.
 
-    Example: pdnas draw runs/laptop/multibranch/guided/seed0 --source posterior --out best
+    Example: pdnas draw runs/laptop/multibranch/guided/seed1 --source posterior --out best
     """
     from pdnas.report.drawing import draw_run
     from pdnas.run import Run

@@ -97,7 +97,7 @@ def efficiency(
 
     Example:
 
-        pdnas nasbench efficiency runs/laptop/nasbench201/guided/seed0 --target 93.5
+        pdnas nasbench efficiency runs/laptop/nasbench201/guided/seed1 --target 93.5
     """
     from pdnas import artefacts
     from pdnas.nasbench import efficiency as arithmetic
@@ -152,7 +152,7 @@ def score(
 
     Example:
 
-        pdnas nasbench score runs/laptop/nasbench201/guided/seed0 --images 1000
+        pdnas nasbench score runs/laptop/nasbench201/guided/seed1 --images 1000
     """
     from pdnas.artefacts import claim
     from pdnas.nasbench.scores import score_run

@@ -126,7 +126,7 @@ def sample(
 
     Example:
 
-        pdnas sample runs/laptop/multibranch/guided/seed0 --count 100
+        pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
     """
     from pdnas.run import Run
     from pdnas.sample import sample as draw
@@ -151,7 +151,7 @@ def rank(
 
     Example:
 
-        pdnas rank runs/laptop/multibranch/guided/seed0
+        pdnas rank runs/laptop/multibranch/guided/seed1
     """
     from pdnas.rank import rank_run
 
@@ -180,7 +180,7 @@ def retrain(
 
     Example:
 
-        pdnas retrain runs/laptop/multibranch/guided/seed0 --mode finetune
+        pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
     """
     from pdnas.retrain import retrain as finish
 

@@ -110,7 +110,7 @@ def show(
 
     Example:
 
-        pdnas show runs/laptop/multibranch/guided/seed0
+        pdnas show runs/laptop/multibranch/guided/seed1
     """
     from pdnas.report.collect import RunFiles
     from pdnas.report.summary import lines, summarise
@@ -133,7 +133,7 @@ def compare(
 
         pdnas compare runs/laptop/multibranch/guided runs/laptop/multibranch/random
 
-        pdnas compare runs/laptop/multibranch/guided/seed0 runs/laptop/multibranch/full/seed0 --json
+        pdnas compare runs/laptop/multibranch/guided/seed1 runs/laptop/multibranch/full/seed1 --json
     """
     from pdnas.report.compare import compare as hold
     from pdnas.report.compare import read

@@ -52,7 +52,7 @@ def extract(
 ) -> None:
     """Write a candidate as a physically smaller network with the same outputs.
 
-    Example: pdnas extract runs/laptop/multibranch/guided/seed0 --out small --format onnx
+    Example: pdnas extract runs/laptop/multibranch/guided/seed1 --out small --format onnx
     """
     from pdnas.extract import extract_run
 

@@ -245,8 +245,8 @@ def nasbench(collection: Collection) -> Table:
         tuple(rows),
         (
             "Samples to a target: expected number, exact by enumeration of all cells; geometric "
-            "mean over seeds with the 95 % t-interval of the logarithms. Other numbers: mean ± "
-            "half-width of the 95 % t-interval over seeds.",
+            "mean over seeds with the 95 % t-interval of the logarithms, cut at one sample. Other "
+            "numbers: mean ± half-width of the 95 % t-interval over seeds.",
             f"Chosen by score: the one with the highest one-shot validation accuracy of {DRAWN} "
             "cells drawn from the method's distribution; expectation over draws, exact. By mode: "
             "the most probable cell, for methods whose supernets did not score the cells. τ: "

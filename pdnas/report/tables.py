@@ -45,9 +45,9 @@ PAPER_PARAMETERS = Column("paper_params_m", "parameters [M]", PAPER, decimals=1)
 NOTHING_RUN = "Nothing of this table was run at this scale."
 
 CHOSEN_BY_TRUTH = (
-    "Images, epochs and the rate of the logits were chosen by such true accuracies, of searches "
-    "with a seed that is in no result (docs/nasbench201.md); in a space whose accuracies nobody "
-    "knows, they would have to be chosen without."
+    "The search's settings were chosen by such true accuracies, of searches with a seed that is in "
+    "no result, and one setting with another seed too (docs/nasbench201.md); in a space whose "
+    "accuracies nobody knows, they would have to be chosen without."
 )
 
 MEAN_NOTE = (
