@@ -57,6 +57,10 @@ class Augmentation(Strict):
     cutout: Annotated[int, Field(ge=0, description="side of the square set to the mean")] = 16
 
 
+IMAGE_SIDE = {"cifar10": 32, "cifar100": 32, "digits": 8, "imagenet": 224}
+"""Pixels a side of a data set's square images, as a network sees them."""
+
+
 class DataConfig(Strict):
     """A data set and its fixed, seeded split."""
 
@@ -78,7 +82,7 @@ class MultiBranchConfig(Strict):
     """The 3-branch ResNet: SupNet-M has width 96, SupNet-MI 160, both 4 blocks a stage."""
 
     name: Literal["multibranch"]
-    width: Count
+    width: Annotated[int, Field(ge=2, description="even shares of it go two ways where it grows")]
     blocks: Count = 4
     merge: Annotated[
         Literal["sum", "shake-shake"],
@@ -217,6 +221,16 @@ class TrainingConfig(Strict):
     ] = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _images_together(self) -> Self:
+        part = self.micro_batch or self.batch
+        if part == 1 or self.batch % part == 1:
+            raise ValueError(
+                "an image would go through the network alone, where BatchNorm has nothing to "
+                "compare; choose another batch or micro_batch"
+            )
+        return self
 
 
 class GateConfig(Strict):
@@ -377,11 +391,12 @@ class Spec(Strict):
         for option in ("auxiliary_weight", "drop_path"):
             if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
                 raise ValueError(f"training.{option} needs supernet enas")
-        small = self.data.name == "digits"
-        if self.training.auxiliary_weight and small:
-            raise ValueError("images of digits (8x8) are too small for an auxiliary head")
-        if isinstance(self.supernet, DenseNetConfig) and small and self.supernet.smallest_image > 8:
-            raise ValueError("images of digits (8x8) are too small for more than 2 dense blocks")
+        side = IMAGE_SIDE[self.data.name]
+        too_small = f"images of {self.data.name} ({side}x{side}) are too small for"
+        if self.training.auxiliary_weight and self.data.name == "digits":
+            raise ValueError(f"{too_small} an auxiliary head")
+        if isinstance(self.supernet, DenseNetConfig) and self.supernet.smallest_image > side:
+            raise ValueError(f"{too_small} {len(self.supernet.layers)} dense blocks; use fewer")
         return self
 
 

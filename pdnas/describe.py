@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.cells import EDGES, CellSpace
-from pdnas.config import (
-    DenseNetConfig,
-    EnasConfig,
-    MultiBranchConfig,
-    NasBench201Config,
-    ResNetConfig,
-)
+from pdnas.config import DenseNetConfig, NasBench201Config, ResNetConfig
 from pdnas.errors import PdnasError
 from pdnas.posterior import CELL, Choice
 from pdnas.supernets import NAMED, ChannelSupernet, build
+
+_WIDTH = {
+    "multibranch": "width",
+    "enas": "filters",
+    "resnet": "width",
+    "densenet": "growth",
+    "nasbench201": "channels",
+}
+"""What says how wide a supernet is, by the name of its configuration."""
 
 
 def describe(
@@ -33,23 +37,21 @@ def describe(
         size: pixels a side of an image; None likewise.
 
     Raises:
-        PdnasError: no such supernet, a cell for one that has none, or images that are too small.
+        PdnasError: no such supernet, a cell for one that has none, or too small a width or images.
     """
     if f"supernet-{name}" in NAMED:
         name = f"supernet-{name}"
     if name not in NAMED:
         raise PdnasError(f"no supernet {name!r}; choose one of {', '.join(NAMED)}")
     config = NAMED[name]
-    if isinstance(config, NasBench201Config):
-        config = config.model_copy(update={"channels": width or config.channels})
-    elif isinstance(config, MultiBranchConfig):
-        config = config.model_copy(update={"width": width or config.width})
-    elif isinstance(config, EnasConfig):
-        config = config.model_copy(update={"filters": width or config.filters})
-    elif isinstance(config, ResNetConfig):
-        config = config.model_copy(update={"width": width or config.width})
-    elif isinstance(config, DenseNetConfig):
-        config = config.model_copy(update={"growth": width or config.growth})
+    if width is not None:
+        settings = config.model_dump() | {_WIDTH[config.name]: width}
+        try:
+            config = type(config).model_validate(settings)
+        except ValidationError as error:
+            raise PdnasError(
+                f"{name} cannot have width {width}: {error.errors()[0]['msg']}"
+            ) from error
     if cell is not None and not isinstance(config, NasBench201Config):
         raise PdnasError(f"{name} has no cells; leave out --cell")
     imagenet = isinstance(config, (ResNetConfig, DenseNetConfig))

@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from pdnas.artefacts import atomic_path, write_json, write_tensors
 from pdnas.errors import PdnasError
 from pdnas.provenance import Stopwatch, provenance
-from pdnas.rank import make_judge, recalibrated
+from pdnas.rank import make_judge
 from pdnas.run import Run
 from pdnas.subnet import extract, multiply_adds, parameters, source_code
 from pdnas.supernets import Supernet
@@ -73,8 +73,7 @@ def extract_run(
     judge = make_judge(run, supernet, loader, device)
     with ExitStack() as stack:
         supernet.choose(choice)
-        if judge.batchnorm == "recalibrated":
-            stack.enter_context(recalibrated(supernet, judge.calibration or []))
+        stack.enter_context(judge.statistics())
         batches = [batch for batch, _ in loader.epoch(0)]
         image = batches[0][:1]
         arithmetic = multiply_adds(supernet, image)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
 from pdnas.supernets import ChannelSupernet, Supernet
-from pdnas.train.fit import evaluate, verdicts
+from pdnas.train.fit import autocast, evaluate, verdicts
 
 FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
 """Of a race: images of its first round, growth from round to round, standard errors of a gap that
@@ -108,17 +108,25 @@ class Judge:
                 stack.enter_context(self.supernet.candidates(choices))
             else:
                 stack.enter_context(self.supernet.candidate(choices[0]))
-            if self.batchnorm == "recalibrated":
-                stack.enter_context(recalibrated(self.supernet, self.calibration or []))
+            stack.enter_context(self.statistics())
             self.supernet.eval()
             yield
 
+    def statistics(self) -> AbstractContextManager[None]:
+        """BatchNorm statistics of the network as it stands, if it is to have its own."""
+        if self.batchnorm == "running":
+            return nullcontext()
+        return recalibrated(self.supernet, self.calibration or [], self.training)
+
 
 @contextmanager
-def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
+def recalibrated(
+    supernet: Supernet, batches: list[Tensor], training: TrainingConfig
+) -> Iterator[None]:
     """Within the block, BatchNorm statistics are those of ``batches`` in the network as it stands.
 
-    The supernet's own statistics come back afterwards.
+    They are taken with the precision of ``training``, which networks are judged with too. The
+    supernet's own statistics come back afterwards.
     """
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [
@@ -133,7 +141,8 @@ def recalibrated(supernet: Supernet, batches: list[Tensor]) -> Iterator[None]:
             norm.train()
         with torch.no_grad():
             for batch in batches:
-                supernet(batch)
+                with autocast(batch.device, training):
+                    supernet(batch)
         supernet.eval()
         yield
     finally:
@@ -295,7 +304,8 @@ def rank_run(run: Run, source: str, device: torch.device) -> dict[str, Any]:
     table["cell"] = [run.cell_string(candidates[number]) for number in range(len(candidates))]
     everything = None
     if isinstance(supernet, ChannelSupernet):
-        everything, _ = evaluate(supernet, judge.loader, judge.training)
+        with judge.statistics():
+            everything, _ = evaluate(supernet, judge.loader, judge.training)
     record = {
         "images": judge.loader.examples,
         "batchnorm": judge.batchnorm,

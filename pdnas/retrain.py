@@ -72,6 +72,7 @@ def retrain(
         else:
             torch.manual_seed(run.seed)
             supernet = make_supernet(spec, device)
+            supernet.begin_alone()
         supernet.configure_gates(GateSettings("none"))
         rows = distributed.rows(training.batch)
         loader = run.loader("train", device, train=True, rows=rows)

@@ -142,6 +142,18 @@ def test_temperatures_may_be_fractions(write, written, value):
             {"name": "cosine", "minimum": 0.1},
             r"training\.schedule\.cosine\.minimum: .*not permitted",
         ),
+        ("base.training.batch", 1, r"training: an image would go through the network alone"),
+        ("base.training.micro_batch", 31, r"training: an image would go through the network alone"),
+        ("base.supernet.width", 1, r"supernet\.multibranch\.width: .*greater than or equal to 2"),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "data": {"name": "cifar10", "validation": 10},
+                "supernet": {"name": "densenet", "layers": [1] * 5},
+            },
+            r"images of cifar10 \(32x32\) are too small for 5 dense blocks",
+        ),
         ("base.training.drop_path", 1, r"training\.drop_path: .*less than 1"),
         ("base.training.drop_path", 0.4, r"training\.drop_path needs supernet enas"),
         ("base.training.auxiliary_weight", 0.4, r"training\.auxiliary_weight needs supernet enas"),

@@ -216,14 +216,18 @@ def test_candidates_with_statistics_of_their_own_are_judged_one_by_one(run):
 
 
 def test_whoever_is_judged_the_whole_network_is_as_it_was(run):
-    """Recalibration gives a candidate its own statistics, and the supernet's back."""
+    """Recalibration gives a candidate its own statistics, and the whole network its own."""
     settings = {"batchnorm": "recalibrated", "recalibration_images": 60, "ranking": "all"}
     candidates = run.spec.candidates.model_copy(update=settings)
-    record = rank_run(
-        replace(run, spec=run.spec.model_copy(update={"candidates": candidates})), "posterior", CPU
-    )
-    accuracy, _ = evaluate(run.supernet(CPU), run.loader("validation", CPU), run.spec.training)
+    recalibrating = replace(run, spec=run.spec.model_copy(update={"candidates": candidates}))
+    record = rank_run(recalibrating, "posterior", CPU)
+    supernet, loader = run.supernet(CPU), run.loader("validation", CPU)
+    running, _ = evaluate(supernet, loader, run.spec.training)
+    judge = module.make_judge(recalibrating, supernet, loader, CPU)
+    with judge.statistics():
+        accuracy, _ = evaluate(supernet, loader, run.spec.training)
     assert record["supernet_validation_accuracy"] == accuracy
+    assert evaluate(supernet, loader, run.spec.training)[0] == running != accuracy
 
 
 def test_recalibrated_statistics_are_plain_averages_over_the_batches(run):
@@ -233,7 +237,7 @@ def test_recalibrated_statistics_are_plain_averages_over_the_batches(run):
     batches = [x for x, _ in run.loader("train", CPU, train=True).epoch(0)][:3]
     first = norms[0]  # of the stem, which no switch comes before
     inputs = [supernet.stem(x) for x in batches]
-    with module.recalibrated(supernet, batches):
+    with module.recalibrated(supernet, batches, run.spec.training):
         mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
         var = torch.stack([x.var(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
         torch.testing.assert_close(first.running_mean, mean)

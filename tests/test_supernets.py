@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -582,6 +583,18 @@ def test_products_of_rows_piece_by_piece(monkeypatch):
     for numbers in (1, 10, 15, 10**6):  # rows one by one, two, three (the last alone), all
         monkeypatch.setattr(nasbench201, "CACHED_NUMBERS", numbers)
         torch.testing.assert_close(products(rows, others), expected)
+
+
+def test_a_cell_of_its_own_begins_as_networks_do():
+    torch.manual_seed(0)
+    net = NasBench201Supernet(16, 1, CellSpace(), in_channels=3, classes=10)
+    shared = [kernel.clone() for kernel in net.gated_weights()]
+    net.begin_alone()
+    for before, kernel in zip(shared, net.gated_weights(), strict=True):
+        outputs, _, *extents = kernel.shape
+        assert float(before.square().sum()) == outputs, "an identity"
+        expected = math.sqrt(2 / (outputs * math.prod(extents)))
+        assert float(kernel.std()) == pytest.approx(expected, rel=0.2)
 
 
 def test_average_pool_is_torch_s():

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.config import SCALES
+from pdnas.config import SCALES, load_scale
+from pdnas.report.selection import over_cells
 
 from .conftest import ENVIRONMENT
 
@@ -63,6 +64,28 @@ def test_a_target_runs_no_other_study(name: str, studies: set[str], tmp_path: Pa
     said = done.stdout + done.stderr
     assert set(re.findall(r"^Job \d+: search ([\w-]+)/", said, re.MULTILINE)) == studies
     assert re.search(rf"^Job \d+: \w+ {name}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("target", "last"), [("all", r"retrain \(none\)"), ("nasbench", "sample efficiency")]
+)
+def test_a_target_runs_every_seed(target: str, last: str, tmp_path: Path) -> None:
+    """Of `laptop`: the first one too, which Snakemake would lose if it got a generator."""
+    done = start(tmp_path, "--dry-run", target)
+    said = done.stdout + done.stderr
+    scale = load_scale("laptop")
+    cells = set(over_cells(scale))
+    expected = {
+        f"{study}/{variant} seed {seed}"
+        for study, content in scale.studies.items()
+        for variant in content.variants
+        for seed in content.seeds_of(variant)
+        if (study in cells if target == "nasbench" else content.target == "all")
+    }
+    assert set(re.findall(r"^Job \d+: search (\S+ seed \d+)", said, re.MULTILINE)) == expected
+    ends = {each for each in expected if target == "nasbench" or each.split("/")[0] not in cells}
+    found = re.findall(rf"^Job \d+: {last}.* (\S+/\S+ seed \d+)", said, re.MULTILINE)
+    assert set(found) == ends
 
 
 def jobs(folder: Path) -> tuple[set[str], set[str]]:

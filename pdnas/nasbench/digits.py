@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
 from pdnas.artefacts import read_json, read_table, write_json, write_table
 from pdnas.cells import CellSpace
@@ -94,9 +93,7 @@ def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float,
     torch.manual_seed(int(weights_seed[0]))
     network = make_supernet(spec, _CPU)
     network.configure_gates(GateSettings("none"))
-    # A supernet's operations begin alike, as identities; a network of its own as networks do.
-    for kernel in network.gated_weights():
-        nn.init.kaiming_normal_(kernel, mode="fan_out")
+    network.begin_alone()
     images = _loader(spec, "train", seed)
     with network.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}), quiet():
         fit(

@@ -156,7 +156,8 @@ def expected_accuracy_of_best(
     q, score, acc = _distribution(probabilities, scores, accuracy)
     draws = _draws(n)
     _, above, mean = _levels(q, score, acc)
-    log_mass = np.log1p(-above[:-1])
+    with np.errstate(divide="ignore"):  # all mass, but for rounding, above a level: log 0 = -inf
+        log_mass = np.log1p(-above[:-1])
     steps = np.diff(mean)
     expected = np.empty(draws.size)
     for start in range(0, draws.size, 256):  # 256 rows of all cells: 30 MB, not 2 GB

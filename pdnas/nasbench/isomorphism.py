@@ -23,11 +23,12 @@ def canonical_form(cell: Sequence[int] | NDArray[np.integer]) -> str:
     - ``skip_connect`` puts the source's text in place of the edge;
     - any other operation is ``(source)@operation``.
 
-    That is what makes 6 466, and it is finer than equality of what is computed, in two ways. Zero
+    That is what makes 6 466, and it is finer than it could be, in two ways. Zero
     terms stay in a sum (``#+#`` is not ``#``, ``x+#`` is not ``x``), so zero goes through node 1
     only. And a sum brought in by a skip is sorted as one text, so ``a+c`` + ``b`` is not
     ``a+b`` + ``c``. With zero terms dropped and sums flattened before sorting, 4 930 classes
-    would be left, each a union of classes of this form.
+    would be left, each a union of classes of this form. (Neither is equality of what networks
+    compute: there BatchNorm's offset makes something of a convolution of zero.)
 
     Args:
         cell: six operation codes in the order of :data:`pdnas.cells.EDGES`.

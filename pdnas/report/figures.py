@@ -319,7 +319,10 @@ def _looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def pareto_front(size: ArrayLike, error: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other beats: none is as small and better, or smaller and as good."""
+    """Which points no other beats: none is as small and better, or smaller and as good.
+
+    Of equal points, the first.
+    """
     sizes, errors = np.asarray(size, dtype=float), np.asarray(error, dtype=float)
     order = np.lexsort((errors, sizes))
     ordered = errors[order]

@@ -38,6 +38,12 @@ class Supernet(nn.Module, ABC):
     def configure_gates(self, settings: GateSettings) -> None:
         """Set mode, temperature and initial probabilities of all switches."""
 
+    def begin_alone(self) -> None:
+        """Draw initial weights for training one architecture from scratch.
+
+        For supernets whose weights begin in a way that only sharing them is a reason for.
+        """
+
     @abstractmethod
     def set_temperature(self, temperature: float) -> None:
         """Go on with another temperature of the relaxation."""

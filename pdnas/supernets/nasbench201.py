@@ -403,6 +403,10 @@ class NasBench201Supernet(Supernet):
         for kernel in self.gated_weights():
             nn.init.dirac_(kernel)
 
+    def begin_alone(self) -> None:
+        for kernel in self.gated_weights():
+            nn.init.kaiming_normal_(kernel, mode="fan_out")
+
     def configure_gates(self, settings: GateSettings) -> None:
         # The switches of an edge start alike, so any initial drop probability means uniform.
         self._settings = settings
@@ -601,8 +605,10 @@ class NasBench201Supernet(Supernet):
 
         With the NLLs v_i of n images and their cells a_i, the estimate is the mean of
         (v_i - mean of the other v_j) ∇ log q(a_i), the score function with a leave-one-out
-        baseline: unbiased, and blind to what all images have in common. Images that share a cell
-        count as one, with their mean NLL.
+        baseline: blind to what all images have in common, and unbiased if an image's NLL depends
+        on its own cell alone. (Where images of several cells share BatchNorm statistics, what a
+        cell does to the NLL of the others is left out.) Images that share a cell count as one,
+        with their mean NLL.
         """
         if self._choice is not None or not self.logits.requires_grad or self._drawn is None:
             return nll.new_zeros(())

@@ -198,7 +198,6 @@ def fit(
         _board(tensorboard if distributed.is_first() else None, len(history)) as board,
     ):
         for epoch in range(len(history) + 1, training.epochs + 1):
-            began = time.monotonic()
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
                 parameter.requires_grad_(learns)
@@ -243,8 +242,10 @@ def fit(
             trajectory.append(_probabilities(supernet))
             now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
             ended = time.monotonic()
-            # As if the next epoch took as long as this one, with a checkpoint after each.
-            late = deadline is not None and not last and 2 * ended - began + saving > deadline
+            # As if the next epoch took as long as this one (all of it, in however many calls), with
+            # a checkpoint after each.
+            takes = record["seconds"] + saving
+            late = deadline is not None and not last and ended + takes > deadline
             stops = distributed.from_first(partial(bool, late))
             if stops or last or ended - saved >= saving / SAVING_SHARE:
                 save(0.0)

@@ -141,6 +141,12 @@ class TestRankedChoice:
         chosen = exact.expected_accuracy_of_best(Q, np.zeros(5), ACCURACY, [1, 7, 1000])
         np.testing.assert_allclose(chosen, Q @ ACCURACY)
 
+    def test_mass_that_is_all_but_for_rounding_warns_of_nothing(self) -> None:
+        q = np.array([1e-20, 1, 0])
+        with np.errstate(all="raise"):
+            chosen = exact.expected_accuracy_of_best(q, [0, 1, 2], [0.1, 0.9, 1], [1, 100])
+        np.testing.assert_allclose(chosen, 0.9)
+
     def test_single_draw_needs_no_score(self) -> None:
         chosen = exact.expected_accuracy_of_best(Q, SCORES, ACCURACY, 1)
         np.testing.assert_allclose(chosen, Q @ ACCURACY)

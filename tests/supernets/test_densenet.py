@@ -165,7 +165,7 @@ def test_digits_are_too_small_for_many_blocks():
     }
     assert Spec.model_validate(spec).supernet.smallest_image <= 8
     spec["supernet"]["layers"] = [1, 1, 1]
-    with pytest.raises(ValueError, match="too small for more than 2 dense blocks"):
+    with pytest.raises(ValueError, match="too small for 3 dense blocks"):
         Spec.model_validate(spec)
 
 

@@ -311,6 +311,23 @@ def test_a_training_that_stops_in_time_goes_on_to_the_same_bits(tmp_path):
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+def test_the_next_epoch_takes_as_long_as_all_of_the_last_one(tmp_path, monkeypatch):
+    """Not as long as what was left of it when a killed training went on."""
+    monkeypatch.setattr(fit_module, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
+    settings = {"epochs": 2, "learning_rate": 0.1}
+
+    class Killed(Checkpoints):
+        def save(self, epoch, step, state):
+            super().save(epoch, step, state | {"epoch": state["epoch"] | {"seconds": 1000.0}})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(branches(), images(0, batches=2), tmp_path, checkpoints=Killed, **settings)
+    in_time = time.monotonic() + 500  # for a step, but not for an epoch
+    with pytest.raises(Unfinished, match="stopped after epoch 1/2"):
+        fitted(branches(), images(0, batches=2), tmp_path, deadline=in_time, **settings)
+
+
 def test_checkpoints_that_take_long_are_few(tmp_path):
     """The first epoch's, to have one, and the last one's; in between there is no time for them."""
     saved = []

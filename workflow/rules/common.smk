@@ -76,30 +76,33 @@ def has_truth(settings):
     return settings.supernet.name == "nasbench201" and settings.data.name == "cifar10"
 
 
+# These are lists: of a generator Snakemake silently loses the first file.
 def results(chosen=STUDIES):
     """The last file of everything that `all` is to run, or of some studies of it."""
+    found = []
     for study, content, variant, seed, settings in runs():
         if content.target != "all" or study not in chosen:
             continue
         source = source_of(settings)
         run = f"{RUNS}/{study}/{variant}/seed{seed}"
         if settings.supernet.name == "nasbench201":
-            yield f"{run}/ranking-{source}.json"
+            found.append(f"{run}/ranking-{source}.json")
             if has_truth(settings):
-                yield f"{run}/efficiency.json"
+                found.append(f"{run}/efficiency.json")
             continue
-        yield f"{run}/result-{source}-none.json"
+        found.append(f"{run}/result-{source}-none.json")
         if variant in content.extract:
-            yield f"{run}/subnet/subnet.json"
+            found.append(f"{run}/subnet/subnet.json")
         if variant in content.finetune:
-            yield f"{run}/result-{source}-finetune.json"
+            found.append(f"{run}/result-{source}-finetune.json")
+    return found
 
 
 def nasbench_results(chosen=STUDIES):
     """The last file of everything that `nasbench` is to run, or of some studies of it."""
+    found = expand(f"{RUNS}/rivals/{{method}}.json", method=METHODS)
     for study, content, variant, seed, settings in runs():
         if has_truth(settings) and study in chosen:
             name = "efficiency-scored" if content.score_images else "efficiency"
-            yield f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json"
-    yield from expand(f"{RUNS}/rivals/{{method}}.json", method=METHODS)
-
+            found.append(f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json")
+    return found
