@@ -222,16 +222,6 @@ class TrainingConfig(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
 
-    @model_validator(mode="after")
-    def _images_together(self) -> Self:
-        part = self.micro_batch or self.batch
-        if part == 1 or self.batch % part == 1:
-            raise ValueError(
-                "an image would go through the network alone, where BatchNorm has nothing to "
-                "compare; choose another batch or micro_batch"
-            )
-        return self
-
 
 class GateConfig(Strict):
     """How a supernet's switches behave while it trains (method.md sections 3, 4 and 8)."""
@@ -360,17 +350,20 @@ class Spec(Strict):
         if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
             raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         of_cells = isinstance(self.supernet, NasBench201Config)
-        if of_cells and self.gates.noise != "image":
-            if self.gates.estimator == "score" and self.gates.noise == "batch":
+        if of_cells and self.gates.estimator == "score":
+            if self.gates.noise == "batch":
                 raise ValueError(
                     "gates.estimator: score compares the cells of a batch, which has one; use "
                     "noise: image, or a number of cells"
                 )
-            if self.candidates.batchnorm == "running":
-                raise ValueError(
-                    "cells that images share leave no running BatchNorm statistics; use "
-                    "candidates.batchnorm: recalibrated"
-                )
+            if (self.training.micro_batch or self.training.batch) == 1:
+                raise ValueError("gates.estimator: score needs two images at once or more")
+        shared = of_cells and self.gates.noise != "image"
+        if shared and self.candidates.batchnorm == "running":
+            raise ValueError(
+                "cells that images share leave no running BatchNorm statistics; use "
+                "candidates.batchnorm: recalibrated"
+            )
         if isinstance(self.gates.noise, int):
             for key in ("batch", "micro_batch"):
                 if (getattr(self.training, key) or 0) % self.gates.noise:

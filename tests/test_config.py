@@ -142,8 +142,6 @@ def test_temperatures_may_be_fractions(write, written, value):
             {"name": "cosine", "minimum": 0.1},
             r"training\.schedule\.cosine\.minimum: .*not permitted",
         ),
-        ("base.training.batch", 1, r"training: an image would go through the network alone"),
-        ("base.training.micro_batch", 31, r"training: an image would go through the network alone"),
         ("base.supernet.width", 1, r"supernet\.multibranch\.width: .*greater than or equal to 2"),
         (
             "base",
@@ -174,6 +172,16 @@ def test_temperatures_may_be_fractions(write, written, value):
                 "gates": {"length_scale2": 0, "estimator": "score", "noise": "batch"},
             },
             r"score compares the cells of a batch, which has one",
+        ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "training": {"epochs": 5, "batch": 2, "micro_batch": 1, "learning_rate": 1},
+                "gates": {"length_scale2": 0, "estimator": "score"},
+            },
+            r"score needs two images at once or more",
         ),
         (
             "base",

@@ -63,39 +63,53 @@ class ImageSet:
 class DatasetInfo:
     """What a network and a loader must know of a data set; needs none of its files.
 
-    ``mean`` and ``std`` are those of each
+    ``size`` is the side of the square images in pixels; ``mean`` and ``std`` are those of each
     channel over the training images, as fractions of full brightness.
     """
 
     name: str
     channels: int
+    size: int
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     in_memory: bool
 
-    @property
-    def size(self) -> int:
-        """Side of the square images in pixels."""
-        return IMAGE_SIDE[self.name]
-
 
 INFO: dict[str, DatasetInfo] = {
     info.name: info
     for info in (
-        DatasetInfo("cifar10", 3, cifar10.CLASSES, cifar10.MEAN, cifar10.STD, True),
+        DatasetInfo(
+            "cifar10",
+            3,
+            IMAGE_SIDE["cifar10"],
+            cifar10.CLASSES,
+            cifar10.MEAN,
+            cifar10.STD,
+            True,
+        ),
         DatasetInfo(
             "cifar100",
             3,
+            IMAGE_SIDE["cifar100"],
             _CIFAR100_CLASSES,
             (0.5071, 0.4865, 0.4409),
             (0.2673, 0.2564, 0.2762),
             True,
         ),
-        DatasetInfo("digits", 1, tuple("0123456789"), (0.3052,), (0.3758,), True),
+        DatasetInfo(
+            "digits",
+            1,
+            IMAGE_SIDE["digits"],
+            tuple("0123456789"),
+            (0.3052,),
+            (0.3758,),
+            True,
+        ),
         DatasetInfo(
             "imagenet",
             3,
+            IMAGE_SIDE["imagenet"],
             tuple(str(number) for number in range(1000)),  # the user's folders carry the names
             (0.485, 0.456, 0.406),
             (0.229, 0.224, 0.225),

@@ -232,6 +232,14 @@ def fit(
                     f"out of memory in epoch {epoch}, step {now.steps}; set training.micro_batch "
                     f"to {images} images or fewer (and begin anew), or free memory and go on"
                 ) from error
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise PdnasError(
+                    "an image went through the network alone and was a single pixel in the end, "
+                    "of which BatchNorm has no statistics; set training.batch and "
+                    "training.micro_batch such that each part has two images or more"
+                ) from error
             except NotFiniteError as error:
                 kept = f" (the last good state is in {checkpoints.folder})" if checkpoints else ""
                 raise PdnasError(

@@ -231,7 +231,7 @@ def test_no_memory_to_train(ledger: Ledger) -> None:
 def test_no_memory_to_judge(candidates: int, ledger: Ledger) -> None:
     torch.manual_seed(0)
     net = MultiBranchSupernet(4, 1, 1, 10).eval()
-    training = TrainingConfig(epochs=1, batch=2, learning_rate=0.1)
+    training = TrainingConfig(epochs=1, batch=1, learning_rate=0.1)
     part = digits()
     x = part.images.float().contiguous(memory_format=torch.channels_last)
     drawn = net.posterior().sample(candidates, seed=0)

@@ -15,6 +15,7 @@ from pdnas.data.loader import DeviceLoader
 from pdnas.elbo import Objective
 from pdnas.errors import PdnasError, Unfinished
 from pdnas.gates import GateSettings
+from pdnas.supernets.densenet import DenseNetSupernet
 from pdnas.supernets.enas import EnasSupernet
 from pdnas.supernets.multibranch import MultiBranchSupernet
 from pdnas.supernets.nasbench201 import NasBench201Supernet
@@ -430,3 +431,10 @@ def test_a_compiled_network_moves_its_switches_after_the_warm_up(monkeypatch):
     assert torch.equal(plain[0], plain[1])
     assert (plain[3] - plain[1]).abs().max() > 1e-4
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_an_image_alone_that_has_shrunk_to_a_pixel_is_one_clear_line():
+    net = DenseNetSupernet((1, 1), 2, 1, 10)  # the second block of 8x8 images has one pixel
+    with pytest.raises(PdnasError, match="an image went through the network alone"):
+        fitted(net, images(0), epochs=1, learning_rate=0.1, micro_batch=1)
+    fitted(net, images(0), epochs=1, learning_rate=0.1, micro_batch=2)
