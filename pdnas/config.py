@@ -347,9 +347,9 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if isinstance(self.supernet, NasBench201Config) and self.gates.mode == "none":
-            raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         of_cells = isinstance(self.supernet, NasBench201Config)
+        if of_cells and self.gates.mode == "none":
+            raise ValueError("supernet nasbench201 has no plain network; use gates mode: fixed")
         if of_cells and self.gates.estimator == "score":
             if self.gates.noise == "batch":
                 raise ValueError(
@@ -379,7 +379,7 @@ class Spec(Strict):
                 "data.heldout lets weights and switches learn in turns, which a compiled network "
                 "does not follow; use training.compile: false"
             )
-        if self.gates.dependence == "chain" and not isinstance(self.supernet, NasBench201Config):
+        if self.gates.dependence == "chain" and not of_cells:
             raise ValueError("gates.dependence: chain needs supernet nasbench201")
         for option in ("auxiliary_weight", "drop_path"):
             if getattr(self.training, option) and not isinstance(self.supernet, EnasConfig):
@@ -466,7 +466,7 @@ class Scale(Strict):
                 try:
                     spec = self.spec(study, variant)
                 except ValidationError as error:
-                    raise ValueError(f"{study}/{variant}: {_first_problem(error)}") from error
+                    raise ValueError(f"{study}/{variant}: {first_problem(error)}") from error
                 if variant in content.finetune and spec.retrain is None:
                     raise ValueError(f"{study}/{variant}: finetune needs retrain, which says how")
                 cells = isinstance(spec.supernet, NasBench201Config)
@@ -528,7 +528,8 @@ def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line: where, what, and what was given."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
@@ -571,7 +572,7 @@ def load_scale(name: str) -> Scale:
     except RecursionError as error:
         raise PdnasError(f"{path} is nested too deeply, or contains itself") from error
     except ValidationError as error:
-        raise PdnasError(f"{path}: {_first_problem(error)}") from error
+        raise PdnasError(f"{path}: {first_problem(error)}") from error
     # Some of PyYAML's own errors are ValueErrors: a date that is none, a byte that is no UTF-8.
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise PdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.cells import EDGES, CellSpace
-from pdnas.config import DenseNetConfig, NasBench201Config, ResNetConfig
+from pdnas.config import DenseNetConfig, NasBench201Config, ResNetConfig, first_problem
 from pdnas.errors import PdnasError
 from pdnas.posterior import CELL, Choice
 from pdnas.supernets import NAMED, ChannelSupernet, build
@@ -49,9 +49,7 @@ def describe(
         try:
             config = type(config).model_validate(settings)
         except ValidationError as error:
-            raise PdnasError(
-                f"{name} cannot have width {width}: {error.errors()[0]['msg']}"
-            ) from error
+            raise PdnasError(f"{name}: {first_problem(error)}") from error
     if cell is not None and not isinstance(config, NasBench201Config):
         raise PdnasError(f"{name} has no cells; leave out --cell")
     imagenet = isinstance(config, (ResNetConfig, DenseNetConfig))

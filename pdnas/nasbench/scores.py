@@ -34,6 +34,7 @@ from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
 from pdnas.train.fit import autocast
 
 IMAGES_AT_ONCE = 30
+"""Of one cell. It divides the 60 of `laptop`, so that no small rest is left over."""
 ROWS_AT_ONCE = 500
 """Pairs of a cell and an image in one batch: 16 MB for 8 channels of 32x32 pixels. On a CPU larger
 batches fall out of its caches and take longer (docs/speed.md); the scores are the same."""

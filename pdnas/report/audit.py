@@ -125,10 +125,9 @@ def inflation() -> Table:
 
 def r50() -> Table:
     """Readings of SupNet-R-50's construction, by arithmetic on ResNet-50's block widths."""
-    squares = sum(
-        count * (64 * 2**stage) ** 2 for stage, count in enumerate((3, 4, 6, 3))
-    )  # Σ width² over the blocks; a 3x3 kernel has 9 of it, the 1x1 behind it 4
-    widths = sum(count * 64 * 2**stage for stage, count in enumerate((3, 4, 6, 3)))
+    widths = np.repeat([64, 128, 256, 512], [3, 4, 6, 3])
+    squares = int((widths**2).sum())  # a 3x3 kernel has 9 of it, the 1x1 behind it 4
+    channels = int(widths.sum())
     plain = 25_557_032
     dilated, dense = 1 + 9 + 9 + 25, 1 + 9 + 25 + 81  # taps of 1x1, 3x3, 5x5 and 9x9 kernels
     readings = (
@@ -145,7 +144,10 @@ def r50() -> Table:
     needed = 1e6 * _reported(9, "params_m", model="PGNAS-R-50")
     rows = tuple(
         # The BatchNorm in front of the 1x1 behind has two numbers for each channel that this reads.
-        (reading, (plain + (taps - 9 + behind - 4) * squares + 2 * (behind / 4 - 1) * widths) / 1e6)
+        (
+            reading,
+            (plain + (taps - 9 + behind - 4) * squares + 2 * (behind / 4 - 1) * channels) / 1e6,
+        )
         for reading, taps, behind in readings
     )
     return Table(
