@@ -331,6 +331,10 @@ SEARCH_PARTS = ("data", "supernet", "training", "gates")
 """The parts of a specification that decide a search; the others act on what it found."""
 
 
+WARM_UP_GATES = {"warmup_epochs", "length_scale2", "examples", "form", "prior", "noise"}
+"""The settings of `gates` that the warm-up of cells depends on: it draws them uniformly."""
+
+
 class Spec(Strict):
     """Everything that decides the outcome of one supernet search but its seed."""
 
@@ -344,6 +348,22 @@ class Spec(Strict):
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""
         return all(getattr(self, part) == getattr(other, part) for part in SEARCH_PARTS)
+
+    @property
+    def warm_up(self) -> dict[str, Any] | None:
+        """Everything but the seed that decides the weights at the end of the warm-up.
+
+        None where other searches cannot have it in common: there is none, one optimiser moves
+        weights and switches together, or channels are dropped as the gates' settings say.
+        """
+        gates = self.gates
+        together = gates.mode == "learned" and gates.learning_rate is None
+        if not isinstance(self.supernet, NasBench201Config) or not gates.warmup_epochs or together:
+            return None
+        return self.model_dump(
+            mode="json",
+            include={"data": True, "supernet": True, "training": True, "gates": WARM_UP_GATES},
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -509,6 +529,22 @@ class Scale(Strict):
             other
             for other in self.studies[study].variants
             if self.spec(study, other).searches_like(own)
+        )
+
+    def warmed_up_by(self, study: str, variant: str, seed: int) -> tuple[str, str]:
+        """The study and variant whose search is first to have this one's warm-up, maybe itself.
+
+        Raises:
+            PdnasError: there is no such study or variant.
+        """
+        warm_up = self.spec(study, variant).warm_up
+        if warm_up is None:
+            return study, variant
+        return next(
+            (other, each)
+            for other, content in self.studies.items()
+            for each in content.variants
+            if seed in content.seeds_of(each) and self.spec(other, each).warm_up == warm_up
         )
 
 

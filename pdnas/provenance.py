@@ -58,6 +58,11 @@ def code_version() -> str:
     return f"{pdnas.__version__} {commit}" + ("+changes" if changed else "")
 
 
+def is_committed(code: str) -> bool:
+    """Whether a :func:`code_version` is that of a commit and nothing else."""
+    return not code.endswith(("+changes", "(no git checkout)"))
+
+
 def _installed(library: str) -> str | None:
     """A library's version; None where it is absent, as snakemake is where nothing needs it."""
     try:

@@ -75,6 +75,10 @@ def search(
         Path | None,
         typer.Option(help="Run with the same search, whose supernet is taken; nothing is trained."),
     ] = None,
+    warm_ups: Annotated[
+        Path | None,
+        typer.Option(help="Folder of warm-ups, left for and taken from searches with the same."),
+    ] = None,
     stop_after: StopAfter = None,
     as_json: Json = False,
 ) -> None:
@@ -106,6 +110,7 @@ def search(
             out=folder,
             device=device,
             match=match,
+            warm_ups=warm_ups,
             deadline=deadline,
         )
         _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")

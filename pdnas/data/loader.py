@@ -172,6 +172,12 @@ def epoch_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
+def heldout_seed(seed: int) -> int:
+    """A 64-bit seed for held-out images, whose order and crops are not to be those of others."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(1,))
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
 def build_loader(
     config: DataConfig,
     part: str,
@@ -198,6 +204,8 @@ def build_loader(
         PdnasError: the data are missing or damaged, the splits do not fit, the part is too small.
     """
     info = INFO[config.name]
+    if part == "heldout":
+        seed = heldout_seed(seed)
     if not info.in_memory:
         from pdnas.data.imagenet import ImageNetLoader
 

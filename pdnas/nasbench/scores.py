@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, relu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pdnas.artefacts import read_json, read_table, write_json, write_table
@@ -30,7 +30,14 @@ from pdnas.errors import PdnasError
 from pdnas.progress import Progress
 from pdnas.provenance import Stopwatch, fingerprint, provenance
 from pdnas.run import EVALUATION_BATCH, Run
-from pdnas.supernets.nasbench201 import CellMixture, NasBench201Supernet
+from pdnas.supernets.nasbench201 import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    CellMixture,
+    NasBench201Supernet,
+    Outputs,
+    Routes,
+)
 from pdnas.train.fit import autocast
 
 IMAGES_AT_ONCE = 30
@@ -49,16 +56,31 @@ _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
     """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
 
-    A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it.
-    (A node that nothing *enters* is seen: BatchNorm's offset leaves it.)
+    A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it. A
+    node that nothing *enters* is zero, so skip connections and pooling take nothing out of it;
+    convolutions do: BatchNorm's offset.
     """
     cells = space.cells.copy()
     if "none" not in space.operations:
         return cells
     none = space.operations.index("none")
+    passing = [
+        space.operations.index(n) for n in ("skip_connect", "avg_pool_3x3") if n in space.operations
+    ]
+    ends = {
+        node: (
+            [edge for edge, (_, target) in enumerate(EDGES) if target == node],
+            [edge for edge, (source, _) in enumerate(EDGES) if source == node],
+        )
+        for node in (1, 2)
+    }
+    for node in (1, 2):
+        entering, leaving = ends[node]
+        zero = (cells[:, entering] == none).all(axis=1)
+        for edge in leaving:
+            cells[zero & np.isin(cells[:, edge], passing), edge] = none
     for node in (2, 1):
-        leaving = [edge for edge, (source, _) in enumerate(EDGES) if source == node]
-        entering = [edge for edge, (_, target) in enumerate(EDGES) if target == node]
+        entering, leaving = ends[node]
         unseen = (cells[:, leaving] == none).all(axis=1)
         cells[np.ix_(unseen, entering)] = none
     return cells
@@ -67,9 +89,7 @@ def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
 def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
     """A copy for evaluation, each BatchNorm part of the convolution before it.
 
-    Outputs are equal but for rounding; BatchNorm's pass over every output is saved. Operations of
-    all cells but the first rectify in place: they are given copies, the first cell's are given
-    nodes that others take as well.
+    Outputs are equal but for rounding; BatchNorm's pass over every output is saved.
     """
     copied = deepcopy(supernet).eval()
     for block in copied.modules():
@@ -78,16 +98,71 @@ def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
         for place, (layer, after) in enumerate(pairwise(block)):
             if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                 block[place], block[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
-    _, *later = (layer for layer in copied.layers if isinstance(layer, CellMixture))
-    for module in (module for cell in later for module in cell.modules()):
-        if isinstance(module, nn.ReLU):
-            module.inplace = True
     return copied
 
 
-@torch.no_grad()
-def score_cells(
-    supernet: NasBench201Supernet, prefix: NDArray[np.int8], suffixes: Tensor, x: Tensor
+def _after_relu(operation: nn.Sequential, rectified: Tensor) -> Tensor:
+    """What a convolution gives for its input after the ReLU."""
+    for layer in list(operation)[1:]:
+        rectified = layer(rectified)
+    return rectified
+
+
+def _last_outputs(
+    cell: CellMixture, prefix: NDArray[np.int8], x: Tensor
+) -> list[list[Tensor | None]]:
+    """What each operation (None: ``none``) of edges 0→3, 1→3 and 2→3 gives for all of ``x``."""
+    nodes = [x, torch.zeros_like(x), torch.zeros_like(x)]
+    outputs: Outputs = {}
+    for source, node in enumerate(nodes):
+        outputs |= cell.outputs(node, source, _after_relu)
+        for edge, code in enumerate(prefix):
+            if EDGES[edge][0] == source and (out := outputs[edge][code]) is not None:
+                nodes[EDGES[edge][1]] += out
+    return [outputs[edge] for edge in range(_SUFFIX.start, _SUFFIX.stop)]
+
+
+def _through_cell(cell: CellMixture, prefix: NDArray[np.int8], routes: Routes, x: Tensor) -> Tensor:
+    """The last node of a cell of which rows of ``x`` differ in the edges that lead there.
+
+    Args:
+        prefix: operation codes of the other edges.
+        routes: which rows take what, by edge.
+    """
+    nodes = [x, torch.zeros_like(x), torch.zeros_like(x)]
+    rectified: dict[int, Tensor] = {}
+    for edge, code in enumerate(prefix):
+        source, target = EDGES[edge]
+        if (name := cell.operations[code]) == "none":
+            continue
+        operation = cell.operation(edge, name)
+        if isinstance(operation, nn.Sequential):
+            if source not in rectified:
+                rectified[source] = relu(nodes[source])
+            nodes[target] += _after_relu(operation, rectified[source])
+        else:
+            nodes[target] += operation(nodes[source])
+    # Channels last, an image is one contiguous row.
+    last = torch.zeros_like(x).permute(CHANNELS_LAST)
+    for edge in range(_SUFFIX.start, _SUFFIX.stop):
+        images = nodes[EDGES[edge][0]].permute(CHANNELS_LAST)
+        for name, rows in routes[edge].items():
+            # Few rows at a time: they, and what becomes of them, stay in the processor's cache.
+            taking = images.index_select(0, rows).permute(CHANNELS_FIRST)
+            operation = cell.operation(edge, name)
+            if isinstance(operation, nn.Sequential):
+                out = _after_relu(operation, taking.relu_())
+            else:
+                out = operation(taking)
+            last.index_add_(0, rows, out.permute(CHANNELS_LAST))
+    return last.permute(CHANNELS_FIRST)
+
+
+def _score_cells(
+    supernet: NasBench201Supernet,
+    prefix: NDArray[np.int8],
+    suffixes: Tensor,
+    first: list[list[Tensor | None]],
 ) -> Tensor:
     """Logits of cells that share the operations which lead to nodes 1 and 2.
 
@@ -95,46 +170,32 @@ def score_cells(
         supernet: in evaluation mode.
         prefix: operation codes of edges 0→1, 0→2 and 1→2.
         suffixes: codes of edges 0→3, 1→3 and 2→3, shape (cells, 3).
-        x: images, shape (images, channels, height, width).
+        first: :func:`_last_outputs` of the network's first cell.
 
     Returns:
         Shape (cells, images, classes).
     """
-    names = supernet.space.operations
-    first = supernet.layers[0]
-    assert isinstance(first, CellMixture)
-    nodes = [supernet.stem(x)]
-    nodes += [torch.zeros_like(nodes[0]) for _ in range(2)]
-
-    def output(edge: int, code: int) -> Tensor | None:
-        """What an operation adds to the edge's target; None for ``none``."""
-        if names[code] == "none":
-            return None
-        return first.operation(edge, names[code])(nodes[EDGES[edge][0]])
-
-    for edge, code in enumerate(prefix):
-        if (out := output(edge, int(code))) is not None:
-            nodes[EDGES[edge][1]] = nodes[EDGES[edge][1]] + out
-    to_output = {
-        edge: {code: output(edge, code) for code in suffixes[:, column].unique().tolist()}
-        for column, edge in enumerate(range(3, len(EDGES)))
-    }
+    some = next(out for outputs in first for out in outputs if out is not None)
+    images = len(some)
     # Rows go cell by cell: all images of the first cell, then all of the second, ... One cell's are
     # summed at a time, while they are in the processor's cache. Channels last, as the layers want
     # them.
-    features = nodes[0].new_zeros(len(suffixes) * len(x), *nodes[0].shape[1:])
+    features = some.new_zeros(len(suffixes) * images, *some.shape[1:])
     features = features.to(memory_format=torch.channels_last)
-    for rows, codes in zip(features.split(len(x)), suffixes.tolist(), strict=True):
-        for outputs, code in zip(to_output.values(), codes, strict=True):
+    for rows, codes in zip(features.split(images), suffixes.tolist(), strict=True):
+        for outputs, code in zip(first, codes, strict=True):
             if (out := outputs[code]) is not None:
                 rows += out
     fixed = torch.from_numpy(prefix).expand(len(suffixes), -1)
-    cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(len(x), dim=0)
-    routes = supernet.routes(cells.to(x.device))
+    cells = torch.cat([fixed, suffixes], dim=1).repeat_interleave(images, dim=0)
+    routes = supernet.routes(cells.to(some.device))
     for layer in supernet.layers[1:]:
-        features = layer(features, routes) if isinstance(layer, CellMixture) else layer(features)
+        if isinstance(layer, CellMixture):
+            features = _through_cell(layer, prefix, routes, features)
+        else:
+            features = layer(features)
     logits = supernet.classifier(supernet.head(features).mean(dim=(2, 3)))
-    return logits.unflatten(0, (len(suffixes), len(x)))
+    return logits.unflatten(0, (len(suffixes), images))
 
 
 def blocks(space: CellSpace) -> list[NDArray[np.int8]]:
@@ -144,6 +205,7 @@ def blocks(space: CellSpace) -> list[NDArray[np.int8]]:
     return [distinct[block.ravel() == number] for number in range(block.max() + 1)]
 
 
+@torch.no_grad()
 def score_block(
     supernet: NasBench201Supernet,
     cells: NDArray[np.int8],
@@ -159,14 +221,17 @@ def score_block(
         columns ``cell_id``, ``score`` (accuracy) and ``loss`` (mean cross-entropy) on the images
         of ``batches``.
     """
-    suffixes = torch.from_numpy(np.ascontiguousarray(cells[:, _SUFFIX]))
+    first = supernet.layers[0]
+    assert isinstance(first, CellMixture)
+    prefix, suffixes = cells[0, _PREFIX], torch.from_numpy(np.ascontiguousarray(cells[:, _SUFFIX]))
     step = max(1, rows_at_once // len(batches[0][0]))
     images = sum(len(y) for _, y in batches)
     correct, loss = np.zeros(len(cells)), np.zeros(len(cells))
     for x, y in batches:
+        outputs = _last_outputs(first, prefix, supernet.stem(x))
         for start in range(0, len(cells), step):
             now = slice(start, start + step)
-            logits = score_cells(supernet, cells[0, _PREFIX], suffixes[now], x)
+            logits = _score_cells(supernet, prefix, suffixes[now], outputs)
             right, nll = _sums(logits, y).cpu().numpy()
             correct[now] += right
             loss[now] += nll

@@ -48,6 +48,9 @@ class Supernet(nn.Module, ABC):
     def set_temperature(self, temperature: float) -> None:
         """Go on with another temperature of the relaxation."""
 
+    def set_warm_up(self, on: bool) -> None:
+        """Tell whether the distribution stays as it began. Most supernets train alike then."""
+
     def set_drop_path(self, probability: float) -> None:
         """Set the drop-path probability of the last cell, for supernets that have drop-path.
 

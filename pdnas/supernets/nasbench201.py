@@ -158,9 +158,7 @@ class CellMixture(nn.Module):
         """
         # An image is one contiguous row, since gathering and adding images copies rows. Channels
         # last is what convolutions like best; channels first, what BatchNorm by cell needs.
-        to_rows, to_images = (
-            (_CHANNELS_LAST, _CHANNELS_FIRST) if cells is None else (_AS_IS, _AS_IS)
-        )
+        to_rows, to_images = (CHANNELS_LAST, CHANNELS_FIRST) if cells is None else (_AS_IS, _AS_IS)
         considers = evaluated if cells is None else partial(convolved, cells=cells)
         first = x.permute(to_rows).contiguous()
         nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
@@ -188,7 +186,7 @@ class CellMixture(nn.Module):
                     nodes[target].index_add_(0, images, out.permute(to_rows))
             if soft is not None:
                 with torch.no_grad():
-                    considered |= self._outputs(node.permute(to_images), source, considers)
+                    considered |= self.outputs(node.permute(to_images), source, considers)
         return _credited(nodes[-1], NODES - 1, soft, considered, to_rows).permute(to_images)
 
     def forward_weighted(self, x: Tensor, weights: Tensor, cells: int | None = None) -> Tensor:
@@ -202,12 +200,12 @@ class CellMixture(nn.Module):
 
         def finished(number: int) -> Tensor:
             """A node; autograd would fill two more full-size tensors for each weight's gradient."""
-            rows = nodes[number].permute(_CHANNELS_LAST)
-            node = _credited(rows, number, soft, considered, _CHANNELS_LAST)
-            return node.permute(_CHANNELS_FIRST)
+            rows = nodes[number].permute(CHANNELS_LAST)
+            node = _credited(rows, number, soft, considered, CHANNELS_LAST)
+            return node.permute(CHANNELS_FIRST)
 
         for source in range(NODES - 1):
-            outputs = self._outputs(finished(source), source, partial(convolved, cells=cells))
+            outputs = self.outputs(finished(source), source, partial(convolved, cells=cells))
             for edge, added in outputs.items():
                 target = EDGES[edge][1]
                 for weight, out in zip(weights.detach()[:, edge].unbind(1), added, strict=True):
@@ -217,7 +215,7 @@ class CellMixture(nn.Module):
             considered |= outputs
         return finished(NODES - 1)
 
-    def _outputs(
+    def outputs(
         self, x: Tensor, source: int, through: Callable[[nn.Sequential, Tensor], Tensor]
     ) -> Outputs:
         """What each operation that leaves a node gives for all images.
@@ -263,7 +261,7 @@ class CellMixture(nn.Module):
         return operations[name]
 
 
-_AS_IS, _CHANNELS_LAST, _CHANNELS_FIRST = (0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2)
+_AS_IS, CHANNELS_LAST, CHANNELS_FIRST = (0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def _credited(
@@ -392,6 +390,7 @@ class NasBench201Supernet(Supernet):
         self.classifier = nn.Linear(channels, classes)
         self.logits = nn.Parameter(torch.zeros(len(EDGES), len(space.operations)))
         self._settings = GateSettings()
+        self._warming_up = False
         self._choice: Tensor | None = None
         self._drawn: Tensor | None = None
         for module in self.modules():
@@ -414,6 +413,10 @@ class NasBench201Supernet(Supernet):
         rows = (options,) if settings.dependence == "chain" else ()
         logits = self.logits.new_zeros(len(EDGES), *rows, options)
         self.logits = nn.Parameter(logits, requires_grad=settings.mode == "learned")
+
+    def set_warm_up(self, on: bool) -> None:
+        """Let every image take one uniformly drawn cell, whatever the estimator and dependence."""
+        self._warming_up = on
 
     def set_temperature(self, temperature: float) -> None:
         self._settings = replace(self._settings, temperature=temperature)
@@ -466,11 +469,12 @@ class NasBench201Supernet(Supernet):
         self._drawn = None
         settings, learns = self._settings, self.logits.requires_grad
         cells = settings.masks
-        if settings.mode == "learned" and settings.estimator == "softmax":
+        weighs = settings.mode == "learned" and not self._warming_up
+        if weighs and settings.estimator == "softmax":
             logits = self.logits.expand(images, -1, -1)
             weights = torch.softmax(logits / settings.temperature, dim=2)
             return partial(CellMixture.forward_weighted, weights=weights), None
-        if settings.mode == "learned" and settings.estimator == "relaxed":
+        if weighs and settings.estimator == "relaxed":
             weights = self._for_all(images, self._relaxed_draw)
             return partial(CellMixture.forward_weighted, weights=weights, cells=cells), cells
         if learns and settings.estimator == "straight-through":
@@ -507,10 +511,13 @@ class NasBench201Supernet(Supernet):
 
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
-        if self.logits.dim() == 3:
+        logits = self.logits.detach().float()
+        if self._warming_up:
+            logits = torch.zeros_like(logits[..., 0, :] if logits.dim() == 3 else logits)
+        if logits.dim() == 3:
             with torch.no_grad():
                 return self._relaxed_draw(images).argmax(dim=2)  # an exact draw: the Gumbel maximum
-        probabilities = torch.softmax(self.logits.detach().float(), dim=1)
+        probabilities = torch.softmax(logits, dim=1)
         return torch.multinomial(probabilities, images, replacement=True).T
 
     def routes(self, cells: Tensor) -> Routes:

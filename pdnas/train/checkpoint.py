@@ -17,8 +17,8 @@ from torch import Tensor
 from pdnas.artefacts import read_tensors, write_tensors
 from pdnas.errors import PdnasError
 
-VERSION = 2
-"""Of the format; 1 was a file of ``torch.save``."""
+VERSION = 3
+"""Of the format; 1 was a file of ``torch.save``, 2 did not know of warm-ups."""
 
 SECONDS_BETWEEN = 300.0
 """A longer epoch is saved in between, so that a kill costs minutes and not the epoch."""

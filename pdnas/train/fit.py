@@ -62,12 +62,14 @@ class Fitted:
         history: one record an epoch.
         trajectory: probabilities of the switches, in the order of ``Posterior.marginals()``, at the
             start and after each epoch; shape (epochs + 1, marginals).
-        stopwatch: time spent, interrupted calls included.
+        stopwatch: time spent, interrupted calls and a warm-up that was taken over included.
+        warm_up_of: description of the run whose warm-up was taken over; None: its own.
     """
 
     history: History
     trajectory: Tensor
     stopwatch: Stopwatch
+    warm_up_of: str | None = None
 
 
 @dataclass
@@ -124,6 +126,7 @@ def fit(
     device: torch.device,
     description: str,
     heldout: tuple[Loader, Objective] | None = None,
+    warm_up: Checkpoints | None = None,
     tensorboard: Path | None = None,
     deadline: float | None = None,
 ) -> Fitted:
@@ -139,6 +142,8 @@ def fit(
         supernet: on ``device``; a chosen candidate is trained as that candidate.
         checkpoints: None for a training so short that it would rather start anew.
         heldout: images that move the switches, and their objective.
+        warm_up: where the state at the end of the warm-up is left for other runs, or taken from if
+            one has left it; the result is the same.
         tensorboard: folder for TensorBoard's logs.
         deadline: time of ``time.monotonic`` that no epoch but the first is to pass; the
             ``checkpoints`` then have what is needed to go on.
@@ -152,22 +157,28 @@ def fit(
     trajectory = [_probabilities(supernet)]
     stopwatch = Stopwatch()
     now = _Epoch(float(schedule.get_last_lr()[0]))
-    state = distributed.from_first(checkpoints.latest) if checkpoints is not None else None
-    if state is not None:
+    warm_up_of: str | None = None
+    taken_over = 0
+
+    def resume(state: Mapping[str, Any]) -> None:
+        nonlocal now, history, trajectory, stopwatch, warm_up_of
         now = _restore(state, supernet, optimizers, schedule, device)
         history = state["history"]
         trajectory = list(state["trajectory"])
         stopwatch = Stopwatch(state["stopwatch"])
+        warm_up_of = state["warm_up_of"]
+
+    if checkpoints is not None and (found := distributed.from_first(checkpoints.latest)):
+        resume(found)
+    elif warm_up is not None and (found := distributed.from_first(warm_up.latest)):
+        resume(_without_distribution(found, supernet, optimizers))
+        taken_over = len(history)
     saved, saving = -math.inf, 0.0
     started = time.monotonic()
 
-    def save(seconds: float) -> None:
-        """Make a checkpoint after ``seconds`` of the present epoch."""
-        nonlocal saved, saving
-        if checkpoints is None or not distributed.is_first():
-            return
-        begun = time.monotonic()
-        state = {
+    def state_after(seconds: float) -> dict[str, Any]:
+        """All there is to know after ``seconds`` of the present epoch."""
+        return {
             "supernet": supernet.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "schedule": schedule.state_dict(),
@@ -177,8 +188,16 @@ def fit(
             "trajectory": torch.stack(trajectory),
             "stopwatch": stopwatch.read(),
             "epoch": asdict(now) | {"seconds": seconds},
+            "warm_up_of": warm_up_of,
         }
-        checkpoints.save(len(history), now.steps, state)
+
+    def save(seconds: float) -> None:
+        """Make a checkpoint after ``seconds`` of the present epoch."""
+        nonlocal saved, saving
+        if checkpoints is None or not distributed.is_first():
+            return
+        begun = time.monotonic()
+        checkpoints.save(len(history), now.steps, state_after(seconds))
         saved = time.monotonic()
         saving = saved - begun
 
@@ -197,6 +216,16 @@ def fit(
         ) as progress,
         _board(tensorboard if distributed.is_first() else None, len(history)) as board,
     ):
+
+        def log(number: int) -> None:
+            """Show the epoch of that number in TensorBoard."""
+            if board is not None:
+                for key, value in history[number - 1].items():
+                    board.add_scalar(f"train/{key}", value, number)
+                board.add_histogram("switches/probability", trajectory[number], number)
+
+        for number in range(1, taken_over + 1):
+            log(number)
         for epoch in range(len(history) + 1, training.epochs + 1):
             learns = epoch > gates.warmup_epochs
             for parameter in learned:  # weights first learn under the broad initial distribution
@@ -209,6 +238,7 @@ def fit(
                 supernet.set_temperature(gates.temperature + share * change)
             # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
             supernet.set_drop_path(training.drop_path * epoch / training.epochs)
+            supernet.set_warm_up(not learns)
             supernet.train()
             try:
                 record = _train_epoch(
@@ -249,6 +279,8 @@ def fit(
             history.append({"epoch": epoch, "learning_rate": now.learning_rate, **record})
             trajectory.append(_probabilities(supernet))
             now, last = _Epoch(float(schedule.get_last_lr()[0])), epoch == training.epochs
+            if warm_up is not None and epoch == gates.warmup_epochs and distributed.is_first():
+                warm_up.save(epoch, 0, state_after(0.0) | {"warm_up_of": description})
             ended = time.monotonic()
             # As if the next epoch took as long as this one (all of it, in however many calls), with
             # a checkpoint after each.
@@ -257,10 +289,7 @@ def fit(
             stops = distributed.from_first(partial(bool, late))
             if stops or last or ended - saved >= saving / SAVING_SHARE:
                 save(0.0)
-            if board is not None:
-                for key, value in history[-1].items():
-                    board.add_scalar(f"train/{key}", value, epoch)
-                board.add_histogram("switches/probability", trajectory[-1], epoch)
+            log(epoch)
             progress.advance(
                 note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
                 f"{record['images_per_second']:.0f} images/s"
@@ -270,8 +299,27 @@ def fit(
     for parameter in learned:
         parameter.requires_grad_(True)
     supernet.set_drop_path(0)
+    supernet.set_warm_up(False)
     supernet.eval()
-    return Fitted(history, torch.stack(trajectory), stopwatch)
+    return Fitted(history, torch.stack(trajectory), stopwatch, warm_up_of)
+
+
+def _without_distribution(
+    state: Mapping[str, Any], supernet: Supernet, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """The state at the end of another run's warm-up, with a distribution that is as it began.
+
+    Args:
+        supernet, optimizers: that have just begun. The first optimizer moves weights alone.
+    """
+    distribution = {id(parameter) for parameter in supernet.distribution_parameters()}
+    began = {name: p.data for name, p in supernet.named_parameters() if id(p) in distribution}
+    return {
+        **state,
+        "supernet": {**state["supernet"], **began},
+        "optimizers": [state["optimizers"][0], *(each.state_dict() for each in optimizers[1:])],
+        "trajectory": [_probabilities(supernet)] * (1 + len(state["history"])),
+    }
 
 
 def _restore(

@@ -17,7 +17,7 @@ from pdnas.elbo import Objective
 from pdnas.errors import PdnasError
 from pdnas.gates import GateSettings
 from pdnas.posterior import ChannelPosterior
-from pdnas.provenance import fingerprint, provenance, run_identity
+from pdnas.provenance import code_version, fingerprint, is_committed, provenance, run_identity
 from pdnas.run import make_supernet
 from pdnas.supernets import ChannelSupernet, Supernet
 from pdnas.train.checkpoint import Checkpoints
@@ -34,6 +34,7 @@ def search(
     out: Path,
     device: torch.device,
     match: Path | None = None,
+    warm_ups: Path | None = None,
     deadline: float | None = None,
 ) -> dict[str, Any]:
     """Train a supernet and write its run folder; resumes where an earlier call was killed.
@@ -43,6 +44,8 @@ def search(
         out: the run's folder.
         match: run folder of the search whose expected parameter count decides the fixed drop
             probability (``gates.match`` of the specification).
+        warm_ups: folder in which searches leave their warm-ups, and take one that was left by a
+            search with the same and by the same code.
         deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
 
     Returns:
@@ -91,6 +94,7 @@ def search(
         device=device,
         description=f"search {study}/{variant} seed {seed}",
         heldout=heldout,
+        warm_up=_shared_warm_up(spec, seed, warm_ups),
         tensorboard=out / "tensorboard",
         deadline=deadline,
     )
@@ -102,6 +106,7 @@ def search(
         "spec": spec.model_dump(mode="json"),
         "supernet_parameters": supernet.parameter_count(),
         "fixed_drop_probability": drop,
+        "warm_up_of": fitted.warm_up_of,
         "provenance": provenance(identity, seed, fitted.stopwatch),
     }
     if not distributed.is_first():
@@ -115,6 +120,17 @@ def search(
     write_json(out / "run.json", record)
     checkpoints.remove()
     return record
+
+
+def _shared_warm_up(spec: Spec, seed: int, folder: Path | None) -> Checkpoints | None:
+    """Where a search's warm-up is kept for others; None: nowhere.
+
+    A commit is part of what it belongs to; what code without one would do, nobody could tell.
+    """
+    code = code_version()
+    if folder is None or spec.warm_up is None or not is_committed(code):
+        return None
+    return Checkpoints(folder, fingerprint({"warm_up": spec.warm_up, "seed": seed, "code": code}))
 
 
 def make_objective(gates: GateConfig, images: int) -> Objective:

@@ -241,3 +241,17 @@ def test_build_loader(info):
         seed=3,
     )
     assert torch.equal(whole_epoch(by_hand.epoch(2))[0], whole_epoch(training.epoch(2))[0])
+
+
+def test_held_out_images_have_an_order_of_their_own(info):
+    """The same images twice, as either part, with the same seed."""
+    config = DataConfig(name="digits", train=256, validation=100)
+    training = make_splits(config)
+    heldout = training.replace({"part": {"train": "heldout"}})
+    orders = []
+    for part, splits in (("train", training), ("heldout", heldout), ("heldout", heldout)):
+        loader = build_loader(config, part, splits, batch=64, device="cpu", train=True, seed=3)
+        orders.append(torch.cat([y for _, y in loader.epoch(1)]))
+    assert not torch.equal(orders[0], orders[1])
+    assert torch.equal(orders[0].sort().values, orders[1].sort().values)
+    assert torch.equal(orders[1], orders[2])

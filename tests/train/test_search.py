@@ -38,9 +38,9 @@ def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
     return Spec.model_validate(spec)
 
 
-def search(out: Path, spec: Spec, seed: int = 0, match: Path | None = None) -> Run:
-    names = {"scale": "smoke", "study": "multibranch", "variant": "guided"}
-    module.search(spec, **names, seed=seed, out=out, device=CPU, match=match)
+def search(out: Path, spec: Spec, seed: int = 0, **folders: Path) -> Run:
+    names = {"scale": "smoke", "study": "multibranch", "variant": out.name}
+    module.search(spec, **names, seed=seed, out=out, device=CPU, **folders)
     return Run.load(out)
 
 
@@ -117,6 +117,118 @@ def test_switches_learn_from_images_of_their_own(tmp_path: Path, trainings: list
         labels = torch.cat([y for _, y in loader.epoch(0)])
         assert sorted(labels.tolist()) == sorted(load_part(spec.data, part, splits).labels.tolist())
     assert (training.objective.examples, objective.examples) == (100, 50)
+
+
+@pytest.fixture
+def committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "code_version", lambda: "1 0123456789ab")
+
+
+def cells(**parts: dict[str, Any]) -> Spec:
+    """A search over cells whose warm-up is two epochs of three."""
+    parts["gates"] = {"warmup_epochs": 2} | parts.get("gates", {})
+    return make_spec("nasbench201", **{"training": {"epochs": 3}, **parts})
+
+
+def same_results(one: Run, other: Run) -> bool:
+    """Whether two searches found the same, to the bit.
+
+    The constant entropy of the warm-up, and the loss with it, are rounded in other ways by a chain
+    and by independent edges.
+    """
+    runs = (one, other)
+    weights = [run.supernet(CPU).state_dict() for run in runs]
+    losses, nlls = (
+        [pd.read_parquet(run.folder / "history.parquet")[column] for run in runs]
+        for column in ("loss", "nll")
+    )
+    paths = [pd.read_parquet(run.folder / "trajectory.parquet") for run in runs]
+    return (
+        all(map(torch.equal, *(each.values() for each in weights)))
+        and nlls[0].equals(nlls[1])
+        and np.allclose(*losses, rtol=1e-6)
+        and paths[0].equals(paths[1])
+    )
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.parametrize(
+    "gates",
+    [
+        {"estimator": "score"},
+        {"estimator": "relaxed"},
+        {"estimator": "softmax"},
+        {"dependence": "chain"},
+        {"dependence": "chain", "estimator": "score"},
+        {"temperature": 0.2},
+        {"temperature": 10, "temperature_end": 0.1},
+        {"mode": "fixed"},
+    ],
+    ids=str,
+)
+def test_a_warm_up_that_another_search_has_made_changes_nothing(
+    gates: dict[str, Any], tmp_path: Path
+) -> None:
+    spec, shared = cells(gates=gates), tmp_path / "warm-ups"
+    alone = search(tmp_path / "alone", spec)
+    first = search(tmp_path / "first", cells(), warm_ups=shared)
+    after = search(tmp_path / "after", spec, warm_ups=shared)
+    assert same_results(alone, after)
+    assert not same_results(first, after)
+    made = [run.record["warm_up_of"] for run in (alone, first, after)]
+    assert made == [None, None, "search multibranch/first seed 0"]
+    # And the other way round: what this one leaves serves the first.
+    other_way = tmp_path / "other way"
+    search(tmp_path / "leaves", spec, warm_ups=other_way)
+    takes = search(tmp_path / "takes", cells(), warm_ups=other_way)
+    assert same_results(first, takes)
+    assert takes.record["warm_up_of"] == "search multibranch/leaves seed 0"
+    epochs = pd.read_parquet(takes.folder / "history.parquet")["seconds"]
+    assert takes.record["provenance"]["wall_seconds"] > epochs.sum()  # whoever spent them
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": {"validation": 60}},
+        {"supernet": {"channels": 8}},
+        {"training": {"epochs": 3, "learning_rate": 0.05}},
+        {"training": {"epochs": 4}},
+        {"gates": {"length_scale2": 1}},
+        {"gates": {"warmup_epochs": 1}},
+        {"gates": {"learning_rate": None}},
+    ],
+    ids=str,
+)
+def test_another_warm_up_is_not_taken(other: dict[str, Any], tmp_path: Path) -> None:
+    search(tmp_path / "first", cells(), warm_ups=tmp_path / "shared")
+    run = search(tmp_path / "other", cells(**other), warm_ups=tmp_path / "shared")
+    assert run.record["warm_up_of"] is None
+
+
+@pytest.mark.usefixtures("committed")
+def test_neither_another_seed_s_nor_other_code_s_warm_up_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    search(tmp_path / "first", cells(), warm_ups=shared)
+    assert search(tmp_path / "seed", cells(), 1, warm_ups=shared).record["warm_up_of"] is None
+    monkeypatch.setattr(module, "code_version", lambda: "1 ba9876543210")
+    assert search(tmp_path / "code", cells(), warm_ups=shared).record["warm_up_of"] is None
+    assert len(list(shared.iterdir())) == 3
+    for nobody_knows in ("1 ba9876543210+changes", "1 (no git checkout)"):
+        monkeypatch.setattr(module, "code_version", lambda version=nobody_knows: version)
+        search(tmp_path / nobody_knows, cells(), warm_ups=shared)
+    assert len(list(shared.iterdir())) == 3
+
+
+@pytest.mark.usefixtures("committed")
+def test_channel_gates_share_no_warm_up(tmp_path: Path) -> None:
+    """Their masks depend on temperature and drop probability from the first step on."""
+    spec = make_spec(training={"epochs": 2}, gates={"warmup_epochs": 1})
+    search(tmp_path / "first", spec, warm_ups=tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
 
 
 def test_the_random_baseline_is_as_large_as_the_guided_candidates(

@@ -16,6 +16,15 @@ def searched(wildcards, variant, *files):
     return [f"{RUNS}/{wildcards.study}/{variant}/seed{wildcards.seed}/{name}" for name in files]
 
 
+def warmed_up(wildcards):
+    """The record of the search that leaves its warm-up to this one."""
+    study, variant, seed = wildcards.study, wildcards.variant, wildcards.seed
+    first = SCALE.warmed_up_by(study, variant, int(seed))
+    if first == (study, variant) or first[0] not in STUDIES:
+        return []
+    return "/".join([RUNS, *first, f"seed{seed}/run.json"])
+
+
 # Inputs are complete, so that jobs can also run where they share no file system.
 rule search:
     input:
@@ -29,6 +38,7 @@ rule search:
             if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
             else []
         ),
+        warm_up=ancient(warmed_up),  # the same warm-up, whenever it was made
     output:
         expand(f"{RUN}/{{file}}", file=SEARCHED, allow_missing=True),
     params:
@@ -41,6 +51,7 @@ rule search:
             for word in (f"--{option}", str(Path(files[0]).parent))
         ],
         out=subpath(output[0], parent=True),
+        warm_ups=f"{RUNS}/warm-ups",
     log:
         f"{RUN}/log/search.log",
     benchmark:
@@ -52,7 +63,8 @@ rule search:
         "search {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         f"{PDNAS} search" " {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
-        " --scale {params.scale:q} --out {params.out:q} {params.others:q} >{log:q} 2>&1"
+        " --scale {params.scale:q} --out {params.out:q} --warm-ups {params.warm_ups:q}"
+        " {params.others:q} >{log:q} 2>&1"
 
 
 rule sample:
