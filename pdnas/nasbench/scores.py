@@ -56,31 +56,16 @@ _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 def canonical_cells(space: CellSpace) -> NDArray[np.int8]:
     """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
 
-    A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it. A
-    node that nothing *enters* is zero, so skip connections and pooling take nothing out of it;
-    convolutions do: BatchNorm's offset.
+    A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it.
+    (A node that nothing *enters* is seen: BatchNorm's offset leaves it.)
     """
     cells = space.cells.copy()
     if "none" not in space.operations:
         return cells
     none = space.operations.index("none")
-    passing = [
-        space.operations.index(n) for n in ("skip_connect", "avg_pool_3x3") if n in space.operations
-    ]
-    ends = {
-        node: (
-            [edge for edge, (_, target) in enumerate(EDGES) if target == node],
-            [edge for edge, (source, _) in enumerate(EDGES) if source == node],
-        )
-        for node in (1, 2)
-    }
-    for node in (1, 2):
-        entering, leaving = ends[node]
-        zero = (cells[:, entering] == none).all(axis=1)
-        for edge in leaving:
-            cells[zero & np.isin(cells[:, edge], passing), edge] = none
     for node in (2, 1):
-        entering, leaving = ends[node]
+        leaving = [edge for edge, (source, _) in enumerate(EDGES) if source == node]
+        entering = [edge for edge, (_, target) in enumerate(EDGES) if target == node]
         unseen = (cells[:, leaving] == none).all(axis=1)
         cells[np.ix_(unseen, entering)] = none
     return cells
