@@ -512,8 +512,8 @@ class NasBench201Supernet(Supernet):
     def _draw(self, images: int) -> Tensor:
         """A cell for every image, shape (images, 6)."""
         logits = self.logits.detach().float()
-        if self._warming_up:
-            logits = torch.zeros_like(logits[..., 0, :] if logits.dim() == 3 else logits)
+        if self._warming_up:  # a chain, too, then draws as independent edges do
+            logits = logits.new_zeros(len(EDGES), len(self.space.operations))
         if logits.dim() == 3:
             with torch.no_grad():
                 return self._relaxed_draw(images).argmax(dim=2)  # an exact draw: the Gumbel maximum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,6 @@ def test_switches_learn_from_images_of_their_own(tmp_path: Path, trainings: list
     assert (training.objective.examples, objective.examples) == (100, 50)
 
 
-@pytest.fixture
-def committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "code_version", lambda: "1 0123456789ab")
-
-
 def cells(**parts: dict[str, Any]) -> Spec:
     """A search over cells whose warm-up is two epochs of three."""
     parts["gates"] = {"warmup_epochs": 2} | parts.get("gates", {})
@@ -151,6 +147,20 @@ def same_results(one: Run, other: Run) -> bool:
     )
 
 
+@pytest.fixture
+def committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "code_version", lambda: "1 0123456789ab")
+
+
+@pytest.fixture(scope="module")
+def warmed_up(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search that has left its warm-up in the folder `shared` beside it."""
+    folder = tmp_path_factory.mktemp("searches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "code_version", lambda: "1 0123456789ab")
+        return search(folder / "first", cells(), warm_ups=folder / "shared")
+
+
 @pytest.mark.usefixtures("committed")
 @pytest.mark.parametrize(
     "gates",
@@ -167,22 +177,19 @@ def same_results(one: Run, other: Run) -> bool:
     ids=str,
 )
 def test_a_warm_up_that_another_search_has_made_changes_nothing(
-    gates: dict[str, Any], tmp_path: Path
+    gates: dict[str, Any], warmed_up: Run, tmp_path: Path
 ) -> None:
-    spec, shared = cells(gates=gates), tmp_path / "warm-ups"
-    alone = search(tmp_path / "alone", spec)
-    first = search(tmp_path / "first", cells(), warm_ups=shared)
-    after = search(tmp_path / "after", spec, warm_ups=shared)
+    spec = cells(gates=gates)
+    alone = search(tmp_path / "alone", spec, warm_ups=tmp_path / "own")
+    after = search(tmp_path / "after", spec, warm_ups=warmed_up.folder.parent / "shared")
     assert same_results(alone, after)
-    assert not same_results(first, after)
-    made = [run.record["warm_up_of"] for run in (alone, first, after)]
-    assert made == [None, None, "search multibranch/first seed 0"]
-    # And the other way round: what this one leaves serves the first.
-    other_way = tmp_path / "other way"
-    search(tmp_path / "leaves", spec, warm_ups=other_way)
-    takes = search(tmp_path / "takes", cells(), warm_ups=other_way)
-    assert same_results(first, takes)
-    assert takes.record["warm_up_of"] == "search multibranch/leaves seed 0"
+    assert not same_results(warmed_up, after)
+    # And the other way round: what it leaves serves the first.
+    takes = search(tmp_path / "takes", cells(), warm_ups=tmp_path / "own")
+    assert same_results(warmed_up, takes)
+    made = [run.record["warm_up_of"] for run in (warmed_up, alone, after, takes)]
+    assert made[:2] == [None, None]
+    assert made[2:] == [f"search multibranch/{name} seed 0" for name in ("first", "alone")]
     epochs = pd.read_parquet(takes.folder / "history.parquet")["seconds"]
     assert takes.record["provenance"]["wall_seconds"] > epochs.sum()  # whoever spent them
 
@@ -201,26 +208,34 @@ def test_a_warm_up_that_another_search_has_made_changes_nothing(
     ],
     ids=str,
 )
-def test_another_warm_up_is_not_taken(other: dict[str, Any], tmp_path: Path) -> None:
-    search(tmp_path / "first", cells(), warm_ups=tmp_path / "shared")
-    run = search(tmp_path / "other", cells(**other), warm_ups=tmp_path / "shared")
+def test_another_warm_up_is_not_taken(
+    other: dict[str, Any], warmed_up: Run, tmp_path: Path
+) -> None:
+    shared = warmed_up.folder.parent / "shared"
+    run = search(tmp_path, cells(**other), warm_ups=shared)
     assert run.record["warm_up_of"] is None
 
 
-@pytest.mark.usefixtures("committed")
 def test_neither_another_seed_s_nor_other_code_s_warm_up_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warmed_up: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    left = warmed_up.folder.parent / "shared"
     shared = tmp_path / "shared"
-    search(tmp_path / "first", cells(), warm_ups=shared)
-    assert search(tmp_path / "seed", cells(), 1, warm_ups=shared).record["warm_up_of"] is None
-    monkeypatch.setattr(module, "code_version", lambda: "1 ba9876543210")
-    assert search(tmp_path / "code", cells(), warm_ups=shared).record["warm_up_of"] is None
-    assert len(list(shared.iterdir())) == 3
-    for nobody_knows in ("1 ba9876543210+changes", "1 (no git checkout)"):
-        monkeypatch.setattr(module, "code_version", lambda version=nobody_knows: version)
-        search(tmp_path / nobody_knows, cells(), warm_ups=shared)
-    assert len(list(shared.iterdir())) == 3
+    shutil.copytree(left, shared)
+    before = len(list(shared.iterdir()))
+    for number, (code, seed, leaves) in enumerate(
+        [
+            ("1 0123456789ab", 1, 1),
+            ("1 ba9876543210", 0, 1),
+            ("1 0123456789ab+changes", 0, 0),  # what code that is not committed does, nobody knows
+            ("1 (no git checkout)", 0, 0),
+        ]
+    ):
+        monkeypatch.setattr(module, "code_version", lambda code=code: code)
+        run = search(tmp_path / f"{number}", cells(), seed, warm_ups=shared)
+        assert run.record["warm_up_of"] is None
+        before += leaves
+        assert len(list(shared.iterdir())) == before
 
 
 @pytest.mark.usefixtures("committed")
