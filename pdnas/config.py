@@ -540,12 +540,13 @@ class Scale(Strict):
         warm_up = self.spec(study, variant).warm_up
         if warm_up is None:
             return study, variant
-        return next(
+        makers = (
             (other, each)
             for other, content in self.studies.items()
             for each in content.variants
             if seed in content.seeds_of(each) and self.spec(other, each).warm_up == warm_up
         )
+        return next(makers, (study, variant))  # by hand, a seed may be none of the scale's
 
 
 def _names(choices: Mapping[str, Any]) -> str:

@@ -355,3 +355,19 @@ def test_the_paper_s_warm_restarts_end_with_its_last_epoch():
         while epochs < training.epochs:
             epochs, period = epochs + period, period * training.schedule.growth
         assert epochs == training.epochs
+
+
+def test_who_makes_a_warm_up_that_searches_have_in_common():
+    scale = load_scale("laptop")
+    others = "nasbench201-others"
+    made = {
+        variant: scale.warmed_up_by(others, variant, 3)[1]
+        for variant in scale.studies[others].variants
+    }
+    shared = {"score-function", "relaxed", "chain", "temperature-1-5"}
+    assert made == {variant: "guided" if variant in shared else variant for variant in made}
+    assert scale.warmed_up_by("nasbench201-uniform", "spos", 1) == ("nasbench201", "guided")
+    assert scale.warmed_up_by("nasbench201", "guided", 3) == ("nasbench201", "guided")
+    assert scale.warmed_up_by("multibranch", "random", 1) == ("multibranch", "random")
+    # A seed that no study has is asked for by hand.
+    assert scale.warmed_up_by(others, "chain", 99) == (others, "chain")
