@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -37,6 +38,7 @@ from pdnas.supernets.nasbench201 import (
     NasBench201Supernet,
     Outputs,
     Routes,
+    convolved,
 )
 from pdnas.train.fit import autocast
 
@@ -86,13 +88,6 @@ def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
     return copied
 
 
-def _after_relu(operation: nn.Sequential, rectified: Tensor) -> Tensor:
-    """What a convolution gives for its input after the ReLU."""
-    for layer in list(operation)[1:]:
-        rectified = layer(rectified)
-    return rectified
-
-
 def _last_outputs(
     cell: CellMixture, prefix: NDArray[np.int8], x: Tensor
 ) -> list[list[Tensor | None]]:
@@ -100,7 +95,7 @@ def _last_outputs(
     nodes = [x, torch.zeros_like(x), torch.zeros_like(x)]
     outputs: Outputs = {}
     for source, node in enumerate(nodes):
-        outputs |= cell.outputs(node, source, _after_relu)
+        outputs |= cell.outputs(node, source, partial(convolved, cells=None))
         for edge, code in enumerate(prefix):
             if EDGES[edge][0] == source and (out := outputs[edge][code]) is not None:
                 nodes[EDGES[edge][1]] += out
@@ -124,7 +119,7 @@ def _through_cell(cell: CellMixture, prefix: NDArray[np.int8], routes: Routes, x
         if isinstance(operation, nn.Sequential):
             if source not in rectified:
                 rectified[source] = relu(nodes[source])
-            nodes[target] += _after_relu(operation, rectified[source])
+            nodes[target] += convolved(operation, rectified[source], None)
         else:
             nodes[target] += operation(nodes[source])
     # Channels last, an image is one contiguous row.
@@ -136,7 +131,7 @@ def _through_cell(cell: CellMixture, prefix: NDArray[np.int8], routes: Routes, x
             taking = images.index_select(0, rows).permute(CHANNELS_FIRST)
             operation = cell.operation(edge, name)
             if isinstance(operation, nn.Sequential):
-                out = _after_relu(operation, taking.relu_())
+                out = convolved(operation, taking.relu_(), None)
             else:
                 out = operation(taking)
             last.index_add_(0, rows, out.permute(CHANNELS_LAST))

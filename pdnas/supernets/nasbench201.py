@@ -191,7 +191,9 @@ class CellMixture(nn.Module):
 
     def forward_weighted(self, x: Tensor, weights: Tensor, cells: int | None = None) -> Tensor:
         """Every operation on every image, weighted; ``weights``: (images, edges, operations)."""
-        soft = weights if weights.requires_grad else None  # in the warm-up nobody needs credit
+        soft = (
+            weights if weights.requires_grad else None
+        )  # nobody needs credit in a step of the weights alone
         # Channels last is how convolutions of few channels are fast on a CPU, and then an image is
         # one contiguous row.
         x = x.contiguous(memory_format=torch.channels_last)
