@@ -24,8 +24,8 @@ from benchmarks.extraction import extraction
 from benchmarks.ground_truth import ground_truth
 from benchmarks.measure import Effort, Measure
 from benchmarks.training import gated_3branch, gated_d121, one_hot, supernet_m
-from pdnas.artefacts import atomic_path, read_json, write_json
-from pdnas.provenance import Stopwatch, hardware, provenance
+from pdnas.support.files import atomic_path, read_json, write_json
+from pdnas.support.provenance import Stopwatch, hardware, provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "bench"
 TOLERATED = 1.5

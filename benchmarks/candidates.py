@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
-from pdnas.cells import CellSpace
-from pdnas.config import TrainingConfig
-from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, folded, score_block
-from pdnas.posterior import CELL, Candidates
-from pdnas.provenance import Stopwatch, provenance
-from pdnas.rank import Judge, make_judge, race
-from pdnas.run import Run
-from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet
-from pdnas.timing import paired_times
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.runs.run import Run
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CELL, Candidates
+from pdnas.spec.scale import TrainingConfig
+from pdnas.stages.rank import Judge, make_judge, race
+from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
+from pdnas.support.provenance import Stopwatch, provenance
+from pdnas.support.timing import paired_times
 
 JUDGED = {
     "guided": "guided candidates of a small 3-branch ResNet",

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
-from pdnas.timing import paired_times
+from pdnas.support.timing import paired_times
 
 ROOT = Path(__file__).parents[1]
 BYTECODE = "; without bytecode it takes more than twice as long (docs/speed.md)"

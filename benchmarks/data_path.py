@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.measure import Aim, Effort, Measure, no_gpu, ratio
-from pdnas.config import Augmentation
 from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
-from pdnas.timing import Work, paired_times
+from pdnas.spec.scale import Augmentation
+from pdnas.support.timing import Work, paired_times
 
 BATCH, WORKERS = 128, 2
 CROP, CUTOUT = 4, 16

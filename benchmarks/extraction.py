@@ -12,10 +12,10 @@ import statistics
 import torch
 
 from benchmarks.measure import Aim, Effort, Measure, ratio
-from pdnas.gates import GateSettings
-from pdnas.subnet import extract, multiply_adds, parameters
-from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.timing import Pairs, paired_times
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.subnet import extract, multiply_adds, parameters
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.support.timing import Pairs, paired_times
 
 KEEP = 0.5
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
-from pdnas.artefacts import read_table, write_table
-from pdnas.cells import CellSpace
-from pdnas.nasbench import official
-from pdnas.nasbench.table import tabulate
-from pdnas.timing import paired_times
+from pdnas.space.cells import CellSpace
+from pdnas.support.files import read_table, write_table
+from pdnas.support.timing import paired_times
+from pdnas.truth import official
+from pdnas.truth.table import tabulate
 
 # The tests know how to write small archives of the real format.
-from tests.nasbench.test_official import Cell, benchmark, write_file, write_folder
+from tests.truth.test_official import Cell, benchmark, write_file, write_folder
 
 COLUMN = "test_200_cifar10"
 Writer = Callable[[Path, list[str], list[Cell]], Path]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.profiler import profile
 
-from pdnas.timing import Work
+from pdnas.support.timing import Work
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from benchmarks.__main__ import RESULTS
 from benchmarks.measure import Effort
 from benchmarks.scaling import cell_step, gated_step, ranking
 from benchmarks.training import random_batch, training_step
-from pdnas.artefacts import atomic_path, write_json
-from pdnas.cells import CellSpace
-from pdnas.gates import GateSettings
-from pdnas.nasbench.scores import IMAGES_AT_ONCE, blocks, folded, score_block
-from pdnas.provenance import Stopwatch, provenance
-from pdnas.supernets.nasbench201 import NasBench201Supernet
-from pdnas.timing import Work
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.space.cells import CellSpace
+from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
+from pdnas.support.files import atomic_path, write_json
+from pdnas.support.provenance import Stopwatch, provenance
+from pdnas.support.timing import Work
 
 OPERATORS = 12
 

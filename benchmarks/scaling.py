@@ -20,13 +20,13 @@ import typer
 from benchmarks.__main__ import RESULTS
 from benchmarks.measure import Effort, peak_bytes
 from benchmarks.training import random_batch, training_step
-from pdnas.artefacts import atomic_path, write_json
-from pdnas.cells import CellSpace
-from pdnas.gates import GateSettings
-from pdnas.provenance import Stopwatch, provenance
-from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet
-from pdnas.timing import Work, seconds
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.space.cells import CellSpace
+from pdnas.support.files import atomic_path, write_json
+from pdnas.support.provenance import Stopwatch, provenance
+from pdnas.support.timing import Work, seconds
 
 
 def gated_step(width: int, images: int, effort: Effort) -> Work:

@@ -10,14 +10,14 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Aim, Effort, Measure, no_gpu, peak_bytes, quantity, ratio
-from pdnas.cells import CellSpace
-from pdnas.elbo import Objective
-from pdnas.gates import GateMode, GateSettings
-from pdnas.supernets import Supernet
-from pdnas.supernets.densenet import DenseNetSupernet
-from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet
-from pdnas.timing import Work, paired_times
+from pdnas.nn.gates import GateMode, GateSettings
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets import Supernet
+from pdnas.nn.supernets.densenet import DenseNetSupernet
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.space.cells import CellSpace
+from pdnas.support.timing import Work, paired_times
 
 EXAMPLES, LENGTH_SCALE2, WEIGHT_DECAY = 20_000, 50.0, 5e-4
 

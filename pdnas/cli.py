@@ -7,7 +7,7 @@ import sys
 import typer
 
 from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, subnet
-from pdnas.errors import PdnasError, Unfinished
+from pdnas.support.errors import PdnasError, Unfinished
 
 app = typer.Typer(
     help="Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark.",

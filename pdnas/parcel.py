@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdnas.artefacts import atomic_path, read_json, read_tensors, write_json, write_tensors
 from pdnas.data import cifar10
-from pdnas.errors import PdnasError
-from pdnas.progress import Progress
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import atomic_path, read_json, read_tensors, write_json, write_tensors
+from pdnas.support.progress import Progress
 
 _NAME = "pdnas-data"
 _STRIP = 500
@@ -41,7 +41,7 @@ def pack(folder: Path, limit: int) -> list[Path]:
     Raises:
         PdnasError: the data cannot be had, or the files not be written.
     """
-    from pdnas.nasbench import table
+    from pdnas.truth import table
 
     cifar10.load()
     tensors, metadata = read_tensors(cifar10.path())
@@ -77,7 +77,7 @@ def unpack(folder: Path) -> list[Path]:
     Raises:
         PdnasError: a part is missing or damaged; it is named.
     """
-    from pdnas.nasbench import table
+    from pdnas.truth import table
 
     manifest = read_json(folder / f"{_NAME}.json")
     parts = []

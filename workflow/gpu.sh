@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-scale=${SCALE:-config/scales/gpu.yaml}
+scale=${SCALE:-pdnas/spec/scales/gpu.yaml}
 runs=runs/$(basename "$scale" .yaml)
 cells=${CELLS:-nasbench201 nasbench201-others}
 channels=${CHANNELS:-}
@@ -24,7 +24,7 @@ score_images() { of_study "$1" "study.score_images or ''"; }  # STUDY: nothing: 
 
 of_study() {  # STUDY WHAT: what the scale says of a study
     "${PYTHON:-python3}" -c "
-from pdnas.config import load_scale
+from pdnas.spec.scale import load_scale
 
 study = load_scale('$scale').studies['$1']
 print($2)"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pdnas.commands.pipeline import RunFolder, Source
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 
 def audit(
@@ -23,8 +23,8 @@ def audit(
 
     Example: pdnas audit docs/audit.md
     """
-    from pdnas.artefacts import atomic_path
     from pdnas.report.audit import update
+    from pdnas.support.files import atomic_path
 
     try:
         text = document.read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def draw(
     Example: pdnas draw runs/laptop/multibranch/guided/seed1 --source posterior --out best
     """
     from pdnas.report.drawing import draw_run
-    from pdnas.run import Run
+    from pdnas.runs.run import Run
 
     if candidate is not None and source is None:
         raise PdnasError("a candidate's number needs --source, which says of which candidates")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 app = typer.Typer(help="Data sets and downloads: get, list, check and carry them.")
 
@@ -217,8 +217,8 @@ def _check(name: str) -> bool:
     Raises:
         PdnasError: it is damaged.
     """
-    from pdnas.artefacts import read_tensors
     from pdnas.data import cifar10, sources
+    from pdnas.support.files import read_tensors
 
     if name in sources.SOURCES:
         source = sources.SOURCES[name]

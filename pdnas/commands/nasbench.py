@@ -17,10 +17,10 @@ from pdnas.commands.pipeline import (
     load_run,
     set_threads,
 )
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
-    from pdnas.nasbench.efficiency import Efficiency
+    from pdnas.truth.efficiency import Efficiency
 
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
 
@@ -44,7 +44,7 @@ def build(
 
         pdnas nasbench build
     """
-    from pdnas.nasbench.table import build
+    from pdnas.truth.table import build
 
     typer.echo(build(source))
 
@@ -63,7 +63,7 @@ def query(
 
         pdnas nasbench query 5000
     """
-    from pdnas.nasbench.table import GroundTruth
+    from pdnas.truth.table import GroundTruth
 
     truth = GroundTruth.load()
     facts = truth.facts(truth.cell_id(architecture, benchmark_index))
@@ -99,10 +99,10 @@ def efficiency(
 
         pdnas nasbench efficiency runs/laptop/nasbench201/guided/seed1 --target 93.5
     """
-    from pdnas import artefacts
-    from pdnas.nasbench import efficiency as arithmetic
-    from pdnas.nasbench.table import DATASETS, GroundTruth
-    from pdnas.provenance import Stopwatch, provenance, run_identity
+    from pdnas.support import files
+    from pdnas.support.provenance import Stopwatch, provenance, run_identity
+    from pdnas.truth import efficiency as arithmetic
+    from pdnas.truth.table import DATASETS, GroundTruth
 
     stopwatch = Stopwatch()
     targets: dict[Any, tuple[float, ...]] = dict(arithmetic.TARGETS)
@@ -121,9 +121,9 @@ def efficiency(
     ]
     if out is not None:
         run_record = runs[0] / "run.json"
-        run = artefacts.read_json(run_record) if run_record.is_file() else {}
+        run = files.read_json(run_record) if run_record.is_file() else {}
         config = {"targets": {name: list(values) for name, values in targets.items()}}
-        artefacts.write_json(
+        files.write_json(
             out,
             {**records[0].to_json(), "provenance": provenance(config, run.get("seed"), stopwatch)},
             run_identity(run) if run else None,
@@ -154,8 +154,8 @@ def score(
 
         pdnas nasbench score runs/laptop/nasbench201/guided/seed1 --images 1000
     """
-    from pdnas.artefacts import claim
-    from pdnas.nasbench.scores import score_run
+    from pdnas.stages.score import score_run
+    from pdnas.support.files import claim
     from pdnas.train.fit import choose_device
 
     set_threads(threads)
@@ -190,12 +190,12 @@ def rival(
     It sees validation accuracies after 12 epochs and is judged by test accuracy after 200.
     Example: pdnas nasbench rival evolution --seeds 0-499 --queries 100
     """
-    from pdnas import artefacts
-    from pdnas.cells import CellSpace
-    from pdnas.nasbench import rivals
-    from pdnas.nasbench.efficiency import TARGETS
-    from pdnas.nasbench.table import GroundTruth
-    from pdnas.provenance import Stopwatch, provenance
+    from pdnas.space.cells import CellSpace
+    from pdnas.support import files
+    from pdnas.support.provenance import Stopwatch, provenance
+    from pdnas.truth import rivals
+    from pdnas.truth.efficiency import TARGETS
+    from pdnas.truth.table import GroundTruth
 
     stopwatch = Stopwatch()
     if out is not None and out.suffix != ".parquet":
@@ -209,10 +209,10 @@ def rival(
     table = rivals.trace(asked, names, signal, accuracy)
     record = {"method": method, "dataset": dataset, **rivals.summarise(table, targets)}
     if out is not None:
-        artefacts.write_table(out, table)
+        files.write_table(out, table)
         config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
         written = {**record, "provenance": provenance(config, None, stopwatch)}
-        artefacts.write_json(out.with_suffix(".json"), written)
+        files.write_json(out.with_suffix(".json"), written)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
@@ -233,7 +233,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pdnas.nasbench.table import DATASETS
+    from pdnas.truth.table import DATASETS
 
     console = Console()
     console.print(facts["cell"], style="bold", markup=False, highlight=False)

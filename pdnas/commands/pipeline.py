@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-    from pdnas.run import Run
+    from pdnas.runs.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -86,9 +86,9 @@ def search(
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
-    from pdnas.config import load_scale
-    from pdnas.run import Run, share_supernet
-    from pdnas.train.search import search as run_search
+    from pdnas.runs.run import Run, share_supernet
+    from pdnas.spec.scale import load_scale
+    from pdnas.stages.search import search as run_search
 
     deadline = _deadline(stop_after)
     settings = load_scale(scale)
@@ -133,8 +133,8 @@ def sample(
 
         pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
     """
-    from pdnas.run import Run
-    from pdnas.sample import sample as draw
+    from pdnas.runs.run import Run
+    from pdnas.stages.sample import sample as draw
 
     found = Run.load(run)
     number = found.spec.candidates.count if count is None else count
@@ -158,7 +158,7 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed1
     """
-    from pdnas.rank import rank_run
+    from pdnas.stages.rank import rank_run
 
     set_threads(threads)
     found = load_run(run, scale)
@@ -187,7 +187,7 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
     """
-    from pdnas.retrain import retrain as finish
+    from pdnas.stages.retrain import retrain as finish
 
     deadline = _deadline(stop_after)
     set_threads(threads)
@@ -222,7 +222,7 @@ def describe(
     Example: pdnas describe nasbench201 --cell
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|'
     """
-    from pdnas.describe import describe as examine
+    from pdnas.nn.describe import describe as examine
 
     record = examine(name, width=width, cell=cell, classes=classes, size=size)
     if as_json:
@@ -255,8 +255,8 @@ def _at_work(folder: Path, work: str, device: str) -> Iterator[torch.device]:
     Yields:
         the device called ``device`` (auto, cpu or cuda) that is this process's.
     """
-    from pdnas import distributed
-    from pdnas.artefacts import claim
+    from pdnas.support import distributed
+    from pdnas.support.files import claim
     from pdnas.train.fit import choose_device
 
     chosen = choose_device(device)
@@ -274,15 +274,15 @@ def _deadline(minutes: float | None) -> float | None:
 
 def load_run(folder: Path, scale: str | None) -> Run:
     """A finished search, with what follows it as ``scale`` has it now, if one is named."""
-    from pdnas.config import load_scale
-    from pdnas.run import Run
+    from pdnas.runs.run import Run
+    from pdnas.spec.scale import load_scale
 
     run = Run.load(folder)
     return run if scale is None else run.under(load_scale(scale))
 
 
 def _print(record: dict[str, Any], as_json: bool, text: str) -> None:
-    from pdnas import distributed
+    from pdnas.support import distributed
 
     if distributed.is_first():
         typer.echo(json.dumps(record, indent=2) if as_json else text)

@@ -13,7 +13,7 @@ import typer
 from pdnas.commands.pipeline import Json, set_threads
 
 if TYPE_CHECKING:
-    from pdnas.nasbench.regress import Verdict
+    from pdnas.regression.regress import Verdict
 
 
 class Rebuild(StrEnum):
@@ -37,8 +37,8 @@ def regress(
 
         pdnas regress --jobs 2
     """
-    from pdnas.nasbench import digits
-    from pdnas.nasbench import regress as study
+    from pdnas.regression import digits
+    from pdnas.regression import regress as study
 
     set_threads(1)
     if rebuild is Rebuild.table:
@@ -71,7 +71,7 @@ def _print(verdicts: dict[str, Verdict], seeds: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pdnas.nasbench.regress import METRICS
+    from pdnas.regression.regress import METRICS
 
     table = Table("metric", "meaning", f"mean of {seeds} seeds", "interval", "")
     for name, each in verdicts.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
     from pdnas.report.collect import Collection, Selector

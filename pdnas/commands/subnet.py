@@ -54,7 +54,7 @@ def extract(
 
     Example: pdnas extract runs/laptop/multibranch/guided/seed1 --out small --format onnx
     """
-    from pdnas.extract import extract_run
+    from pdnas.stages.extract import extract_run
 
     set_threads(threads)
     record = extract_run(load_run(run, scale), source.value, candidate, out, format.value, multiple)

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.artefacts import read_tensors, write_tensors
 from pdnas.data import sources
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_tensors, write_tensors
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from pdnas import distributed
 from pdnas.data.images import INFO, part_indices
 from pdnas.data.loader import ALL_ROWS, Batch, epoch_seed
 from pdnas.data.sources import data_directory
-from pdnas.errors import PdnasError, first_line
+from pdnas.support import distributed
+from pdnas.support.errors import PdnasError, first_line
 
 _LAYOUT = "ImageNet as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
 _SIZE = INFO["imagenet"].size
@@ -167,7 +167,7 @@ class ImageNetLoader:
                 yield (self._normalise(pixels), labels.to(self._device, non_blocking=True))
         except PdnasError as error:  # a worker's error arrives with its traceback as the text
             last = error.args[0].strip().splitlines()[-1]
-            raise PdnasError(last.removeprefix("pdnas.errors.PdnasError: ")) from error
+            raise PdnasError(last.removeprefix("pdnas.support.errors.PdnasError: ")) from error
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.config import IMAGE_SIDE, DataConfig
 from pdnas.data import cifar10
 from pdnas.data.sources import data_directory
-from pdnas.errors import PdnasError
+from pdnas.spec.scale import IMAGE_SIDE, DataConfig
+from pdnas.support.errors import PdnasError
 
 PARTS = ("train", "heldout", "validation", "test")
 

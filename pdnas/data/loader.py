@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pdnas.config import Augmentation, DataConfig
 from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part
-from pdnas.errors import PdnasError
+from pdnas.spec.scale import Augmentation, DataConfig
+from pdnas.support.errors import PdnasError
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, C, H, W) float32, normalised, channels_last; labels (B,) int64."""

@@ -15,8 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pdnas.artefacts import write_failure
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_failure
 
 _GITHUB = "https://raw.githubusercontent.com"
 _PGNAS = (

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pdnas.cells import EDGES, OPERATIONS, CellSpace
-from pdnas.config import MultiBranchConfig, SupernetConfig
 from pdnas.data import sources
-from pdnas.errors import PdnasError
-from pdnas.gates import GateSettings
-from pdnas.nasbench.isomorphism import isomorphism_classes
-from pdnas.nasbench.table import DATASETS, GroundTruth
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.subnet import extract, parameters
+from pdnas.nn.supernets import NAMED, ChannelSupernet, build
 from pdnas.report import official
 from pdnas.report.formats import OURS, PAPER, Cell, Column, Table, to_markdown
 from pdnas.report.tables import paper
-from pdnas.subnet import extract, parameters
-from pdnas.supernets import NAMED, ChannelSupernet, build
+from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
+from pdnas.spec.scale import MultiBranchConfig, SupernetConfig
+from pdnas.support.errors import PdnasError
+from pdnas.truth.isomorphism import isomorphism_classes
+from pdnas.truth.table import DATASETS, GroundTruth
 
 Block = Callable[[], Table]
 

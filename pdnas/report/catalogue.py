@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pdnas.errors import PdnasError
 from pdnas.report import figures, nasbench, selection, style, tables
 from pdnas.report.collect import Collection, Selector
 from pdnas.report.figures import Drawing
 from pdnas.report.formats import Table
+from pdnas.support.errors import PdnasError
 
 Made = TypeVar("Made")
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pdnas.artefacts import read_json, read_table
-from pdnas.config import (
+from pdnas.spec.scale import (
     SEARCH_PARTS,
     MultiBranchConfig,
     NasBench201Config,
@@ -24,8 +23,9 @@ from pdnas.config import (
     Spec,
     load_scale,
 )
-from pdnas.errors import PdnasError
-from pdnas.provenance import run_identity
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, read_table
+from pdnas.support.provenance import run_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def describe_hardware(hardware: Mapping[str, Any]) -> str:
 class RunFiles:
     """The records and tables of one run, read on demand; loaders return None for a missing file.
 
-    :class:`pdnas.run.Run` is for working with a run's network and data, which takes torch.
+    :class:`pdnas.runs.run.Run` is for working with a run's network and data, which takes torch.
     """
 
     path: Path

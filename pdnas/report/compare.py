@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdnas.errors import PdnasError
 from pdnas.report.collect import RunFiles, source_of
-from pdnas.statistics import Interval, confidence_interval
+from pdnas.support.errors import PdnasError
+from pdnas.support.statistics import Interval, confidence_interval
 
 MODES = {"none": "inherited weights", "finetune": "fine-tuned", "scratch": "from scratch"}
 

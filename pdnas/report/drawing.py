@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pdnas.cells import EDGES
-from pdnas.config import Spec
 from pdnas.data.images import INFO
-from pdnas.errors import PdnasError
-from pdnas.gates import GatedConv2d, GatedLayer
-from pdnas.posterior import CELL, Choice, Posterior
+from pdnas.nn.gates import GatedConv2d, GatedLayer
+from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import selection, style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
-from pdnas.run import Run
-from pdnas.supernets import ChannelSupernet, Supernet, build
+from pdnas.runs.run import Run
+from pdnas.space.cells import EDGES
+from pdnas.space.posterior import CELL, Choice, Posterior
+from pdnas.spec.scale import Spec
+from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ from pdnas.report.tables import (
     reciprocal,
     total_minutes,
 )
-from pdnas.statistics import Interval, confidence_interval
+from pdnas.support.statistics import Interval, confidence_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdnas.artefacts import atomic_path
-from pdnas.statistics import Interval, finite_or_none
+from pdnas.support.files import atomic_path
+from pdnas.support.statistics import Interval, finite_or_none
 
 NOT_RUN = "not run"
 """What a cell says that nobody has measured."""

@@ -14,10 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdnas.errors import PdnasError
-from pdnas.nasbench.efficiency import TARGETS, load_probabilities
-from pdnas.nasbench.rivals import queries_to_reach
-from pdnas.nasbench.table import DATASETS, GroundTruth
 from pdnas.report import figures, style
 from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
 from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, data_name
@@ -33,7 +29,11 @@ from pdnas.report.tables import (
     paper,
     reciprocal,
 )
-from pdnas.statistics import Interval, confidence_interval
+from pdnas.support.errors import PdnasError
+from pdnas.support.statistics import Interval, confidence_interval
+from pdnas.truth.efficiency import TARGETS, load_probabilities
+from pdnas.truth.rivals import queries_to_reach
+from pdnas.truth.table import DATASETS, GroundTruth
 
 NAMES = {
     GUIDED: "posterior-guided",

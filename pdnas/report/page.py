@@ -11,15 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pdnas.artefacts import atomic_path
-from pdnas.errors import PdnasError
 from pdnas.report import OFFICIAL_FIGURES, formats, selection, target
 from pdnas.report.catalogue import FIGURES, TABLES, table
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise
 from pdnas.report.tables import measured
-from pdnas.statistics import Interval, confidence_interval, geometric_interval
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import atomic_path
+from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 """What each table and figure shows, as reStructuredText; also read by Snakemake's own report."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pdnas.artefacts import write_failure, write_json
-from pdnas.config import scale_path
-from pdnas.errors import PdnasError
 from pdnas.report.collect import RECORDS, Collection, collect, describe_hardware
+from pdnas.spec.scale import scale_path
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_failure, write_json
 
 TABLES = (
     "history.parquet",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from pdnas.config import Scale, Spec
 from pdnas.report.collect import GUIDED, RANDOM, flatten
+from pdnas.spec.scale import Scale, Spec
 
 
 def stand_ins(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdnas.artefacts import atomic_path
+from pdnas.support.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd

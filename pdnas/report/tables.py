@@ -27,7 +27,7 @@ from pdnas.report.collect import (
     describe_supernet,
 )
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
-from pdnas.statistics import Interval, confidence_interval, geometric_interval
+from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -783,7 +783,7 @@ def expected_samples(masses: Iterable[float]) -> Interval:
 
 def _chosen_accuracies(runs: Iterable[RunFiles], truth: str) -> list[float]:
     """True accuracies (percent) of the best-ranked candidates of the posterior, a run each."""
-    from pdnas.nasbench.table import Dataset, GroundTruth
+    from pdnas.truth.table import Dataset, GroundTruth
 
     cells = [str(chosen["cell"]) for run in runs if (chosen := run.chosen("posterior")) is not None]
     if not cells:

@@ -1,7 +1,7 @@
 """Checkpoints of a training run: whole or absent, tied to what they belong to, never executed.
 
-A checkpoint is one safetensors file with its own checksum (:mod:`pdnas.artefacts`): tensors as they
-are, everything else as JSON in the header. Reading one runs no code that it brings along.
+A checkpoint is one safetensors file with its own checksum (:mod:`pdnas.support.files`): tensors as
+they are, everything else as JSON in the header. Reading one runs no code that it brings along.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pdnas.artefacts import read_tensors, write_tensors
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_tensors, write_tensors
 
 VERSION = 3
 """Of the format; 1 was a file of ``torch.save``, 2 did not know of warm-ups."""
@@ -33,7 +33,7 @@ class Checkpoints:
     Args:
         folder: where they lie; a subfolder named after ``belongs_to`` is used, so that a changed
             configuration starts anew and never resumes from another one's state.
-        belongs_to: :func:`pdnas.provenance.fingerprint` of the run.
+        belongs_to: :func:`pdnas.support.provenance.fingerprint` of the run.
     """
 
     def __init__(self, folder: Path, belongs_to: str) -> None:

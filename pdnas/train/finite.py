@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pdnas.elbo import Terms
-from pdnas.supernets import Supernet
+from pdnas.nn.objective import Terms
+from pdnas.nn.supernets import Supernet
 
 
 class NotFiniteError(Exception):

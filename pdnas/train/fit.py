@@ -25,21 +25,21 @@ from torch.optim.lr_scheduler import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from pdnas import distributed
-from pdnas.config import (
+from pdnas.data.loader import Loader
+from pdnas.nn.noise import as_memory_allows, micro_batches, out_of_memory
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets import Supernet
+from pdnas.spec.scale import (
     CosineSchedule,
     GateConfig,
     StepSchedule,
     TrainingConfig,
     WarmRestartSchedule,
 )
-from pdnas.data.loader import Loader
-from pdnas.elbo import Objective
-from pdnas.errors import PdnasError, Unfinished, first_line
-from pdnas.parts import as_memory_allows, micro_batches, out_of_memory
-from pdnas.progress import Progress
-from pdnas.provenance import Stopwatch
-from pdnas.supernets import Supernet
+from pdnas.support import distributed
+from pdnas.support.errors import PdnasError, Unfinished, first_line
+from pdnas.support.progress import Progress
+from pdnas.support.provenance import Stopwatch
 from pdnas.train.checkpoint import SECONDS_BETWEEN, Checkpoints
 from pdnas.train.finite import NotFiniteError, require_finite, require_finite_state
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks import profiles, scaling
 from benchmarks.__main__ import ROWS, markdown, measure, regressions
 from benchmarks.measure import Aim, Effort, Measure, peak_bytes, ratio
-from pdnas.timing import paired_times
+from pdnas.support.timing import paired_times
 
 TINY = Effort(pairs=2, tiny=True)
 

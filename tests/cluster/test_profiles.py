@@ -11,7 +11,7 @@ import pytest
 import yaml
 from snakemake.cli import get_argument_parser
 
-from pdnas.config import SCALES
+from pdnas.spec.scale import SCALES
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml"))

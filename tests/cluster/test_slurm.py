@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.artefacts import read_json
-from pdnas.config import SCALES, load_scale
+from pdnas.spec.scale import SCALES, load_scale
+from pdnas.support.files import read_json
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd")

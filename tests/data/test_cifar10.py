@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pdnas.artefacts import write_tensors
 from pdnas.data import cifar10, sources
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_tensors
 
 PER_BATCH = 4
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from pdnas.commands.data import app
 from pdnas.data import cifar10, sources
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 CONTENT = b"content"
 
@@ -87,7 +87,7 @@ def test_verify(register, cache):
 def test_verify_looks_into_the_compact_file(cache):
     import torch
 
-    from pdnas.artefacts import write_tensors
+    from pdnas.support.files import write_tensors
 
     write_tensors(cifar10.path(), {"train_images": torch.zeros(1)}, {})
     with pytest.raises(PdnasError, match="does not hold CIFAR-10"):

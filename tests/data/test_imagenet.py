@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from pdnas.config import DataConfig
 from pdnas.data.imagenet import ImageNetLoader
 from pdnas.data.images import INFO, load_part, make_splits
 from pdnas.data.loader import build_loader
-from pdnas.errors import PdnasError
+from pdnas.spec.scale import DataConfig
+from pdnas.support.errors import PdnasError
 
 CONFIG = DataConfig(name="imagenet", validation=4)
 

@@ -14,7 +14,6 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdnas.config import DataConfig
 from pdnas.data import cifar10
 from pdnas.data.images import (
     INFO,
@@ -26,7 +25,8 @@ from pdnas.data.images import (
     make_splits,
     part_indices,
 )
-from pdnas.errors import PdnasError
+from pdnas.spec.scale import DataConfig
+from pdnas.support.errors import PdnasError
 
 DIGITS = DataConfig(name="digits", train=500, validation=200, test=100)
 

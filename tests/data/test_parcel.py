@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pdnas import parcel
-from pdnas.artefacts import read_tensors, write_tensors
 from pdnas.data import cifar10
-from pdnas.errors import PdnasError
-from pdnas.nasbench.table import table_path
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_tensors, write_tensors
+from pdnas.truth.table import table_path
 
 LIMIT = 100_000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pdnas.data import sources
-from pdnas.errors import PdnasError
+from pdnas.support.errors import PdnasError
 
 CONTENT = b"what the file should hold"
 DEAD = "http://127.0.0.1:9/thing.bin"  # the discard port: nothing listens

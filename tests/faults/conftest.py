@@ -12,13 +12,13 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pdnas.config import Spec
-from pdnas.provenance import code_version, hardware
-from pdnas.rank import rank_run
-from pdnas.retrain import retrain
-from pdnas.run import Run
-from pdnas.sample import sample
-from pdnas.train.search import search
+from pdnas.runs.run import Run
+from pdnas.spec.scale import Spec
+from pdnas.stages.rank import rank_run
+from pdnas.stages.retrain import retrain
+from pdnas.stages.sample import sample
+from pdnas.stages.search import search
+from pdnas.support.provenance import code_version, hardware
 
 CPU = torch.device("cpu")
 TABLE = re.compile(r"(?<=<!-- made by make faults -->\n).*\Z", re.DOTALL)

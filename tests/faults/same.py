@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pdnas.artefacts import read_json, read_table, read_tensors
+from pdnas.support.files import read_json, read_table, read_tensors
 
 TIMES = {"finished", "wall_seconds", "cpu_seconds", "hardware", "code", "speedup"}
 NO_TIME = r"^(?!.*(minutes|seconds))"

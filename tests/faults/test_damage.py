@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from pdnas.data import sources
-from pdnas.errors import PdnasError
 from pdnas.report.collect import RunFiles
-from pdnas.run import Run
-from pdnas.sample import sample as draw
+from pdnas.runs.run import Run
+from pdnas.stages.sample import sample as draw
+from pdnas.support.errors import PdnasError
 from pdnas.train.checkpoint import Checkpoints
 
 from .conftest import CPU, Ledger

@@ -19,15 +19,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdnas import posterior
-from pdnas.artefacts import read_json, read_table, read_tensors, write_json, write_tensors
-from pdnas.config import SCALES, NasBench201Config, load_scale
 from pdnas.data.images import part_indices
-from pdnas.errors import PdnasError
-from pdnas.posterior import Candidates
-from pdnas.run import Run
-from pdnas.supernets import build
-from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets import build
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.runs.run import Run
+from pdnas.space import posterior
+from pdnas.space.posterior import Candidates
+from pdnas.spec.scale import SCALES, NasBench201Config, load_scale
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, read_table, read_tensors, write_json, write_tensors
 from pdnas.train.checkpoint import Checkpoints
 
 from .conftest import Ledger

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.artefacts import read_json
-from pdnas.config import SCALES
 from pdnas.data import cifar10
 from pdnas.report.catalogue import FIGURES, TABLES
+from pdnas.spec.scale import SCALES
+from pdnas.support.files import read_json
 
 ROOT = Path(__file__).parents[2]
 STOPPED = 75

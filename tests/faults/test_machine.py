@@ -23,15 +23,15 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from pdnas.artefacts import claim, read_json
 from pdnas.cli import app
-from pdnas.config import DataConfig, GateConfig, TrainingConfig
 from pdnas.data.imagenet import ImageNetLoader
 from pdnas.data.images import INFO, ImageSet, make_splits
 from pdnas.data.loader import DeviceLoader
-from pdnas.elbo import Objective
-from pdnas.errors import PdnasError
-from pdnas.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.spec.scale import DataConfig, GateConfig, TrainingConfig
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import claim, read_json
 from pdnas.train.fit import fit, verdicts
 
 from .conftest import CPU, SPEC, Ledger, follow, make_run
@@ -155,7 +155,7 @@ def test_two_processes_at_one_piece_of_work(
 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path, ledger: Ledger) -> None:
-    held = "from pathlib import Path; from pdnas.artefacts import claim; import sys, time\n"
+    held = "from pathlib import Path; from pdnas.support.files import claim; import sys, time\n"
     held += "with claim(Path(sys.argv[1]), 'search'): print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", held, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:

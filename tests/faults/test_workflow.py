@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pdnas.artefacts import read_json
+from pdnas.support.files import read_json
 
 from .conftest import Ledger
 from .same import differences

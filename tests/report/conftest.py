@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from pdnas.artefacts import write_json, write_table
-from pdnas.cells import OPERATIONS, CellSpace
-from pdnas.config import Scale, load_scale
-from pdnas.nasbench.efficiency import Efficiency, efficiency
-from pdnas.nasbench.table import DATASETS, GroundTruth
-from pdnas.posterior import Candidates, CellPosterior
+from pdnas.space.cells import OPERATIONS, CellSpace
+from pdnas.space.posterior import Candidates, CellPosterior
+from pdnas.spec.scale import Scale, load_scale
+from pdnas.support.files import write_json, write_table
+from pdnas.truth.efficiency import Efficiency, efficiency
+from pdnas.truth.table import DATASETS, GroundTruth
 
 SCALE = """
 description: Numbers made up for tests

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pdnas.data import sources
-from pdnas.errors import PdnasError
 from pdnas.report import audit
+from pdnas.support.errors import PdnasError
 
 DOCUMENT = Path(__file__).parents[2] / "docs/audit.md"
 DATA = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.artefacts import read_json, write_json
-from pdnas.errors import PdnasError
 from pdnas.report import selection
 from pdnas.report.collect import RunFiles, collect, describe_hardware, flatten
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json
 
 from .conftest import GUIDED_TEST, Tree
 

@@ -12,10 +12,10 @@ import typer
 from scipy import stats
 from typer.testing import CliRunner
 
-from pdnas.artefacts import read_json, write_json
 from pdnas.commands import report
-from pdnas.errors import PdnasError
 from pdnas.report.compare import Comparison, compare, read
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json
 
 from .conftest import GUIDED_TEST, RANDOM_TEST, Tree
 

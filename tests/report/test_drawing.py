@@ -8,16 +8,16 @@ import matplotlib.text
 import pytest
 import torch
 
-from pdnas.cells import CellSpace
-from pdnas.config import load_scale
-from pdnas.errors import PdnasError
-from pdnas.posterior import CELL, CellPosterior, ChannelPosterior
+from pdnas.nn.supernets import NAMED, ChannelSupernet, build
 from pdnas.report import drawing
 from pdnas.report.collect import RunFiles, collect
 from pdnas.report.figures import Drawing
 from pdnas.report.style import style
-from pdnas.run import Run
-from pdnas.supernets import NAMED, ChannelSupernet, build
+from pdnas.runs.run import Run
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CELL, CellPosterior, ChannelPosterior
+from pdnas.spec.scale import load_scale
+from pdnas.support.errors import PdnasError
 
 from .conftest import Tree
 

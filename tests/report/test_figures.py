@@ -12,10 +12,10 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from pdnas.errors import PdnasError
-from pdnas.nasbench.efficiency import Efficiency
 from pdnas.report import catalogue, figures
 from pdnas.report.collect import collect
+from pdnas.support.errors import PdnasError
+from pdnas.truth.efficiency import Efficiency
 
 from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
 

@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pdnas.artefacts import read_json, write_json, write_table
-from pdnas.cells import CellSpace
-from pdnas.errors import PdnasError
-from pdnas.nasbench import rivals
-from pdnas.nasbench.efficiency import efficiency, expected_accuracy_of_best, expected_samples
-from pdnas.nasbench.table import GroundTruth
-from pdnas.posterior import CellPosterior
 from pdnas.report import catalogue, nasbench, style
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
-from pdnas.statistics import Interval, confidence_interval
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CellPosterior
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json, write_table
+from pdnas.support.statistics import Interval, confidence_interval
+from pdnas.truth import rivals
+from pdnas.truth.efficiency import efficiency, expected_accuracy_of_best, expected_samples
+from pdnas.truth.table import GroundTruth
 
 from .conftest import Tree, provenance
 

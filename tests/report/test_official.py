@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from pdnas.data import sources
-from pdnas.errors import PdnasError
 from pdnas.report import official
 from pdnas.report.style import style
+from pdnas.support.errors import PdnasError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pdnas.errors import PdnasError
 from pdnas.report import catalogue, formats, page
 from pdnas.report.collect import collect
-from pdnas.statistics import confidence_interval
+from pdnas.support.errors import PdnasError
+from pdnas.support.statistics import confidence_interval
 
 from .conftest import FINETUNED_TEST, GUIDED_TEST, RANDOM_TEST, Tree, guided_accuracies
 

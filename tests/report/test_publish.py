@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.artefacts import read_json, write_json
-from pdnas.errors import PdnasError
 from pdnas.report.catalogue import table
 from pdnas.report.collect import collect
 from pdnas.report.formats import to_markdown
 from pdnas.report.publish import publish
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json
 
 from .conftest import Tree
 

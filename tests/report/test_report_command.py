@@ -13,11 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from pdnas import cli
-from pdnas.artefacts import read_json, write_json
 from pdnas.commands import report
-from pdnas.errors import PdnasError
 from pdnas.report import OFFICIAL_FIGURES
 from pdnas.report.catalogue import FIGURES, TABLES
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json
 
 from .conftest import Tree
 

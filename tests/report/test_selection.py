@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdnas.config import load_scale
 from pdnas.report import catalogue, formats, selection
 from pdnas.report.collect import collect
+from pdnas.spec.scale import load_scale
 
 from .conftest import Tree
 

@@ -16,15 +16,15 @@ import pytest
 from scipy import stats
 
 import pdnas.paper
-from pdnas.artefacts import read_json, write_json
-from pdnas.cells import CellSpace
-from pdnas.errors import PdnasError
-from pdnas.nasbench.table import GroundTruth
-from pdnas.posterior import CellPosterior
 from pdnas.report import catalogue, formats, tables
 from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Column, Table, text
-from pdnas.statistics import Interval
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CellPosterior
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, write_json
+from pdnas.support.statistics import Interval
+from pdnas.truth.table import GroundTruth
 
 from .conftest import (
     FINETUNED_TEST,

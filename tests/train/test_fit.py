@@ -8,17 +8,17 @@ import torch
 from torch import nn
 from torch._dynamo import lookup_backend
 
-from pdnas.cells import CellSpace
-from pdnas.config import Augmentation, GateConfig, TrainingConfig
 from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
-from pdnas.elbo import Objective
-from pdnas.errors import PdnasError, Unfinished
-from pdnas.gates import GateSettings
-from pdnas.supernets.densenet import DenseNetSupernet
-from pdnas.supernets.enas import EnasSupernet
-from pdnas.supernets.multibranch import MultiBranchSupernet
-from pdnas.supernets.nasbench201 import NasBench201Supernet
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.densenet import DenseNetSupernet
+from pdnas.nn.supernets.enas import EnasSupernet
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.space.cells import CellSpace
+from pdnas.spec.scale import Augmentation, GateConfig, TrainingConfig
+from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.train import fit as fit_module
 from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import fit

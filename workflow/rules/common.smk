@@ -3,9 +3,9 @@
 import sys
 from functools import cache
 
-from pdnas.config import NAME, SEARCH_PARTS, load_scale
-from pdnas.errors import PdnasError
-from pdnas.nasbench.rivals import METHODS
+from pdnas.spec.scale import NAME, SEARCH_PARTS, load_scale
+from pdnas.support.errors import PdnasError
+from pdnas.truth.rivals import METHODS
 from pdnas.report.collect import JUDGED, source_of
 
 KNOWN_KEYS = {"scale", "studies"}

@@ -1,1 +1,0 @@
-"""NAS-Bench-201's ground truth and exact sample-efficiency arithmetic (no torch)."""

@@ -1,0 +1,1 @@
+"""Networks whose switches have a posterior: gates, objective, supernets, extraction."""

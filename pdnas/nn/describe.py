@@ -1,0 +1,95 @@
+"""Size and switches of a supernet at full scale, without training it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
+
+from pdnas.nn.supernets import NAMED, ChannelSupernet, build
+from pdnas.space.cells import EDGES, CellSpace
+from pdnas.space.posterior import CELL, Choice
+from pdnas.spec.scale import DenseNetConfig, NasBench201Config, ResNetConfig, first_problem
+from pdnas.support.errors import PdnasError
+
+_WIDTH = {
+    "multibranch": "width",
+    "enas": "filters",
+    "resnet": "width",
+    "densenet": "growth",
+    "nasbench201": "channels",
+}
+"""What says how wide a supernet is, by the name of its configuration."""
+
+
+def describe(
+    name: str, *, width: int | None, cell: str | None, classes: int | None, size: int | None
+) -> dict[str, Any]:
+    """Parameters, multiply-adds for one image, and every gate with its number of probabilities.
+
+    Args:
+        name: a key of :data:`pdnas.nn.supernets.NAMED`; ``d169`` is short for ``supernet-d169``.
+        width: channels, filters or growth rate in place of the supernet's own.
+        cell: for nasbench201, the network of this one cell.
+        classes: None for those of the data set the supernet was made for.
+        size: pixels a side of an image; None likewise.
+
+    Raises:
+        PdnasError: no such supernet, a cell for one that has none, or too small a width or images.
+    """
+    if f"supernet-{name}" in NAMED:
+        name = f"supernet-{name}"
+    if name not in NAMED:
+        raise PdnasError(f"no supernet {name!r}; choose one of {', '.join(NAMED)}")
+    config = NAMED[name]
+    if width is not None:
+        settings = config.model_dump() | {_WIDTH[config.name]: width}
+        try:
+            config = type(config).model_validate(settings)
+        except ValidationError as error:
+            raise PdnasError(f"{name}: {first_problem(error)}") from error
+    if cell is not None and not isinstance(config, NasBench201Config):
+        raise PdnasError(f"{name} has no cells; leave out --cell")
+    imagenet = isinstance(config, (ResNetConfig, DenseNetConfig))
+    classes = classes or (1000 if imagenet else 10)
+    size = size or (224 if imagenet else 32)
+    if isinstance(config, DenseNetConfig) and size < config.smallest_image:
+        raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
+    with torch.device("meta"):
+        network = build(config, 3, classes).eval()
+        image = torch.empty(1, 3, size, size)
+    choice: Choice | None = None
+    if isinstance(config, NasBench201Config):
+        space = CellSpace(config.operations)
+        # As a supernet it has no one network; its largest cell stands for what a step can cost.
+        largest = space.from_string(cell) if cell else [space.operations.index("nor_conv_3x3")] * 6
+        choice = {CELL: torch.tensor(list(largest), dtype=torch.int8, device="cpu")}
+        network.choose(choice)
+    with FlopCounterMode(display=False) as counter:
+        network(image)
+    if isinstance(network, ChannelSupernet):
+        gates = [
+            {"name": gate, "groups": len(layer.gate.group_sizes), "size": layer.gate.channels}
+            for gate, layer in network.gated_layers().items()
+        ]
+    else:
+        options = network.distribution_parameters()[0].shape[1]
+        gates = [
+            {"name": f"edge {source}>{target}", "groups": 1, "size": options}
+            for source, target in EDGES
+        ]
+    parameters = network.parameter_count()
+    if cell is not None and choice is not None:
+        parameters, gates = network.candidate_parameters(choice), []
+    return {
+        "supernet": name,
+        "config": config.model_dump(mode="json"),
+        "cell": cell,
+        "classes": classes,
+        "image": [3, size, size],
+        "parameters": parameters,
+        "multiply_adds": counter.get_total_flops() // 2,
+        "gates": gates,
+    }

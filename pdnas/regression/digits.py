@@ -1,0 +1,259 @@
+"""A small benchmark for continuous integration: 729 cells, each trained on scikit-learn's digits.
+
+Three operations on six edges, a skeleton of one stage, a few hundred images of 8x8 pixels. Every
+cell was trained from scratch with several seeds by this suite's own loop; the table is part of the
+package, so the whole study runs on it without a download (:mod:`pdnas.regression.regress`).
+
+``digits729/`` beside this module holds ``scale.yaml`` (variant ``truth``: how cells are trained;
+``guided``: how the supernet is), ``table.parquet`` and ``table.json``; see docs/files.md.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, redirect_stderr
+from functools import cache
+from itertools import combinations, starmap
+from pathlib import Path
+from time import process_time
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from pdnas.data.images import make_splits
+from pdnas.data.loader import Loader, build_loader
+from pdnas.data.sources import cache_directory
+from pdnas.nn.gates import GateSettings
+from pdnas.runs.run import EVALUATION_BATCH, make_supernet
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CELL
+from pdnas.spec.scale import NasBench201Config, Spec, load_scale
+from pdnas.stages.score import canonical_cells
+from pdnas.stages.search import make_objective
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, read_table, write_json, write_table
+from pdnas.support.progress import Progress
+from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
+from pdnas.train.fit import evaluate, fit
+
+FOLDER = Path(__file__).parent / "digits729"
+STUDY = "digits729"
+SEEDS = range(3)
+"""Trainings of every cell in the table."""
+
+_CPU = torch.device("cpu")
+_CELLS_AT_ONCE = 20
+"""Trainings that a kill can lose, about."""
+
+T = TypeVar("T")
+
+
+def specification(variant: str) -> Spec:
+    """``truth``: how a cell is trained from scratch; ``guided``: how the supernet is."""
+    return load_scale(str(FOLDER / "scale.yaml")).spec(STUDY, variant)
+
+
+def space_of(spec: Spec) -> CellSpace:
+    """The cells that a specification chooses from."""
+    assert isinstance(spec.supernet, NasBench201Config)
+    return CellSpace(spec.supernet.operations)
+
+
+@cache
+def _loader(spec: Spec, part: str, seed: int) -> Loader:
+    return build_loader(
+        spec.data,
+        part,
+        make_splits(spec.data),
+        batch=spec.training.batch if part == "train" else EVALUATION_BATCH,
+        device=_CPU,
+        train=part == "train",
+        seed=seed,
+    )
+
+
+def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float, float]:
+    """Validation and test accuracy of one cell trained from scratch, as fractions.
+
+    Initial weights differ from cell to cell and seed to seed; the order of the images, from seed
+    to seed.
+
+    Args:
+        cell: six operation codes.
+    """
+    identity = int(space_of(spec).ids(cell))
+    weights_seed = np.random.SeedSequence([seed, identity]).generate_state(1, np.uint64)
+    torch.manual_seed(int(weights_seed[0]))
+    network = make_supernet(spec, _CPU)
+    network.configure_gates(GateSettings("none"))
+    network.begin_alone()
+    images = _loader(spec, "train", seed)
+    with network.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}), quiet():
+        fit(
+            network,
+            images,
+            spec.training,
+            spec.gates,
+            make_objective(spec.gates, images.examples),
+            None,
+            device=_CPU,
+            description="",
+        )
+        validation, test = (
+            evaluate(network, _loader(spec, part, 0), spec.training)[0]
+            for part in ("validation", "test")
+        )
+    return validation, test
+
+
+def _train_block(spec: Spec, cells: NDArray[np.int8], seed: int, path: Path) -> None:
+    """Train some cells and write their rows of the table, unless that is done already."""
+    if path.is_file():
+        return
+    rows = []
+    for cell in cells:
+        started = process_time()
+        validation, test = train_cell(spec, cell, seed)
+        rows.append(
+            (seed, int(space_of(spec).ids(cell)), validation, test, process_time() - started)
+        )
+    columns = ["seed", "cell_id", "validation_accuracy", "test_accuracy", "cpu_seconds"]
+    write_table(path, pd.DataFrame(rows, columns=columns))
+
+
+def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
+    """Train every cell with every seed; writes ``table.parquet`` and ``table.json``.
+
+    Cells that differ only where nothing can be seen of it are trained once. A killed call goes on
+    after the blocks of cells that it finished.
+
+    Args:
+        jobs: processes.
+    """
+    space = space_of(spec)
+    canonical = space.ids(canonical_cells(space))
+    distinct = space.cells[np.unique(canonical)]
+    config = spec.model_dump(mode="json")
+    identity = {"spec": config, "block": _CELLS_AT_ONCE, "code": code_version()}
+    finished = cache_directory() / f"{STUDY}-{fingerprint(identity)}"
+    tasks = [
+        (spec, distinct[start : start + _CELLS_AT_ONCE], seed, finished / f"{seed}-{start}.parquet")
+        for seed in seeds
+        for start in range(0, len(distinct), _CELLS_AT_ONCE)
+    ]
+    time = finished / "time.json"
+    stopwatch = Stopwatch(read_json(time) if time.is_file() else None)
+    with Progress(f"train {len(distinct)} cells, {len(seeds)} seeds", len(tasks)) as progress:
+        for _ in parallel(_train_block, tasks, jobs):
+            progress.advance()
+            write_json(time, stopwatch.read())
+    trained = pd.concat([read_table(path) for *_, path in tasks])
+    table = pd.concat(
+        [
+            rows.set_index("cell_id").loc[canonical].assign(cell_id=np.arange(len(space)))
+            for _, rows in trained.groupby("seed")
+        ],
+        ignore_index=True,
+    ).drop(columns="cpu_seconds")
+    table["cell"] = [space.to_string(space.cells[number]) for number in table["cell_id"]]
+    columns = ["cell_id", "cell", "seed", "validation_accuracy", "test_accuracy"]
+    record = {
+        "distinct_cells": len(distinct),
+        "seeds": len(seeds),
+        **agreement(by_seed(table)),
+        "provenance": {
+            **provenance(config, None, stopwatch),
+            "cpu_seconds": round(float(trained["cpu_seconds"].sum()), 3),
+        },
+    }
+    write_table(folder / "table.parquet", table[columns])
+    write_json(folder / "table.json", record)
+    shutil.rmtree(finished)
+
+
+def load_table(folder: Path = FOLDER) -> pd.DataFrame:
+    """The table, a row a seed and cell; its columns are in docs/files.md.
+
+    Raises:
+        PdnasError: the file is missing or damaged, or lacks a cell.
+    """
+    path = folder / "table.parquet"
+    table = read_table(path)
+    wanted = {"cell_id", "seed", "validation_accuracy", "test_accuracy"}
+    cells = len(space_of(specification("truth")))
+    if not wanted <= set(table) or not (table.groupby("seed")["cell_id"].nunique() == cells).all():
+        raise PdnasError(f"{path} lacks cells or columns; run `pdnas regress --rebuild table`")
+    return table
+
+
+def by_seed(table: pd.DataFrame, column: str = "test_accuracy") -> NDArray[np.float64]:
+    """A column of the table as an array of shape (seeds, cells), cell-id order."""
+    wide = table.pivot(index="seed", columns="cell_id", values=column).sort_index(axis=1)
+    return wide.to_numpy(np.float64)
+
+
+def true_accuracy() -> NDArray[np.float64]:
+    """Test accuracy of every cell, the mean over the table's seeds, as fractions, shape (729,)."""
+    mean: NDArray[np.float64] = by_seed(load_table()).mean(axis=0)
+    return mean
+
+
+def agreement(accuracies: ArrayLike) -> dict[str, Any]:
+    """How far seeds agree on the order of cells, and what a perfect score could reach.
+
+    Seed means are taken as truth plus independent noise. With r the mean correlation of two seeds,
+    the reliability of the mean of k seeds is R = k r / (1 + (k - 1) r) (Spearman 1910, Brown 1910),
+    and the correlation of the mean with the noiseless truth, the noise ceiling, is √R.
+
+    Args:
+        accuracies: shape (seeds, cells).
+
+    Returns:
+        ``quantiles`` of the cells' mean accuracies (0, 5, 25, 50, 75, 95 and 100 %);
+        ``noise`` (standard deviation of one seed of one cell); ``kendall_tau`` and ``spearman``
+        between two seeds, the mean over pairs; ``reliability`` and ``noise_ceiling`` of the means,
+        of ranks.
+    """
+    from scipy.stats import kendalltau, spearmanr
+
+    seeds = np.asarray(accuracies, dtype=np.float64)
+    pairs = list(combinations(seeds, 2))
+    rank_correlation = float(np.mean([spearmanr(a, b).statistic for a, b in pairs]))
+    reliability = len(seeds) * rank_correlation / (1 + (len(seeds) - 1) * rank_correlation)
+    levels = (0, 5, 25, 50, 75, 95, 100)
+    quantiles = np.percentile(seeds.mean(axis=0), levels)
+    return {
+        "quantiles": dict(zip(map(str, levels), quantiles.round(4).tolist(), strict=True)),
+        "noise": float(np.sqrt(seeds.var(axis=0, ddof=1).mean())),
+        "kendall_tau": float(np.mean([kendalltau(a, b).statistic for a, b in pairs])),
+        "spearman": rank_correlation,
+        "reliability": reliability,
+        "noise_ceiling": float(np.sqrt(max(reliability, 0.0))),
+    }
+
+
+def parallel(
+    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int
+) -> Iterator[T]:
+    """``function(*task)`` of every task, in order; with one job, in this process."""
+    if jobs == 1:
+        yield from starmap(function, tasks)
+        return
+    # Forked processes would inherit the locks of torch's threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
+        yield from pool.map(function, *zip(*tasks, strict=True))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what single trainings say of their progress; there are hundreds of them."""
+    with redirect_stderr(io.StringIO()):
+        yield

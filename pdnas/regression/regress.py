@@ -1,0 +1,204 @@
+"""Is the method still as good as it was? The whole study on the small benchmark, in under a minute.
+
+A few seeds of the real search and the real scoring are judged by the table of
+:mod:`pdnas.regression.digits`. Each metric must lie in its stored interval: where, with the given
+probability, the mean of as many new seeds lies, if they are drawn like those of the calibration
+(``digits729/intervals.json``). The seeds of calibration and regression differ.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
+from scipy.stats import kendalltau
+
+from pdnas.data.sources import cache_directory
+from pdnas.regression.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
+from pdnas.runs.run import Run
+from pdnas.space.posterior import CellPosterior
+from pdnas.spec.scale import Spec
+from pdnas.stages.score import score_run
+from pdnas.stages.search import search
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, read_table, write_json
+from pdnas.support.progress import Progress
+from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
+from pdnas.support.statistics import prediction_interval
+from pdnas.truth.efficiency import (
+    expected_accuracy_of_best,
+    mass_at_least,
+    mean_accuracy,
+)
+
+SEEDS = range(4)
+CALIBRATION_SEEDS = range(100, 120)
+LEVEL = 0.999
+"""Coverage of one metric's interval: of a thousand sound runs one leaves it."""
+
+TOP = 0.05
+"""Share of the cells that count as good."""
+
+METRICS = {
+    "speedup": f"samples to a cell of the best {TOP:.0%}, uniform / posterior (geometric mean)",
+    "mean_accuracy": "true accuracy of one sample",
+    "kendall_tau": "one-shot scores and true accuracies of all cells",
+    "chosen_accuracy": "true accuracy of the candidate with the best one-shot score",
+}
+_LOGARITHMIC = {"speedup"}
+"""Metrics whose seeds differ by factors."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric: the mean over seeds and the interval in which it should lie."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def passed(self) -> bool:
+        return self.low <= self.mean <= self.high  # NaN does not
+
+
+def metrics(
+    probabilities: ArrayLike, scores: ArrayLike, accuracy: ArrayLike, candidates: int
+) -> dict[str, float]:
+    """The numbers that are watched, exact for the given distribution and scores.
+
+    Args:
+        probabilities: of every cell, shape (cells,).
+        scores: one-shot validation accuracies, shape (cells,).
+        accuracy: true accuracies, shape (cells,).
+        candidates: number of samples that are ranked by score.
+    """
+    target = np.quantile(np.asarray(accuracy), 1 - TOP, method="higher")
+    good = float(np.mean(np.asarray(accuracy) >= target))
+    return {
+        "speedup": float(mass_at_least(probabilities, accuracy, target)) / good,
+        "mean_accuracy": mean_accuracy(probabilities, accuracy),
+        "kendall_tau": float(kendalltau(scores, accuracy).statistic),
+        "chosen_accuracy": float(
+            expected_accuracy_of_best(probabilities, scores, accuracy, candidates)[0]
+        ),
+    }
+
+
+def search_and_score(spec: Spec, seed: int, folder: Path) -> None:
+    """Search and score every cell, in the run folder ``folder``, unless that is done already."""
+    if (folder / "scores.json").is_file():
+        return
+    device = torch.device("cpu")
+    with quiet():
+        search(
+            spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
+        )
+        score_run(Run.load(folder), None, device)
+
+
+def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
+    """The metrics of one seed: search, score every cell, compare with the truth.
+
+    Args:
+        keep: run folder to work in and to leave behind.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        search_and_score(spec, seed, folder)
+        posterior = Run.load(folder).posterior()
+        scores = read_table(folder / "scores.parquet")["score"]
+    assert isinstance(posterior, CellPosterior)
+    return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
+
+
+def run_seeds(
+    spec: Spec, seeds: Sequence[int], jobs: int, keep: Path | None = None
+) -> dict[str, list[float]]:
+    """The metrics of several seeds, a list each.
+
+    Args:
+        jobs: processes.
+        keep: folder for the runs of all seeds; those that are there already are not run again.
+    """
+    records = []
+    tasks = [(spec, seed, keep and keep / f"seed{seed}") for seed in seeds]
+    with Progress(f"study on {STUDY}", len(seeds)) as progress:
+        for record in parallel(study, tasks, jobs):
+            records.append(record)
+            progress.advance()
+    return {name: [record[name] for record in records] for name in METRICS}
+
+
+def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
+    """Run many seeds and write ``intervals.json``, from which the intervals follow.
+
+    A killed call goes on after the seeds that it finished: their runs stay in the cache.
+    """
+    stopwatch = Stopwatch()
+    spec = specification("guided")
+    identity = {"spec": spec.model_dump(mode="json"), "code": code_version()}
+    runs = cache_directory() / f"{STUDY}-runs-{fingerprint(identity)}"
+    values = run_seeds(spec, seeds, jobs, runs)
+    done = [runs / f"seed{seed}" / name for seed in seeds for name in ("run.json", "scores.json")]
+    seconds = sum(read_json(path)["provenance"]["cpu_seconds"] for path in done)
+    record = {
+        "level": LEVEL,
+        "seeds": list(seeds),
+        "metrics": values,
+        "provenance": {
+            **provenance(spec.model_dump(mode="json"), None, stopwatch),
+            "cpu_seconds": round(seconds, 3),
+        },
+    }
+    write_json(folder / "intervals.json", record)
+    shutil.rmtree(runs)
+
+
+def load_calibration(folder: Path = FOLDER) -> dict[str, Any]:
+    """What :func:`calibrate` wrote.
+
+    Raises:
+        PdnasError: it is missing or damaged, or was made with another specification.
+    """
+    path = folder / "intervals.json"
+    record = read_json(path)
+    try:
+        same = Spec.model_validate(record["provenance"]["config"]) == specification("guided")
+    except (KeyError, ValidationError):
+        same = False
+    if not same or set(record["metrics"]) != set(METRICS):
+        raise PdnasError(
+            f"{path} was made with another specification; run `pdnas regress --rebuild intervals`"
+        )
+    return record
+
+
+def compare(
+    measured: Mapping[str, Sequence[float]], calibration: Mapping[str, Any]
+) -> dict[str, Verdict]:
+    """Hold the mean of each metric's seeds against its interval.
+
+    Args:
+        measured: a list of one number a seed, by metric.
+        calibration: see :func:`load_calibration`.
+    """
+    verdicts = {}
+    for name, values in measured.items():
+        known = np.array(calibration["metrics"][name])
+        new = np.array(values)
+        if name in _LOGARITHMIC:
+            with np.errstate(divide="ignore"):  # a posterior without any mass there
+                known, new = np.log(known), np.log(new)
+        expected = prediction_interval(known, len(new), calibration["level"])
+        numbers = np.array([new.mean(), expected.low, expected.high])
+        verdicts[name] = Verdict(*(np.exp(numbers) if name in _LOGARITHMIC else numbers).tolist())
+    return verdicts

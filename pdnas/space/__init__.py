@@ -1,0 +1,1 @@
+"""The spaces of architectures and distributions over them: mathematics only, no files."""

@@ -1,0 +1,387 @@
+"""Distributions over architectures: what a search learns and what candidates are drawn from.
+
+A *choice* is one architecture: a mapping from switch name to a tensor (a Boolean keep mask for a
+gated layer, six operation codes for a cell). *Candidates* are many choices stacked. A posterior
+knows its marginals, draws candidates, gives their log-probability, and can be saved and loaded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pdnas.space.cells import CHAIN, EDGES, CellSpace
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_tensors, write_tensors
+
+Choice = Mapping[str, Tensor]
+
+CELL = "cell"
+"""The name of the one switch of a NAS-Bench-201 supernet."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A batch of architectures.
+
+    Attributes:
+        choices: for each switch, a tensor whose row i belongs to candidate i: Boolean keep masks of
+            shape (candidates, channels), or int8 operation codes of shape (candidates, 6).
+    """
+
+    choices: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.choices.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: rows[index] for name, rows in self.choices.items()}
+
+    def save(self, path: Path, metadata: Mapping[str, Any], owner: str | None = None) -> None:
+        """Write to safetensors; Boolean masks take one bit each."""
+        packed = {
+            name: torch.from_numpy(np.packbits(rows.numpy(), axis=1))
+            if rows.dtype == torch.bool
+            else rows
+            for name, rows in self.choices.items()
+        }
+        bits = {
+            name: rows.shape[1] for name, rows in self.choices.items() if rows.dtype == torch.bool
+        }
+        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits}, owner)
+
+    @classmethod
+    def load(cls, path: Path, owner: str | None = None) -> tuple[Candidates, dict[str, Any]]:
+        """Candidates and the metadata saved with them.
+
+        Raises:
+            PdnasError: the file is missing, damaged, another run's than ``owner``, or holds no
+                candidates.
+        """
+        tensors, metadata = read_tensors(path, owner)
+        if metadata.get("kind") != "candidates":
+            raise PdnasError(f"{path} holds no candidates; make them with `pdnas sample`")
+        try:
+            bits = metadata.pop("bits")
+            choices = {
+                name: torch.from_numpy(
+                    np.unpackbits(rows.numpy(), axis=1, count=bits[name]).astype(bool)
+                )
+                if name in bits
+                else rows
+                for name, rows in tensors.items()
+            }
+            (_,) = {len(rows) for rows in choices.values()}  # as many rows in each
+        except (KeyError, TypeError, ValueError) as error:
+            raise PdnasError(f"{path} holds no whole candidates; sample them again") from error
+        return cls(choices), metadata
+
+
+class Posterior(ABC):
+    """A distribution over the architectures of one supernet, in float64 on the CPU."""
+
+    @abstractmethod
+    def marginals(self) -> pd.DataFrame:
+        """One row for each gate, group and option: ``gate``, ``group``, ``option``,
+        ``probability`` and ``size`` (input channels in the group; 1 for an edge)."""
+
+    @abstractmethod
+    def sample(self, count: int, seed: int) -> Candidates:
+        """Draw ``count`` independent candidates; equal seeds give equal candidates, and the first
+        n of a larger draw are the candidates of a draw of n."""
+
+    @abstractmethod
+    def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
+        """Natural logarithm of each candidate's probability, shape (candidates,).
+
+        Raises:
+            PdnasError: the candidates belong to another supernet; the switch is named.
+        """
+
+    @abstractmethod
+    def entropy(self) -> float:
+        """Entropy in nats."""
+
+    @abstractmethod
+    def mode(self) -> Candidates:
+        """The single most probable architecture (of equals: channels, the one that keeps
+        more; cells, the first)."""
+
+    @abstractmethod
+    def _tensors(self) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def _metadata(self) -> dict[str, Any]: ...
+
+    def save(self, path: Path, provenance: Mapping[str, Any], owner: str | None = None) -> None:
+        """Write the distribution and its provenance as safetensors."""
+        metadata = {**self._metadata(), "provenance": dict(provenance)}
+        write_tensors(path, self._tensors(), metadata, owner)
+
+
+class ChannelPosterior(Posterior):
+    """Independent Bernoulli switches on the input channels of gated layers.
+
+    Args:
+        drop: drop probability of each group, shape (groups,), by gate name; values in [0, 1].
+        group_sizes: input channels of each group, by gate name.
+    """
+
+    def __init__(self, drop: Mapping[str, Tensor], group_sizes: Mapping[str, Tensor]) -> None:
+        self.drop = {name: value.double() for name, value in drop.items()}
+        self.group_sizes = {name: group_sizes[name].long() for name in self.drop}
+        for name, value in self.drop.items():
+            if value.shape != self.group_sizes[name].shape:
+                raise PdnasError(f"gate {name}: one drop probability is needed for each group")
+            if bool((self.group_sizes[name] < 1).any()):
+                raise PdnasError(f"gate {name}: a group has at least one input channel")
+            if not bool(((value >= 0) & (value <= 1)).all()):
+                raise PdnasError(f"gate {name}: drop probabilities must lie between 0 and 1")
+
+    @classmethod
+    def constant(cls, like: ChannelPosterior, drop: float) -> ChannelPosterior:
+        """The same gates with one fixed drop probability (the random baseline)."""
+        rates = {name: torch.full_like(value, drop) for name, value in like.drop.items()}
+        return cls(rates, like.group_sizes)
+
+    def channel_drop(self, gate: str) -> Tensor:
+        """Drop probability of each input channel of a gate, shape (channels,)."""
+        return torch.repeat_interleave(self.drop[gate], self.group_sizes[gate])
+
+    def marginals(self) -> pd.DataFrame:
+        rows = [
+            (name, group, "drop", float(p), int(size))
+            for name, value in self.drop.items()
+            for group, (p, size) in enumerate(zip(value, self.group_sizes[name], strict=True))
+        ]
+        return pd.DataFrame(rows, columns=["gate", "group", "option", "probability", "size"])
+
+    def sample(self, count: int, seed: int) -> Candidates:
+        channel_drop = torch.cat([self.channel_drop(name) for name in self.drop])
+        generator = torch.Generator().manual_seed(seed)
+        # One row a candidate, so that a longer draw begins with the shorter one's candidates.
+        uniform = torch.rand(count, len(channel_drop), dtype=torch.float64, generator=generator)
+        widths = [int(self.group_sizes[name].sum()) for name in self.drop]
+        masks = torch.split(uniform >= channel_drop, widths, dim=1)
+        return Candidates(dict(zip(self.drop, masks, strict=True)))
+
+    def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
+        total = torch.zeros(len(candidates), dtype=torch.float64)
+        _require_switches(candidates, self.drop)
+        for name in self.drop:
+            drop, mask = self.channel_drop(name), candidates.choices[name]
+            if mask.dtype != torch.bool:
+                raise PdnasError(f"gate {name}: masks must be Boolean, not {mask.dtype}")
+            if mask.shape[1:] != drop.shape:
+                raise PdnasError(
+                    f"gate {name} has {len(drop)} input channels, the mask {mask.shape[-1]}; use "
+                    "candidates of the same supernet"
+                )
+            total += torch.where(mask, torch.log1p(-drop), torch.log(drop)).sum(dim=1)
+        return total.numpy()
+
+    def entropy(self) -> float:
+        total = 0.0
+        for name in self.drop:
+            p = self.channel_drop(name)
+            total -= float((torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).sum())
+        return total
+
+    def mode(self) -> Candidates:
+        return Candidates({name: (self.channel_drop(name) <= 0.5)[None] for name in self.drop})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{part}": value
+            for name in self.drop
+            for part, value in (("drop", self.drop[name]), ("sizes", self.group_sizes[name]))
+        }
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"kind": "channels", "gates": list(self.drop)}
+
+
+class CellPosterior(Posterior):
+    """Categorical distributions over operations, one for each edge of a NAS-Bench-201 cell.
+
+    Edges are independent, or each depends on the edge before it in
+    :data:`pdnas.space.cells.CHAIN` (a Markov chain). One categorical is the distribution of
+    independent Bernoulli switches on the operations of an edge, given that exactly one is on:
+    probabilities proportional to the keep odds (1 - p)/p.
+
+    Args:
+        probabilities: independent edges: shape (6, operations). A chain: (6, operations,
+            operations), where row r of an edge holds if the edge before it has operation r; the
+            chain's first edge uses row 0. Rows add up to 1.
+        space: the cell space, which names the operations.
+    """
+
+    def __init__(self, probabilities: Tensor, space: CellSpace) -> None:
+        # Independent edges are a chain with a single row.
+        tables = probabilities.unsqueeze(1) if probabilities.dim() == 2 else probabilities
+        self.conditionals = tables.double()
+        self.space = space
+        edges, options = len(EDGES), len(space.operations)
+        if self.conditionals.shape not in ((edges, 1, options), (edges, options, options)):
+            raise PdnasError(
+                f"a cell posterior needs {edges} x {options} probabilities, a chain {edges} x "
+                f"{options} x {options}, not {tuple(probabilities.shape)}"
+            )
+        sums = self.conditionals.sum(dim=2)
+        if not (bool((self.conditionals >= 0).all()) and torch.allclose(sums, sums.new_ones(()))):
+            raise PdnasError("a cell posterior's probabilities must add up to 1 on every edge")
+        self.conditionals = self.conditionals / sums[:, :, None]
+
+    @staticmethod
+    def uniform(space: CellSpace) -> CellPosterior:
+        """Every cell equally likely."""
+        options = len(space.operations)
+        return CellPosterior(torch.full((len(EDGES), options), 1 / options), space)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Marginal probability of each operation on each edge, shape (6, operations)."""
+        return edge_marginals(self.conditionals)
+
+    def cell_probabilities(self) -> NDArray[np.float64]:
+        """Probability of every cell of the space, in cell-id order, shape (len(space),)."""
+        return np.exp(self._log_of(self.space.cells))
+
+    def marginals(self) -> pd.DataFrame:
+        rows = [
+            (f"edge {source}>{target}", 0, operation, float(p), 1)
+            for (source, target), edge in zip(EDGES, self.probabilities, strict=True)
+            for operation, p in zip(self.space.operations, edge, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["gate", "group", "option", "probability", "size"])
+
+    def sample(self, count: int, seed: int) -> Candidates:
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(count, len(EDGES), 1, dtype=torch.float64, generator=generator)
+        # Inverse CDF; the last bound is left out, so rounding can never choose past the end.
+        bounds = self.conditionals.cumsum(dim=2)[:, :, :-1]
+        cells = torch.zeros(count, len(EDGES), dtype=torch.long)
+        for edge in CHAIN:
+            rows = rows_used(cells, self.conditionals.shape[1])[:, edge]
+            cells[:, edge] = (uniform[:, edge] >= bounds[edge, rows]).sum(dim=1)
+        return Candidates({CELL: cells.to(torch.int8)})
+
+    def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
+        _require_switches(candidates, {CELL: self.probabilities})
+        cells = candidates.choices[CELL].numpy()
+        options = len(self.space.operations)
+        if (
+            not np.issubdtype(cells.dtype, np.integer)
+            or cells.shape[1:] != (len(EDGES),)
+            or ((cells < 0) | (cells >= options)).any()
+        ):
+            raise PdnasError(
+                f"switch {CELL} needs {len(EDGES)} codes below {options}; use candidates of the "
+                "same supernet"
+            )
+        return self._log_of(cells)
+
+    def _log_of(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
+        log = torch.log(self.conditionals).numpy()
+        rows = rows_used(torch.tensor(cells), log.shape[1]).numpy()
+        return log[np.arange(len(EDGES)), rows, cells].sum(axis=1)
+
+    def entropy(self) -> float:
+        # The chain rule: every row's entropy, as often as the row is used.
+        terms = torch.xlogy(self.conditionals, self.conditionals)
+        return -float((row_weights(self.conditionals)[:, :, None] * terms).sum())
+
+    def mode(self) -> Candidates:
+        # Viterbi: backwards, the best operation for each row and the probability from there on.
+        best = torch.empty(self.conditionals.shape[:2], dtype=torch.long)
+        onwards = self.conditionals.new_ones(())
+        for edge in reversed(CHAIN):
+            onwards, best[edge] = (self.conditionals[edge] * onwards).max(dim=1)
+        cell = torch.zeros(1, len(EDGES), dtype=torch.long)
+        for edge in CHAIN:
+            cell[:, edge] = best[edge, rows_used(cell, best.shape[1])[:, edge]]
+        return Candidates({CELL: cell.to(torch.int8)})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"probabilities": self.conditionals.squeeze(1)}
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"kind": "cells", "operations": list(self.space.operations)}
+
+
+def rows_used(cells: Tensor, rows: int) -> Tensor:
+    """Which row of an edge's conditional probabilities a cell makes use of, shape (cells, 6).
+
+    Args:
+        cells: operation codes, shape (cells, 6).
+        rows: rows of an edge: 1 if edges are independent, else the number of operations.
+    """
+    used = torch.zeros_like(cells)
+    if rows > 1:
+        used[:, CHAIN[1:]] = cells[:, CHAIN[:-1]]
+    return used
+
+
+def row_weights(conditionals: Tensor) -> Tensor:
+    """Probability that a row is the one made use of, shape (6, rows): the forward recursion.
+
+    Args:
+        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+    """
+    edges, rows, _ = conditionals.shape
+    if rows == 1:
+        return conditionals.new_ones(edges, 1)
+    weight = torch.eye(rows, dtype=conditionals.dtype, device=conditionals.device)[0]
+    weights = [weight] * edges
+    for before, edge in pairwise(CHAIN):
+        weight = weight @ conditionals[before]
+        weights[edge] = weight
+    return torch.stack(weights)
+
+
+def edge_marginals(conditionals: Tensor) -> Tensor:
+    """Marginal probability of each operation on each edge, shape (6, operations).
+
+    Args:
+        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+    """
+    return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
+
+
+def load(path: Path, owner: str | None = None) -> Posterior:
+    """Read a posterior of either kind.
+
+    Raises:
+        PdnasError: the file is missing, damaged, another run's than ``owner``, or no posterior.
+    """
+    tensors, metadata = read_tensors(path, owner)
+    try:
+        if metadata.get("kind") == "channels":
+            gates = metadata["gates"]
+            return ChannelPosterior(
+                {name: tensors[f"{name}.drop"] for name in gates},
+                {name: tensors[f"{name}.sizes"] for name in gates},
+            )
+        if metadata.get("kind") == "cells":
+            return CellPosterior(tensors["probabilities"], CellSpace(tuple(metadata["operations"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PdnasError(f"{path} holds no whole distribution; search again") from error
+    raise PdnasError(f"{path} is no posterior; make one with `pdnas search`")
+
+
+def _require_switches(candidates: Candidates, switches: Mapping[str, Tensor]) -> None:
+    """Raise unless the candidates choose exactly for ``switches``; names the first difference."""
+    odd = sorted(set(candidates.choices) ^ set(switches))
+    if odd:
+        where = "this supernet" if odd[0] in candidates.choices else "the candidates"
+        raise PdnasError(f"switch {odd[0]} is not in {where}; use candidates of the same supernet")

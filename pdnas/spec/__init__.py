@@ -1,0 +1,1 @@
+"""Validated specifications of searches, and the scales that come with the package."""

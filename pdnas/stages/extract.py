@@ -1,0 +1,172 @@
+"""A candidate of a run as files that need no pdnas: PyTorch source, exported program, or ONNX."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from pdnas.nn.subnet import extract, multiply_adds, parameters, source_code
+from pdnas.nn.supernets import Supernet
+from pdnas.runs.run import Run
+from pdnas.stages.rank import make_judge
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import atomic_path, write_json, write_tensors
+from pdnas.support.provenance import Stopwatch, provenance
+from pdnas.support.timing import paired_times
+
+Format = Literal["torch", "export", "onnx"]
+
+TIMED_IMAGES, TIMED_PAIRS = 64, 20
+"""Images in a batch, and runs of either network, with which their speeds are compared."""
+
+
+def extract_run(
+    run: Run,
+    source: str,
+    number: int | None,
+    out: Path,
+    format: Format,
+    multiple: int = 1,
+) -> dict[str, Any]:
+    """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
+
+    The weights are the inherited ones, and BatchNorm's statistics those with which the candidate
+    was ranked. Files beside ``subnet.json``: ``network.py`` and ``weights.safetensors``
+    (``torch``), ``network.pt2`` (``export``, a torch.export program) or ``network.onnx``; the last
+    two take any number of images.
+
+    Args:
+        run: a search whose candidates were drawn, and ranked unless ``number`` is given.
+        source: which candidates: ``posterior``, ``random`` or ``uniform``.
+        number: the candidate, from 0; None: the best of the ranking.
+        out: folder to write to.
+        format: what to write.
+        multiple: see :func:`pdnas.nn.subnet.extract`.
+
+    Returns:
+        the record written to ``subnet.json``: ``candidate``, ``source``, ``cell`` (architecture
+        string, or null), ``multiple``, ``format``, ``files``; ``masked`` and ``extracted``, each
+        with its ``parameters`` (masked: of kept slices and of everything ungated) and
+        ``multiply_adds`` for one image (masked: what the supernet computes, zeros and all);
+        ``supernet_parameters``, without an auxiliary head; ``speedup``, time of the masked network
+        by that of the extracted one (see :func:`_speedup`); ``validation_images``;
+        ``largest_difference`` between the two networks' logits on these, in float32, and
+        ``largest_logit``; ``provenance``.
+
+    Raises:
+        PdnasError: there is no such candidate, or a package for the format is missing.
+    """
+    stopwatch = Stopwatch()
+    if format == "onnx" and not importlib.util.find_spec("onnxscript"):
+        raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
+    number, choice = run.candidate(source, number)
+    device = torch.device("cpu")
+    supernet = run.supernet(device)
+    loader = run.loader("validation", device)
+    judge = make_judge(run, supernet, loader, device)
+    with ExitStack() as stack:
+        supernet.choose(choice)
+        stack.enter_context(judge.statistics())
+        batches = [batch for batch, _ in loader.epoch(0)]
+        image = batches[0][:1]
+        arithmetic = multiply_adds(supernet, image)
+        with torch.no_grad():
+            expected = torch.cat([supernet(batch) for batch in batches])
+        network = extract(supernet, choice, image, multiple)
+        with torch.no_grad():
+            found = torch.cat([network(batch) for batch in batches])
+        with supernet.candidate(choice):  # `extract` has given the supernet back
+            speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
+
+    identity = {"run": str(run.folder), "source": source, "candidate": number}
+    record = {
+        "source": source,
+        "candidate": number,
+        "cell": run.cell_string(choice),
+        "multiple": multiple,
+        "format": format,
+        "files": write_network(network, batches[0][:2], out, format, identity),
+        "supernet_parameters": supernet.parameter_count() - supernet.auxiliary_parameters(),
+        "masked": {
+            "parameters": supernet.candidate_parameters(choice),
+            "multiply_adds": arithmetic,
+        },
+        "extracted": {
+            "parameters": parameters(network),
+            "multiply_adds": multiply_adds(network, image),
+        },
+        "speedup": speedup,
+        "validation_images": len(expected),
+        "largest_difference": float((found - expected).abs().max()),
+        "largest_logit": float(expected.abs().max()),
+        "provenance": provenance(
+            {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
+        ),
+    }
+    write_json(out / "subnet.json", record, run.identity)
+    return record
+
+
+@torch.no_grad()
+def _speedup(masked: Supernet, extracted: fx.GraphModule, images: Tensor) -> dict[str, float]:
+    """How many times faster the extracted network is than the masked one, both in evaluation.
+
+    Args:
+        masked: as the candidate.
+        images: a batch.
+
+    Returns:
+        ``median`` (ratio of medians of interleaved runs), ``quartile_25`` and ``quartile_75`` of
+        the pairs' own ratios, ``pairs`` and ``images``.
+    """
+    times = paired_times(lambda: masked(images), lambda: extracted(images), TIMED_PAIRS)
+    low, _, high = quantiles([slow / fast for slow, fast in times], n=4, method="inclusive")
+    slow, fast = (median(side) for side in zip(*times, strict=True))
+    return {
+        "median": slow / fast,
+        "quartile_25": low,
+        "quartile_75": high,
+        "pairs": TIMED_PAIRS,
+        "images": len(images),
+    }
+
+
+def write_network(
+    network: fx.GraphModule, images: Tensor, out: Path, format: Format, metadata: dict[str, Any]
+) -> list[str]:
+    """Write an extracted network into the folder ``out``; returns the names of the files.
+
+    Args:
+        network: from :func:`pdnas.nn.subnet.extract`.
+        images: two or more images, to trace with; the number of images stays free.
+        out: the folder.
+        format: ``torch``, ``export`` or ``onnx``.
+        metadata: what stands in the header of the weights.
+    """
+    if format == "torch":
+        write_tensors(out / "weights.safetensors", network.state_dict(), metadata)
+        with atomic_path(out / "network.py") as temporary:
+            temporary.write_text(source_code(network), encoding="utf-8")
+        return ["network.py", "weights.safetensors"]
+    shapes = ({0: torch.export.Dim("images")},)
+    program = torch.export.export(network, (images.contiguous(),), dynamic_shapes=shapes)
+    if format == "export":
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        with atomic_path(out / "network.pt2") as temporary:
+            temporary.write_bytes(buffer.getvalue())
+        return ["network.pt2"]
+    onnx = torch.onnx.export(
+        program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
+    )
+    assert onnx is not None
+    with atomic_path(out / "network.onnx") as temporary:
+        onnx.save(temporary)
+    return ["network.onnx"]

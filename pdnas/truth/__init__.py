@@ -1,0 +1,1 @@
+"""Tables of ground truth, exact sample efficiency, and searches of a table."""

@@ -1,0 +1,334 @@
+"""Searches of the table that train nothing: what sampling from a posterior is compared with.
+
+The protocol is that of the benchmark's authors (Dong and Yang, "NAS-Bench-201", ICLR 2020, section
+5): a search sees the *signal* of each cell it asks for, the validation accuracy after 12 epochs;
+what it is judged by is the *true accuracy*, on the test set after 200 epochs, of the cell with the
+best signal so far. Cost is counted in queries. (The authors count seconds, 12 000 a search; the
+public files have none.)
+
+A method takes the cell space, the signal of all cells (the higher, the better), one generator a
+seed and a number of queries, and returns the cells it asks for, in order, shape (seeds, queries).
+It looks only at the signals of cells it has asked for, a seed's cells depend on nothing but its
+generator, and more queries go on where fewer end. A new method is one such function and a line in
+:data:`METHODS`; the tests hold all methods to this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from pdnas.space.cells import EDGES, CellSpace
+from pdnas.support.errors import PdnasError
+from pdnas.support.statistics import confidence_interval, finite_or_none
+from pdnas.truth.efficiency import QUANTILES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Method = Callable[[CellSpace, Floats, Sequence[Generator], int], Ids]
+
+
+def random_search(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Uniform samples with replacement."""
+    return np.stack([rng.integers(len(space), size=queries) for rng in generators])
+
+
+POPULATION, TOURNAMENT = 10, 3
+"""Of regularised evolution, the benchmark authors' values."""
+
+
+def regularised_evolution(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Aging evolution (Real et al., AAAI 2019, algorithm 1), as the benchmark's authors run it.
+
+    A child changes the operation of one edge of the best of a tournament, and the oldest of the
+    population dies: the population is always the last cells asked for. The authors choose a node
+    first and then one of the edges into it, so the few edges into early nodes change more often.
+    """
+    nodes = np.array([target for _, target in EDGES])
+    of_edge = 1 / (len(set(nodes)) * np.array([(nodes == node).sum() for node in nodes]))
+    operations = len(space.operations)
+    start = np.stack([rng.integers(len(space), size=POPULATION) for rng in generators])
+    uniform = np.stack([rng.random((queries, TOURNAMENT + 2)) for rng in generators])
+    entrants = (uniform[..., :TOURNAMENT] * POPULATION).astype(np.int64)
+    edge = np.searchsorted(of_edge.cumsum()[:-1], uniform[..., -2])
+    shift = 1 + (uniform[..., -1] * (operations - 1)).astype(np.int64)
+
+    seeds = np.arange(len(generators))
+    asked = np.empty((len(generators), queries), dtype=np.int64)
+    asked[:, :POPULATION] = start[:, :queries]
+    for step in range(POPULATION, queries):
+        population = asked[:, step - POPULATION : step]
+        drawn = np.take_along_axis(population, entrants[:, step], axis=1)
+        child = space.cells[drawn[seeds, signal[drawn].argmax(axis=1)]].copy()
+        changed = child[seeds, edge[:, step]] + shift[:, step]
+        child[seeds, edge[:, step]] = changed % operations
+        asked[:, step] = space.ids(child)
+    return asked
+
+
+LEARNING_RATE, BASELINE_MOMENTUM = 0.01, 0.9
+"""Of REINFORCE, what the benchmark's authors use for NATS-Bench (AutoDL-Projects,
+exps/NATS-algos/run-all.sh). The 0.5 in their older list of commands settles on one cell within 30
+queries and reaches 93.2 % on CIFAR-10, not the 93.85 % that they report."""
+
+
+def reinforce(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Policy gradient on one categorical an edge (Williams 1992), as the benchmark's authors do it.
+
+    One cell a step; the reward is the signal in percent less its bias-corrected exponential moving
+    average, which already has the step's own reward in it; Adam.
+    """
+    shape = (len(EDGES), len(space.operations))
+    logits = np.stack([1e-3 * rng.standard_normal(shape) for rng in generators])
+    uniform = np.stack([rng.random((queries, len(EDGES), 1)) for rng in generators])
+    first, second = np.zeros_like(logits), np.zeros_like(logits)  # Adam's moments
+    average = np.zeros(len(generators))
+    asked = np.empty((len(generators), queries), dtype=np.int64)
+    for step in range(queries):
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        policy = odds / odds.sum(axis=-1, keepdims=True)
+        cells = (uniform[:, step] > policy.cumsum(axis=-1)[..., :-1]).sum(axis=-1)
+        asked[:, step] = space.ids(cells)
+        reward = 100 * signal[asked[:, step]]
+        average = BASELINE_MOMENTUM * average + (1 - BASELINE_MOMENTUM) * reward
+        advantage = reward - average / (1 - BASELINE_MOMENTUM ** (step + 1))
+        chosen = cells[..., None] == np.arange(shape[1])
+        gradient = advantage[:, None, None] * (policy - chosen)  # of the loss, so descend
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        mean, spread = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+        logits -= LEARNING_RATE * mean / (np.sqrt(spread) + 1e-8)
+    return asked
+
+
+def local_search(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Steepest ascent with restarts (White, Nolen and Savani, UAI 2021, arXiv 2005.02960).
+
+    Ask for every cell that differs in one edge, go to the best, stop where none is better, and
+    start again from a random cell. No cell is asked for twice.
+    """
+    neighbours = _neighbours(space)
+    return np.stack([_climb(neighbours, signal, rng, queries) for rng in generators])
+
+
+def _neighbours(space: CellSpace) -> Ids:
+    """Cells that differ in exactly one edge, shape (cells, edges · (operations - 1))."""
+    operations = len(space.operations)
+    changed = [
+        space.ids((space.cells + shift * np.eye(len(EDGES), dtype=np.int8)[edge]) % operations)
+        for edge in range(len(EDGES))
+        for shift in range(1, operations)
+    ]
+    return np.stack(changed, axis=1)
+
+
+def _climb(neighbours: Ids, signal: Floats, rng: Generator, queries: int) -> Ids:
+    starts = iter(rng.permutation(len(neighbours)))
+    seen = np.zeros(len(neighbours), dtype=bool)
+    asked: list[int] = []
+
+    def ask(cells: Ids) -> None:
+        fresh = cells[~seen[cells]]
+        seen[fresh] = True
+        asked.extend(fresh.tolist())
+
+    while len(asked) < queries:
+        here = next(starts)
+        if seen[here]:
+            continue
+        ask(np.array([here]))
+        while len(asked) < queries:
+            around = rng.permutation(neighbours[here])
+            ask(around)
+            best = around[signal[around].argmax()]
+            if signal[best] <= signal[here]:
+                break
+            here = best
+    return np.array(asked[:queries])
+
+
+INITIAL, BATCH = 20, 10
+"""Of the predictor-based search: random cells to begin with, cells between two fits."""
+
+
+def predictor_search(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Bayesian linear regression on pairs of edges, and Thompson sampling over all cells.
+
+    The features are the operations of each edge and of each pair of edges, one-hot; the target is
+    the normal score of a signal's rank, since a few broken cells are far below all others. After
+    every fit, ``BATCH`` draws of the weights from their posterior each ask for the cell that they
+    predict to be best among those not asked for (Thompson, Biometrika 1933).
+    """
+    features = _pair_features(space)
+    return np.stack([_predict(features, signal, rng, queries) for rng in generators])
+
+
+def _pair_features(space: CellSpace) -> Floats:
+    """One-hot operations of every edge and every pair of edges, shape (cells, features).
+
+    6 · K + 15 · K² features for K operations: an edge's pair with itself stands for the edge.
+    """
+    one_hot = (space.cells[..., None] == np.arange(len(space.operations))).astype(np.float64)
+    first, second = np.triu_indices(len(EDGES))
+    pairs = one_hot[:, first, :, None] * one_hot[:, second, None, :]
+    flat: Floats = pairs.reshape(len(space), -1)
+    return flat[:, flat.any(axis=0)]
+
+
+def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> Ids:
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+    from sklearn.linear_model import BayesianRidge
+
+    asked = rng.permutation(len(features))[:INITIAL]
+    while len(asked) < queries:
+        scores = ndtri((rankdata(signal[asked]) - 0.5) / len(asked))
+        model = BayesianRidge().fit(features[asked], scores)
+        root = np.linalg.cholesky(model.sigma_)
+        noise = rng.standard_normal((BATCH, len(root)))
+        for predicted in (model.coef_ + noise @ root.T) @ features.T:
+            predicted[asked] = -np.inf
+            asked = np.append(asked, predicted.argmax())
+    return asked[:queries]
+
+
+METHODS: Mapping[str, Method] = {
+    "random": random_search,
+    "evolution": regularised_evolution,
+    "reinforce": reinforce,
+    "local-search": local_search,
+    "predictor": predictor_search,
+}
+"""Every method by the name it has on the command line."""
+
+
+def search(
+    method: str, signal: ArrayLike, seeds: Sequence[int], queries: int, space: CellSpace
+) -> Ids:
+    """The cells that a method asks for.
+
+    Args:
+        method: a name of :data:`METHODS`.
+        signal: what a query shows, shape (cells,), in the order of ``space``'s ids; the higher,
+            the better.
+        seeds: one search each; its cells do not depend on the other seeds.
+        queries: cells that each search asks for; a repeated cell counts again.
+        space: the cells.
+
+    Returns:
+        Cell ids, shape (len(seeds), queries).
+
+    Raises:
+        PdnasError: unknown method, no seed, a signal of another length, or a number of queries
+            outside 1 … len(space).
+    """
+    if method not in METHODS:
+        raise PdnasError(f"no rival {method!r}; choose one of {', '.join(METHODS)}")
+    values = np.asarray(signal, dtype=np.float64)
+    if values.shape != (len(space),):
+        raise PdnasError(f"the signal must have one value for each of the {len(space)} cells")
+    if not seeds:
+        raise PdnasError("give one seed or more")
+    if not 1 <= queries <= len(space):
+        raise PdnasError(f"the number of queries must lie between 1 and {len(space)}")
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    return METHODS[method](space, values, generators, queries)
+
+
+def trace(asked: Ids, seeds: Sequence[int], signal: Floats, accuracy: Floats) -> pd.DataFrame:
+    """What each search knew after each query, one row a seed and query.
+
+    Columns: ``seed``, ``query`` (from 1), ``cell_id``, ``signal`` and ``accuracy`` (the true one)
+    of the cell asked for; ``best_cell_id``, ``best_signal`` and ``best_accuracy`` of the cell with
+    the best signal so far (the first of equals).
+
+    Args:
+        asked: cell ids, shape (seeds, queries).
+        seeds: their names, shape (seeds,).
+        signal: of every cell, shape (cells,).
+        accuracy: true accuracy of every cell, shape (cells,).
+    """
+    import pandas as pd
+
+    shown = signal[asked]
+    record = np.maximum.accumulate(shown, axis=1)
+    # Where a record is broken, its position; between records the last one's.
+    broken = np.diff(record, axis=1, prepend=-np.inf) > 0
+    leader = np.maximum.accumulate(np.where(broken, np.arange(asked.shape[1]), 0), axis=1)
+    best = np.take_along_axis(asked, leader, axis=1)
+    columns = {
+        "seed": np.repeat(np.asarray(seeds, dtype=np.int64), asked.shape[1]),
+        "query": np.tile(np.arange(1, asked.shape[1] + 1), asked.shape[0]),
+        "cell_id": asked.ravel(),
+        "signal": shown.ravel(),
+        "accuracy": accuracy[asked].ravel(),
+        "best_cell_id": best.ravel(),
+        "best_signal": record.ravel(),
+        "best_accuracy": accuracy[best].ravel(),
+    }
+    return pd.DataFrame(columns)
+
+
+def queries_to_reach(reached: Floats, targets: ArrayLike) -> Floats:
+    """Queries until a cell of true accuracy ≥ target was asked for, inf where none was.
+
+    Args:
+        reached: true accuracies of the cells asked for, shape (seeds, queries).
+        targets: shape (targets,).
+
+    Returns:
+        Shape (seeds, targets).
+    """
+    hit = reached[:, None, :] >= np.asarray(targets, dtype=np.float64)[:, None]
+    first: Floats = np.where(hit.any(axis=-1), hit.argmax(axis=-1) + 1.0, np.inf)
+    return first
+
+
+def summarise(table: pd.DataFrame, targets: Sequence[float]) -> dict[str, Any]:
+    """What ``rival.json`` says about a :func:`trace`; see docs/files.md.
+
+    A seed that does not reach a target is not left out: it counts as infinitely many queries, so
+    the mean is null then, and a quantile is null where it falls among such seeds.
+    """
+    by_seed = table.pivot(index="seed", columns="query", values=["accuracy", "best_accuracy"])
+    needed = queries_to_reach(by_seed["accuracy"].to_numpy(), targets)
+    chosen = by_seed["best_accuracy"].to_numpy()[:, -1]
+    return {
+        "seeds": len(by_seed),
+        "queries": int(table["query"].max()),
+        "chosen_accuracy": {
+            **confidence_interval(chosen).to_json(),
+            "standard_deviation": finite_or_none(chosen.std(ddof=1)) if chosen.size > 1 else None,
+        },
+        "targets": [
+            {
+                "target": float(target),
+                "reached": float(np.isfinite(values).mean()),
+                "queries": confidence_interval(values).to_json(),
+                **{
+                    f"quantile_{round(100 * level):02d}": finite_or_none(
+                        np.quantile(values, level, method="inverted_cdf")
+                    )
+                    for level in QUANTILES
+                },
+            }
+            for target, values in zip(targets, needed.T, strict=True)
+        ],
+    }

@@ -1,0 +1,169 @@
+"""The objective against brute force and numerical integration."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import torch
+from scipy.integrate import quad
+
+from pdnas.nn.gates import GatedConv2d, GateSettings
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.space.cells import CellSpace
+
+
+@pytest.fixture
+def supernet():
+    torch.manual_seed(0)
+    net = MultiBranchSupernet(width=4, blocks=1, in_channels=1, classes=3)
+    net.configure_gates(GateSettings())
+    with torch.no_grad():
+        for logit in net.distribution_parameters():
+            logit.normal_()
+    return net
+
+
+def gated(net):
+    return [module for module in net.modules() if isinstance(module, GatedConv2d)]
+
+
+def test_prior_by_brute_force(supernet):
+    total = 0.0
+    for layer in gated(supernet):
+        keep = 1 - scipy.special.expit(layer.gate.logit_p.detach().double().item())
+        weight = layer.weight.detach().double().numpy()
+        for channel in range(weight.shape[1]):
+            total += keep * float(np.square(weight[:, channel]).sum())
+    nll = torch.tensor([1.0, 2.0])
+    paper = Objective(length_scale2=50.0, examples=700)(nll, supernet)
+    official = Objective(length_scale2=50.0, examples=700, form="official")(nll, supernet)
+    assert paper.prior.item() == pytest.approx(50 / (2 * 700) * total, rel=1e-5)
+    assert official.prior.item() == 2 * paper.prior.item()
+    assert official.entropy.item() == paper.entropy.item()
+
+
+def test_a_constant_prior_is_plain_l2_in_float64_and_moves_no_drop_probability(supernet):
+    supernet.double()
+    nll = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    terms = Objective(length_scale2=50.0, examples=700, prior="constant")(nll, supernet)
+    total = sum(np.square(layer.weight.detach().numpy()).sum() for layer in gated(supernet))
+    assert terms.prior.item() == pytest.approx(50 / (2 * 700) * total, rel=1e-12)
+    kept = Objective(length_scale2=50.0, examples=700)(nll, supernet)
+    assert terms.entropy.item() == kept.entropy.item()
+    terms.prior.backward()
+    for layer in gated(supernet):
+        assert layer.gate.logit_p.grad is None
+        torch.testing.assert_close(layer.weight.grad, 50 / 700 * layer.weight.detach())
+
+
+def test_a_constant_prior_of_a_candidate_has_only_kept_slices(supernet):
+    choice = supernet.posterior().sample(1, seed=0)[0]
+    assert not all(bool(mask.all()) for mask in choice.values())
+    with supernet.candidate(choice):
+        assert supernet.prior_energy(constant=True) == supernet.prior_energy()
+
+
+def test_a_constant_prior_over_cells_sums_every_kernel():
+    torch.manual_seed(0)
+    net = NasBench201Supernet(4, 1, CellSpace(), 1, 3).double()
+    with torch.no_grad():
+        net.logits.normal_()
+    expected = sum(float(weight.detach().square().sum()) for weight in net.gated_weights())
+    assert net.prior_energy(constant=True).item() == pytest.approx(expected, rel=1e-12)
+    assert net.prior_energy().item() < 0.9 * expected
+
+
+def test_entropy_sums_channels(supernet):
+    expected = sum(
+        layer.in_channels
+        * scipy.stats.bernoulli.entropy(
+            scipy.special.expit(layer.gate.logit_p.detach().double().item())
+        )
+        for layer in gated(supernet)
+    )
+    terms = Objective(1.0, 300)(torch.zeros(2), supernet)
+    assert terms.entropy.item() == pytest.approx(-expected / 300, rel=1e-5)
+
+
+def test_loss_is_the_sum_and_the_surrogate_is_zero(supernet):
+    nll = torch.tensor([0.5, 1.0, 3.0], requires_grad=True)
+    terms = Objective(20.0, 100)(nll, supernet)
+    assert float(terms.surrogate) == 0
+    assert terms.nll.item() == 1.5
+    assert terms.loss.item() == pytest.approx(1.5 + terms.prior.item() + terms.entropy.item())
+    terms.loss.backward()
+    np.testing.assert_allclose(nll.grad, 1 / 3, rtol=1e-6)
+
+
+def test_gradients_pull_weights_to_zero_and_probabilities_as_the_formula_says(supernet):
+    objective = Objective(20.0, 100)
+    objective(torch.zeros(1), supernet).loss.backward()
+    for layer in gated(supernet):
+        logit = layer.gate.logit_p.detach().double().item()
+        p = scipy.special.expit(logit)
+        weight = layer.weight.detach().double()
+        np.testing.assert_allclose(
+            layer.weight.grad, 20 / 100 * (1 - p) * weight, rtol=1e-4, atol=1e-9
+        )
+        # d/dlogit of l²/(2N) (1-p) |m|² - C H(p) / N
+        expected = (
+            p
+            * (1 - p)
+            * (-20 / 200 * float(weight.square().sum()) + layer.in_channels * logit / 100)
+        )
+        assert layer.gate.logit_p.grad.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_prior_it_moves_no_weight(supernet):
+    terms = Objective(0, 100)(torch.zeros(1), supernet)
+    assert float(terms.prior) == 0
+    terms.loss.backward()
+    assert all(layer.weight.grad is None for layer in gated(supernet))
+    assert all(bool(layer.gate.logit_p.grad.any()) for layer in gated(supernet))
+
+
+@pytest.mark.parametrize("length_scale2", [0.5, 4.0])
+@pytest.mark.parametrize("mean", [-1.3, 0.4])
+def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mean):
+    """KL(N(m, σ²) ‖ N(0, l^-2)), by integration, less its value at m = 0; times keep, over N."""
+    width, keep, examples = 0.02, 0.7, 40
+    prior = scipy.stats.norm(0, 1 / math.sqrt(length_scale2))
+
+    def divergence(at):
+        q = scipy.stats.norm(at, width)
+        value, _ = quad(
+            lambda w: q.pdf(w) * (q.logpdf(w) - prior.logpdf(w)),
+            at - 10 * width,
+            at + 10 * width,
+            limit=200,
+        )
+        return value
+
+    class OneWeight:
+        def prior_energy(self, *, constant=False):
+            return torch.tensor(keep * mean**2, dtype=torch.float64)
+
+        def entropy(self):
+            return torch.zeros((), dtype=torch.float64)
+
+        def score_surrogate(self, nll):
+            return nll.new_zeros(())
+
+    terms = Objective(length_scale2, examples)(torch.zeros(1, dtype=torch.float64), OneWeight())
+    expected = keep * (divergence(mean) - divergence(0.0)) / examples
+    assert terms.prior.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_candidate_has_no_entropy_and_only_kept_energy(supernet):
+    choice = supernet.posterior().sample(1, seed=0)[0]
+    expected = sum(
+        float(layer.weight[:, choice[name]].double().square().sum())
+        for name, layer in supernet.gated_layers().items()
+    )
+    with supernet.candidate(choice):
+        assert float(supernet.entropy()) == 0
+        assert float(supernet.prior_energy()) == pytest.approx(expected, rel=1e-5)

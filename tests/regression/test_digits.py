@@ -1,0 +1,116 @@
+"""The table of the small benchmark: complete, as configured, reproducible, resumable."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pdnas.regression import digits
+from pdnas.regression.digits import agreement, build_table, by_seed, load_table, train_cell
+from pdnas.spec.scale import Spec
+from pdnas.stages.score import canonical_cells
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_table
+
+RECORD = json.loads((digits.FOLDER / "table.json").read_text())
+
+
+def tiny():
+    """64 cells, one epoch: a table in seconds."""
+    spec = digits.specification("truth")
+    changes = {"channels": 2, "cells": 1, "operations": ("skip_connect", "nor_conv_3x3")}
+    return spec.model_copy(
+        update={
+            "data": spec.data.model_copy(update={"train": 200, "validation": 50, "test": 50}),
+            "supernet": spec.supernet.model_copy(update=changes),
+            "training": spec.training.model_copy(update={"epochs": 1}),
+        }
+    )
+
+
+def test_every_cell_was_trained_with_every_seed_as_the_scale_says():
+    table = load_table()
+    assert sorted(set(table["seed"])) == list(digits.SEEDS)
+    space = digits.space_of(digits.specification("truth"))
+    for _, rows in table.groupby("seed"):
+        assert rows["cell_id"].tolist() == list(range(729))
+        assert rows["cell"].tolist() == [space.to_string(cell) for cell in space.cells]
+    assert Spec.model_validate(RECORD["provenance"]["config"]) == digits.specification("truth")
+    for key, value in agreement(by_seed(table)).items():
+        assert RECORD[key] == pytest.approx(value), key
+
+
+def test_cells_that_compute_the_same_share_their_numbers():
+    space = digits.space_of(digits.specification("truth"))
+    canonical = space.ids(canonical_cells(space))
+    accuracy = by_seed(load_table())
+    assert np.array_equal(accuracy, accuracy[:, canonical])
+    assert len(np.unique(canonical)) == RECORD["distinct_cells"]
+
+
+@pytest.mark.parametrize("rank", [0, 364, 728])
+def test_a_cell_trained_anew_is_as_good_as_the_table_says(rank):
+    """Not to the bit: another processor rounds otherwise."""
+    spec = digits.specification("truth")
+    table = by_seed(load_table())
+    number = int(table.mean(axis=0).argsort(kind="stable")[rank])
+    _, test = train_cell(spec, digits.space_of(spec).cells[number], seed=0)
+    assert test == pytest.approx(table[0, number], abs=4 * RECORD["noise"] + 0.02)
+
+
+def test_weights_differ_between_cells_and_seeds_and_nothing_else_is_random():
+    spec = digits.specification("truth")
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": 4})})
+    cells = digits.space_of(spec).cells
+    asked = ((728, 0), (728, 1), (727, 0))
+    once = [train_cell(spec, cells[number], seed) for number, seed in asked]
+    assert len(set(once)) == 3
+    assert train_cell(spec, cells[728], 0) == once[0]
+
+
+def test_a_killed_build_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
+    real, calls = digits.train_cell, []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 90:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(digits, "train_cell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_table(tiny(), range(2), 1, tmp_path)
+    assert not (tmp_path / "table.parquet").exists()
+    build_table(tiny(), range(2), 1, tmp_path)
+    assert 128 < len(calls) <= 128 + digits._CELLS_AT_ONCE
+    table = read_table(tmp_path / "table.parquet")
+    assert table["seed"].tolist() == [0] * 64 + [1] * 64
+    assert table["cell_id"].tolist() == 2 * list(range(64))
+    assert ((table["test_accuracy"] > 0) & (table["test_accuracy"] < 1)).all()
+    record = json.loads((tmp_path / "table.json").read_text())
+    assert record["provenance"]["cpu_seconds"] > 0
+    assert not list((tmp_path / "cache").glob(f"{digits.STUDY}-*")), "the next build is a new one"
+
+
+def test_a_table_without_all_cells_is_refused(tmp_path):
+    load_table().iloc[1:].to_parquet(tmp_path / "table.parquet")
+    with pytest.raises(PdnasError, match=r"table\.parquet lacks"):
+        load_table(tmp_path)
+
+
+def test_agreement_of_equal_and_of_noisy_seeds():
+    same = agreement([[0.1, 0.5, 0.9, 0.7]] * 3)
+    assert same["kendall_tau"] == same["spearman"] == same["noise_ceiling"] == pytest.approx(1)
+    assert same["noise"] == pytest.approx(0)
+    assert same["quantiles"]["100"] == pytest.approx(0.9)
+
+    # Truth and noise of equal variance: two seeds correlate by 1/2, so three have R = 3/4.
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=5000)
+    seeds = truth + rng.normal(size=(3, 5000))
+    noisy = agreement(seeds)
+    assert noisy["noise"] == pytest.approx(1, rel=0.05)
+    assert noisy["reliability"] == pytest.approx(0.75, abs=0.03)
+    with_truth = np.corrcoef(seeds.mean(axis=0), truth)[0, 1]
+    assert noisy["noise_ceiling"] == pytest.approx(with_truth, abs=0.03)

@@ -1,0 +1,88 @@
+"""Confidence intervals against scipy.stats and by coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    geometric_interval,
+    prediction_interval,
+)
+
+
+def test_student_t() -> None:
+    values = [93.1, 93.4, 92.9, 93.6, 93.2]
+    found = confidence_interval(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.estimate == pytest.approx(93.24)
+    assert found.count == 5
+
+
+def test_geometric() -> None:
+    found = geometric_interval([10.0, 20.0, 40.0])
+    inverse = geometric_interval([1 / 10, 1 / 20, 1 / 40])
+    assert found.estimate == pytest.approx(20)
+    assert (1 / inverse.high, 1 / inverse.low) == pytest.approx((found.low, found.high))
+    assert found.low > 0
+
+
+def test_coverage() -> None:
+    """The true mean lies inside 90 % of the intervals (binomial error 0.7 points)."""
+    rng = np.random.default_rng(0)
+    intervals = [confidence_interval(row, 0.9) for row in rng.normal(3, 2, size=(2000, 5))]
+    inside = np.mean([each.low <= 3 <= each.high for each in intervals])
+    assert abs(inside - 0.9) < 0.027
+
+
+def test_single_seed_has_no_interval() -> None:
+    assert confidence_interval([0.5]).to_json() == {
+        "estimate": 0.5,
+        "low": None,
+        "high": None,
+        "count": 1,
+        "level": 0.95,
+    }
+
+
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    wide = geometric_interval([1.0, 1.2, 142.0])
+    assert wide.low < 0.1
+    assert wide.within(least=1) == Interval(wide.estimate, 1.0, wide.high, 3)
+    assert wide.within(most=5).high == 5
+    single = geometric_interval([2.0]).within(1, 5)
+    assert math.isnan(single.low)
+    assert math.isnan(single.high)
+
+
+@pytest.mark.parametrize(("value", "estimate"), [(math.inf, math.inf), (0.0, 0.0)])
+def test_unreached_target_of_one_seed(value: float, estimate: float) -> None:
+    found = geometric_interval([10.0, 12.0, value])
+    assert found.estimate == estimate
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        confidence_interval([])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        confidence_interval([1.0, 2.0], level=95)
+    for bad in (-1.0, math.nan):
+        with pytest.raises(ValueError, match="positive"):
+            geometric_interval([1.0, bad])
+
+
+def test_prediction_interval_covers_means_of_new_seeds() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        found = prediction_interval(rng.normal(5, 2, 20), 4, 0.9)
+        covered += found.low <= rng.normal(5, 2, 4).mean() <= found.high
+    assert covered / 2000 == pytest.approx(0.9, abs=0.02)

@@ -1,0 +1,175 @@
+"""The regression test of the method: a sound search passes, a broken one is noticed."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pdnas.cli import app
+from pdnas.nn.supernets.nasbench201 import _Credit
+from pdnas.regression import digits, regress
+from pdnas.regression.regress import compare, load_calibration, metrics, study
+from pdnas.stages import score
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_json
+
+
+@pytest.fixture(scope="module")
+def sound_run(tmp_path_factory):
+    """The run folder of one seed of the study as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "sound"
+    study(digits.specification("guided"), 0, folder)
+    return folder
+
+
+@pytest.fixture
+def sound(sound_run):
+    return one_seed(sound_run)
+
+
+def one_seed(folder=None):
+    return {key: [value] for key, value in study(digits.specification("guided"), 0, folder).items()}
+
+
+def failed(measured):
+    verdicts = compare(measured, load_calibration())
+    return {name for name, verdict in verdicts.items() if not verdict.passed}
+
+
+def test_a_sound_search_passes(sound):
+    assert failed(sound) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [torch.zeros_like, torch.neg, lambda credit: credit.flip(1)],
+    ids=["likelihood ignored", "sign flipped", "credit to the wrong operation"],
+)
+def test_a_broken_posterior_is_noticed(change, sound_run, monkeypatch):
+    """A real search with a wrong gradient; its cells are not scored anew, to save time."""
+    real = _Credit.backward
+
+    def broken(ctx, slope):
+        node, credit, *outputs = real(ctx, slope)
+        return node, change(credit), *outputs
+
+    def sound_scores(run, images, device):
+        shutil.copy(sound_run / "scores.parquet", run.folder)
+
+    monkeypatch.setattr(_Credit, "backward", staticmethod(broken))
+    monkeypatch.setattr(regress, "score_run", sound_scores)
+    assert {"speedup", "mean_accuracy"} <= failed(one_seed())
+
+
+def test_scores_of_other_cells_are_noticed(sound_run, monkeypatch):
+    """Real scoring that mixes up the cells of a block, after a sound search."""
+    real = score.score_block
+
+    def mixed_up(*arguments):
+        table = real(*arguments)
+        return table.assign(score=table["score"].to_numpy()[::-1])
+
+    unscored = shutil.ignore_patterns("scores*")
+
+    def sound_search(spec, *, out, **names):
+        shutil.copytree(sound_run, out, ignore=unscored, dirs_exist_ok=True)
+
+    monkeypatch.setattr(score, "score_block", mixed_up)
+    monkeypatch.setattr(regress, "search", sound_search)
+    assert failed(one_seed()) >= {"kendall_tau"}
+
+
+def test_metrics_by_hand():
+    accuracy = np.linspace(0.01, 0.4, 40)  # the best 5 % are two cells
+    q = np.full(40, 0.5 / 38)
+    q[-2:] = 0.25
+    found = metrics(q, accuracy, accuracy, candidates=3)
+    assert found["speedup"] == pytest.approx(0.5 / 0.05)
+    assert found["mean_accuracy"] == pytest.approx(q @ accuracy)
+    assert found["kendall_tau"] == pytest.approx(1)
+    assert metrics(q, -accuracy, accuracy, 3)["kendall_tau"] == pytest.approx(-1)
+    best_of_three = [
+        accuracy[np.random.default_rng(seed).choice(40, 3, p=q)].max() for seed in range(20_000)
+    ]
+    assert found["chosen_accuracy"] == pytest.approx(np.mean(best_of_three), abs=0.002)
+
+
+def test_what_cannot_be_compared_fails(sound):
+    for value in (0.0, float("nan")):
+        assert failed({**sound, "speedup": [value]}) == {"speedup"}
+
+
+def command(monkeypatch, measured, *arguments):
+    monkeypatch.setattr(regress, "run_seeds", lambda *_: measured)
+    return CliRunner().invoke(app, ["regress", *arguments])
+
+
+def test_the_command_says_what_left_its_interval_and_ends_with_1(monkeypatch):
+    as_before = {name: values[:4] for name, values in load_calibration()["metrics"].items()}
+    done = command(monkeypatch, as_before)
+    assert done.exit_code == 0
+    assert "FAILED" not in done.stdout
+    assert done.stderr == ""
+
+    done = command(monkeypatch, {**as_before, "kendall_tau": [-0.1] * 4})
+    assert done.exit_code == 1
+    assert done.stdout.count("FAILED") == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pdnas: regression: kendall_tau is -0.1, outside ")
+
+    done = command(monkeypatch, as_before, "--json")
+    assert json.loads(done.stdout).keys() == regress.METRICS.keys()
+
+
+def test_a_stale_calibration_is_refused(tmp_path):
+    record = load_calibration()
+    record["provenance"]["config"]["training"]["epochs"] += 1
+    (tmp_path / "intervals.json").write_text(json.dumps(record))
+    with pytest.raises(PdnasError, match=r"another specification.*--rebuild intervals"):
+        load_calibration(tmp_path)
+    (tmp_path / "intervals.json").write_text("{}")
+    with pytest.raises(PdnasError, match="another specification"):
+        load_calibration(tmp_path)
+
+
+def test_calibration_writes_what_comparison_reads(tmp_path, monkeypatch):
+    """Its runs are of this code, and gone when it has ended: the next one runs them anew."""
+    record = load_calibration()
+    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
+    folders = []
+
+    def run_seeds(spec, seeds, jobs, keep):
+        assert not keep.exists()
+        folders.append(keep)
+        for seed in seeds:
+            for name in ("run.json", "scores.json"):
+                write_json(keep / f"seed{seed}" / name, {"provenance": {"cpu_seconds": 1.5}})
+        return record["metrics"]
+
+    monkeypatch.setattr(regress, "run_seeds", run_seeds)
+    regress.calibrate(range(20), 1, tmp_path)
+    again = load_calibration(tmp_path)
+    assert again["metrics"] == record["metrics"]
+    assert again["seeds"] == list(range(20))
+    assert again["provenance"]["cpu_seconds"] == 60
+    regress.calibrate(range(20), 1, tmp_path)
+    monkeypatch.setattr(regress, "code_version", lambda: "another")
+    regress.calibrate(range(20), 1, tmp_path)
+    assert folders[0] == folders[1] != folders[2]
+
+
+@pytest.mark.slow
+def test_the_whole_regression_passes_in_two_processes():
+    done = subprocess.run(
+        [sys.executable, "-m", "pdnas.cli", "regress", "--jobs", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("passed") == len(regress.METRICS)

@@ -1,0 +1,288 @@
+"""Posteriors against enumeration, scipy and their own files."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CELL, Candidates, CellPosterior, ChannelPosterior, load
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_tensors
+
+THREE = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
+
+
+def channels(**drop):
+    rates = {"a": [0.3, 0.8], "b.conv": [0.5]} | drop
+    return ChannelPosterior(
+        {name: torch.tensor(p) for name, p in rates.items()},
+        {"a": torch.tensor([2, 1]), "b.conv": torch.tensor([2])},
+    )
+
+
+def every_mask():
+    masks = torch.tensor(list(itertools.product([False, True], repeat=5)))
+    return Candidates({"a": masks[:, :3], "b.conv": masks[:, 3:]})
+
+
+def cell_posterior(space=THREE, seed=0):
+    rng = np.random.default_rng(seed)
+    return CellPosterior(torch.from_numpy(rng.dirichlet(np.ones(len(space.operations)), 6)), space)
+
+
+def test_channel_probabilities_by_enumeration():
+    q = channels()
+    log_q = q.log_probability(every_mask())
+    assert np.exp(log_q).sum() == pytest.approx(1, rel=1e-12)
+    assert q.entropy() == pytest.approx(-(np.exp(log_q) * log_q).sum(), rel=1e-6)
+    keep = np.array([0.7, 0.7, 0.2, 0.5, 0.5])
+    masks = np.hstack([every_mask().choices["a"], every_mask().choices["b.conv"]])
+    expected = scipy.stats.bernoulli.logpmf(masks, keep).sum(axis=1)
+    np.testing.assert_allclose(log_q, expected, rtol=1e-6)
+
+
+def test_channel_frequencies_follow_the_marginals():
+    q, n = channels(), 40_000
+    drawn = q.sample(n, seed=3)
+    masks = np.hstack([drawn.choices["a"], drawn.choices["b.conv"]])
+    np.testing.assert_allclose(masks.mean(axis=0), [0.7, 0.7, 0.2, 0.5, 0.5], atol=0.01)
+    # Independent, within a group too: the joint frequencies are those of the product.
+    observed = np.bincount(masks @ (2 ** np.arange(4, -1, -1)), minlength=32)
+    expected = np.exp(q.log_probability(every_mask()))
+    assert scipy.stats.chisquare(observed, n * expected / expected.sum()).pvalue > 1e-3
+
+
+def test_channel_marginals_table():
+    table = channels().marginals()
+    assert list(table.gate) == ["a", "a", "b.conv"]
+    assert list(table.group) == [0, 1, 0]
+    assert list(table["size"]) == [2, 1, 2]
+    np.testing.assert_allclose(table.probability, [0.3, 0.8, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("q", [channels(), cell_posterior()], ids=["channels", "cells"])
+def test_a_short_draw_is_the_beginning_of_a_long_one(q):
+    short, long, other = q.sample(13, seed=5), q.sample(26, seed=5), q.sample(26, seed=6)
+    assert len(short) == 13
+    assert len(long) == 26
+    for name, rows in short.choices.items():
+        assert torch.equal(rows, long.choices[name][:13])
+    assert any(not torch.equal(rows, other.choices[name]) for name, rows in long.choices.items())
+
+
+def test_certain_switches():
+    q = channels(a=[0.0, 1.0])
+    drawn = q.sample(500, seed=0)
+    assert drawn.choices["a"].unique(dim=0).tolist() == [[True, True, False]]
+    log_q = q.log_probability(every_mask())
+    possible = (every_mask().choices["a"] == torch.tensor([True, True, False])).all(dim=1).numpy()
+    np.testing.assert_allclose(log_q[possible], 2 * math.log(0.5))
+    assert np.isneginf(log_q[~possible]).all()
+    assert q.entropy() == pytest.approx(2 * math.log(2))
+
+
+@pytest.mark.parametrize("operation", [0, 1, 2])
+def test_certain_cells(operation):
+    probabilities = torch.zeros(6, 3)
+    probabilities[:, operation] = 1
+    q = CellPosterior(probabilities, THREE)
+    assert (q.sample(500, seed=0).choices[CELL] == operation).all()
+    assert q.entropy() == 0
+    assert q.cell_probabilities().max() == 1
+    assert q.cell_probabilities().sum() == 1
+
+
+def test_constant_rate_keeps_the_gates():
+    q = ChannelPosterior.constant(channels(), 0.25)
+    assert {name: p.tolist() for name, p in q.drop.items()} == {"a": [0.25, 0.25], "b.conv": [0.25]}
+    assert q.channel_drop("a").tolist() == [0.25] * 3
+
+
+def test_cell_probabilities_by_enumeration():
+    q = cell_posterior()
+    p = q.cell_probabilities()
+    assert p.shape == (729,)
+    assert p.sum() == pytest.approx(1, rel=1e-12)
+    by_hand = [
+        math.prod(float(q.probabilities[edge, code]) for edge, code in enumerate(cell))
+        for cell in itertools.product(range(3), repeat=6)
+    ]
+    np.testing.assert_allclose(p, by_hand, rtol=1e-12)
+    assert q.entropy() == pytest.approx(-(p * np.log(p)).sum(), rel=1e-12)
+    cells = Candidates({CELL: torch.from_numpy(THREE.cells)})
+    np.testing.assert_allclose(q.log_probability(cells), np.log(by_hand), rtol=1e-12)
+
+
+def test_uniform_cells():
+    q = CellPosterior.uniform(CellSpace())
+    np.testing.assert_allclose(q.cell_probabilities(), 1 / 15_625, rtol=1e-10)
+    assert q.entropy() == pytest.approx(6 * math.log(5))
+
+
+def test_cell_frequencies_follow_the_probabilities():
+    space = CellSpace(("none", "skip_connect"))
+    q, n = cell_posterior(space, seed=4), 50_000
+    drawn = q.sample(n, seed=1).choices[CELL]
+    assert drawn.dtype == torch.int8
+    marginal = np.stack([(drawn.numpy() == code).mean(axis=0) for code in range(2)], axis=1)
+    np.testing.assert_allclose(marginal, q.probabilities, atol=0.01)
+    expected = n * q.cell_probabilities()
+    observed = np.bincount(space.ids(drawn.numpy()), minlength=64)
+    common = expected > 5
+    table = [np.append(x[common], x[~common].sum()) for x in (observed, expected)]
+    assert scipy.stats.chisquare(*table).pvalue > 1e-3
+
+
+def test_cell_marginals_table():
+    q = cell_posterior()
+    table = q.marginals()
+    assert list(table.gate.unique()) == [
+        "edge 0>1",
+        "edge 0>2",
+        "edge 1>2",
+        "edge 0>3",
+        "edge 1>3",
+        "edge 2>3",
+    ]
+    assert tuple(table.option[:3]) == THREE.operations
+    np.testing.assert_allclose(table.probability, q.probabilities.ravel())
+
+
+def test_modes_have_the_highest_probability():
+    q = channels()
+    assert q.log_probability(q.mode())[0] == pytest.approx(q.log_probability(every_mask()).max())
+    assert q.mode()[0]["b.conv"].all()  # of equals, the one that keeps more
+    cells = cell_posterior()
+    assert math.exp(cells.log_probability(cells.mode())[0]) == pytest.approx(
+        cells.cell_probabilities().max()
+    )
+
+
+def test_channel_posterior_round_trip(tmp_path):
+    q = channels(a=[0.0, 1 / 3])
+    q.save(tmp_path / "q.safetensors", {"seed": 3})
+    back = load(tmp_path / "q.safetensors")
+    assert isinstance(back, ChannelPosterior)
+    assert list(back.drop) == ["a", "b.conv"]
+    for name in q.drop:
+        assert torch.equal(back.drop[name], q.drop[name])
+        assert torch.equal(back.group_sizes[name], q.group_sizes[name])
+    same = back.sample(20, seed=9)
+    assert torch.equal(same.choices["a"], q.sample(20, seed=9).choices["a"])
+
+
+def test_gate_order_survives_a_round_trip(tmp_path):
+    gates = ["z", "a", "m"]
+    q = ChannelPosterior(
+        {name: torch.tensor([0.5]) for name in gates},
+        {name: torch.tensor([3]) for name in gates},
+    )
+    q.save(tmp_path / "q.safetensors", {})
+    back = load(tmp_path / "q.safetensors")
+    for name in gates:  # the draw depends on the order
+        assert torch.equal(back.sample(8, 0).choices[name], q.sample(8, 0).choices[name])
+
+
+def test_cell_posterior_round_trip(tmp_path):
+    q = cell_posterior()
+    q.save(tmp_path / "q.safetensors", {})
+    back = load(tmp_path / "q.safetensors")
+    assert isinstance(back, CellPosterior)
+    assert back.space == THREE
+    np.testing.assert_allclose(back.probabilities, q.probabilities, rtol=1e-15)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 17])
+def test_candidates_round_trip_with_odd_widths(tmp_path, width):
+    generator = torch.Generator().manual_seed(width)
+    masks = {
+        "z": torch.rand(5, width, generator=generator) < 0.5,
+        "a": torch.rand(5, 3, generator=generator) < 0.5,
+    }
+    Candidates(masks).save(tmp_path / "c.safetensors", {"seed": 4})
+    back, metadata = Candidates.load(tmp_path / "c.safetensors")
+    assert metadata["seed"] == 4
+    assert set(back.choices) == set(masks)
+    for name, rows in masks.items():
+        assert back.choices[name].dtype == torch.bool
+        assert torch.equal(back.choices[name], rows)
+        assert torch.equal(back[2][name], rows[2])
+
+
+def test_cell_candidates_round_trip(tmp_path):
+    drawn = cell_posterior().sample(11, seed=0)
+    drawn.save(tmp_path / "c.safetensors", {})
+    back, _ = Candidates.load(tmp_path / "c.safetensors")
+    assert back.choices[CELL].dtype == torch.int8
+    assert torch.equal(back.choices[CELL], drawn.choices[CELL])
+
+
+@pytest.mark.parametrize("what", ["candidates", "posterior"])
+def test_the_other_kind_of_file_is_refused(tmp_path, what):
+    path = tmp_path / "x.safetensors"
+    if what == "candidates":
+        channels().save(path, {})
+        with pytest.raises(PdnasError, match="holds no candidates"):
+            Candidates.load(path)
+    else:
+        channels().sample(2, 0).save(path, {})
+        with pytest.raises(PdnasError, match="is no posterior"):
+            load(path)
+
+
+def test_a_file_of_unknown_kind_is_refused(tmp_path):
+    write_tensors(tmp_path / "x", {"t": torch.zeros(1)}, {"kind": "else"})
+    with pytest.raises(PdnasError, match="is no posterior"):
+        load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("choices", "named"),
+    [
+        ({"a": torch.ones(2, 3).bool()}, "b.conv"),
+        (
+            {
+                "a": torch.ones(2, 3).bool(),
+                "b.conv": torch.ones(2, 2).bool(),
+                "c": torch.ones(2, 1).bool(),
+            },
+            "switch c is not in this supernet",
+        ),
+        ({"a": torch.ones(2, 4).bool(), "b.conv": torch.ones(2, 2).bool()}, "gate a .*3.*4"),
+        ({"a": torch.ones(2, 3).bool(), "b.conv": torch.ones(2, 1).bool()}, "gate b.conv"),
+    ],
+    ids=["missing", "extra", "long", "short"],
+)
+def test_candidates_of_another_supernet_are_refused(choices, named):
+    with pytest.raises(PdnasError, match=named):
+        channels().log_probability(Candidates(choices))
+
+
+def test_masks_are_no_cells():
+    with pytest.raises(PdnasError, match="switch"):
+        cell_posterior().log_probability(every_mask())
+
+
+@pytest.mark.parametrize("rates", [[0.1], [0.1, 1.1], [-0.1, 0.5], [0.5, math.nan]])
+def test_bad_drop_probabilities_are_refused(rates):
+    with pytest.raises(PdnasError, match="gate a"):
+        channels(a=rates)
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        torch.full((5, 3), 1 / 3),
+        torch.full((6, 2), 1 / 2),
+        torch.full((6, 3), 0.3),
+        torch.tensor([[1.5, -0.5, 0.0]] * 6),
+        torch.full((6, 3), math.nan),
+    ],
+)
+def test_bad_cell_probabilities_are_refused(probabilities):
+    with pytest.raises(PdnasError, match="probabilities"):
+        CellPosterior(probabilities, THREE)

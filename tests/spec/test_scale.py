@@ -1,0 +1,373 @@
+"""Scale files: what they may say, and one line for what they may not."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pdnas.nn.supernets import NAMED
+from pdnas.spec.scale import SCALES, load_scale
+from pdnas.support.errors import PdnasError
+
+SCALE = {
+    "description": "a test",
+    "studies": {
+        "s": {
+            "seeds": [0],
+            "base": {
+                "data": {"name": "digits", "validation": 100},
+                "supernet": {"name": "multibranch", "width": 4},
+                "training": {"epochs": 4, "batch": 32, "learning_rate": 0.1},
+                "gates": {"length_scale2": 50, "learning_rate": 0.02},
+                "candidates": {"count": 10},
+            },
+            "variants": {
+                "guided": {},
+                "random": {"gates": {"mode": "fixed", "match": "guided"}},
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def writer(**changes):
+        """A scale file with values set at places such as ``base.gates.mode``."""
+        scale = copy.deepcopy(SCALE)
+        for place, value in changes.items():
+            *folders, last = place.split(".")
+            target = scale["studies"]["s"]
+            for folder in folders:
+                target = scale if folder == "top" else target[folder]
+            target[last] = value
+        path = tmp_path / "scale.yaml"
+        path.write_text(yaml.safe_dump(scale))
+        return str(path)
+
+    return writer
+
+
+def problem(path):
+    with pytest.raises(PdnasError) as raised:
+        load_scale(path)
+    assert "\n" not in str(raised.value)
+    assert path in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("path", sorted(SCALES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_scale_of_the_repository_loads(path):
+    scale = load_scale(path.stem)
+    assert scale.studies
+    for study, content in scale.studies.items():
+        assert content.variants
+        for variant in content.variants:
+            assert scale.spec(study, variant).gates.length_scale2 >= 0
+
+
+def test_there_are_scales():
+    assert list(SCALES.glob("*.yaml"))
+
+
+def test_cells_are_not_extracted(write):
+    changes = {"base.supernet": {"name": "nasbench201"}, "extract": ["guided"]}
+    assert "s/guided: cells are not fine-tuned or extracted" in problem(write(**changes))
+
+
+def test_variants_override_parts_of_the_base(write):
+    scale = load_scale(write())
+    guided, random = scale.spec("s", "guided"), scale.spec("s", "random")
+    assert guided.gates.mode == "learned"
+    assert random.gates.mode == "fixed"
+    assert random.gates.length_scale2 == guided.gates.length_scale2 == 50
+    assert random.training == guided.training
+
+
+def test_variants_that_differ_after_the_search_share_it(write):
+    scale = load_scale(
+        write(
+            **{
+                "variants.more": {"candidates": {"count": 99}},
+                "variants.tuned": {"retrain": {"epochs": 1, "learning_rate": 0.1}},
+                "variants.other": {"gates": {"initial": 0.5}},
+                "variants.other-more": {"gates": {"initial": 0.5}, "candidates": {"count": 99}},
+            }
+        )
+    )
+    owners = {name: scale.searched_by("s", name) for name in scale.studies["s"].variants}
+    assert owners == {
+        "guided": "guided",
+        "random": "random",
+        "more": "guided",
+        "tuned": "guided",
+        "other": "other",
+        "other-more": "other",
+    }
+
+
+@pytest.mark.parametrize(("written", "value"), [("1/5", 0.2), ("2/3", 2 / 3), (1, 1.0), (0.2, 0.2)])
+def test_temperatures_may_be_fractions(write, written, value):
+    scale = load_scale(write(**{"base.gates.temperature": written}))
+    assert scale.spec("s", "guided").gates.temperature == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("base.gates.temprature", 0.2, r"gates\.temprature: .*not permitted"),
+        ("base.gates.temperature", 0, r"gates\.temperature: .*greater than 0.*got 0"),
+        ("base.gates.temperature", "-1/5", r"gates\.temperature: .*greater than 0"),
+        ("base.gates.temperature", "a/b", r"gates\.temperature: .*got 'a/b'"),
+        ("base.gates.initial", 1.0, r"gates\.initial: .*less than 1"),
+        ("base.gates.initial", 0.0, r"gates\.initial: .*greater than 0"),
+        ("base.gates.mode", "learnt", r"gates\.mode: .*'learned'.*got 'learnt'"),
+        ("base.gates.form", "code", r"gates\.form"),
+        ("base.gates.length_scale2", -1, r"gates\.length_scale2"),
+        ("base.gates.warmup_epochs", 4, r"warmup_epochs must be smaller"),
+        ("base.training.epochs", 0, r"training\.epochs"),
+        ("base.training.batch", "many", r"training\.batch: .*integer.*got 'many'"),
+        ("base.training.momentum", 1.0, r"training\.momentum"),
+        ("base.training.schedule", "cosin", r"training\.schedule: .*cosin"),
+        ("base.training.schedule", "steps", r"training\.schedule\.steps\.milestones: .*required"),
+        (
+            "base.training.schedule",
+            {"name": "steps", "milestones": [60, 30]},
+            r"training\.schedule\.steps: milestones must ascend",
+        ),
+        (
+            "base.training.schedule",
+            {"name": "cosine", "minimum": 0.1},
+            r"training\.schedule\.cosine\.minimum: .*not permitted",
+        ),
+        ("base.supernet.width", 1, r"supernet\.multibranch\.width: .*greater than or equal to 2"),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "data": {"name": "cifar10", "validation": 10},
+                "supernet": {"name": "densenet", "layers": [1] * 5},
+            },
+            r"images of cifar10 \(32x32\) are too small for 5 dense blocks",
+        ),
+        ("base.training.drop_path", 1, r"training\.drop_path: .*less than 1"),
+        ("base.training.drop_path", 0.4, r"training\.drop_path needs supernet enas"),
+        ("base.training.auxiliary_weight", 0.4, r"training\.auxiliary_weight needs supernet enas"),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "enas", "filters": 4},
+                "training": {"epochs": 2, "batch": 8, "learning_rate": 1, "auxiliary_weight": 0.4},
+            },
+            r"images of digits \(8x8\) are too small for an auxiliary head",
+        ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "gates": {"length_scale2": 0, "estimator": "score", "noise": "batch"},
+            },
+            r"score compares the cells of a batch, which has one",
+        ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "training": {"epochs": 5, "batch": 2, "micro_batch": 1, "learning_rate": 1},
+                "gates": {"length_scale2": 0, "estimator": "score"},
+            },
+            r"score needs two images at once or more",
+        ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "gates": {"length_scale2": 0, "noise": 2},
+            },
+            r"cells that images share leave no running BatchNorm statistics",
+        ),
+        (
+            "base.gates",
+            {"length_scale2": 0, "estimator": "softmax", "temperature": 0.5},
+            r"softmax weighs operations by their probabilities; it needs temperature: 1",
+        ),
+        ("base.gates.noise", 3, r"training\.batch must be a multiple of gates\.noise"),
+        ("base.data.name", "mnist", r"data\.name"),
+        ("base.supernet.name", "vgg", r"supernet: .*vgg"),
+        ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),
+        ("base.candidates.count", 0, r"candidates\.count"),
+        ("base.extra", {}, r"extra: .*not permitted"),
+        ("variants.guided.trainning", {}, r"s/guided: trainning"),
+        (
+            "variants.random.gates",
+            {"mode": "fixed", "match": "guide"},
+            r"s/random: gates\.match: no variant 'guide'",
+        ),
+        ("variants.random.gates", {"match": "guided"}, r"s/random: .*match needs mode: fixed"),
+        ("seeds", [], r"studies\.s\.seeds"),
+        ("seeds", [0, 1, 0], r"studies\.s: seeds of guided repeat: \[0, 1, 0\]"),
+        ("seed", [0], r"studies\.s\.seed: .*not permitted"),
+        ("more_seeds", {"guide": [4]}, r"studies\.s: more_seeds: no variant 'guide'"),
+        ("extract", ["guide"], r"studies\.s: extract: no variant 'guide'"),
+        ("finetune", ["guided"], r"s/guided: finetune needs retrain, which says how"),
+        ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
+    ],
+)
+def test_a_wrong_entry_is_named(write, place, value, named):
+    assert re.search(named, problem(write(**{place: value})))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("top.thread", 2, "thread: .*not permitted"),
+        ("top.threads", 0, "threads: .*got 0"),
+        ("top.device", "tpu", "device: .*got 'tpu'"),
+        ("top.studies", [], "studies"),
+    ],
+)
+def test_a_wrong_entry_at_the_top_is_named(write, place, value, named):
+    assert re.search(named, problem(write(**{place: value})))
+
+
+@pytest.mark.parametrize("missing", ["data", "supernet", "training", "gates", "candidates"])
+def test_a_missing_part_is_named(write, missing):
+    base = {key: value for key, value in SCALE["studies"]["s"]["base"].items() if key != missing}
+    assert re.search(f"s/guided: {missing}: Field required", problem(write(base=base)))
+
+
+@pytest.mark.parametrize("operations", [["none"], ["none", "none"], ["none", "conv_7x7"]], ids=str)
+def test_wrong_operations_are_named(write, operations):
+    supernet = {"name": "nasbench201", "operations": operations}
+    assert "operations must be two or more" in problem(write(**{"base.supernet": supernet}))
+
+
+def test_a_cell_supernet_has_no_plain_network(write):
+    path = write(
+        **{"base.supernet": {"name": "nasbench201"}, "variants.random.gates": {"mode": "none"}}
+    )
+    assert "s/random: supernet nasbench201 has no plain network" in problem(path)
+
+
+def test_a_frozen_warmup_is_no_problem_for_a_fixed_distribution(write):
+    scale = load_scale(write(**{"variants.random.gates": {"mode": "fixed", "warmup_epochs": 9}}))
+    assert scale.spec("s", "random").gates.warmup_epochs == 9
+
+
+@pytest.mark.parametrize("text", ["a: [1,\nb: 2", "\tx: 1", "- just\n- a list", "", "studies: 3"])
+def test_what_is_no_scale_at_all(tmp_path, text):
+    path = tmp_path / "scale.yaml"
+    path.write_text(text)
+    problem(str(path))
+
+
+def test_an_unknown_scale_names_the_known_ones():
+    with pytest.raises(PdnasError, match=r"no scale 'desktop'.*laptop"):
+        load_scale("desktop")
+
+
+def test_a_missing_file_is_no_scale(tmp_path):
+    assert "no scale" in problem(str(tmp_path / "none.yaml"))
+
+
+def test_unknown_studies_and_variants_name_the_known_ones(write):
+    scale = load_scale(write())
+    with pytest.raises(PdnasError, match=r"no study 't'.*choose s"):
+        scale.spec("t", "guided")
+    with pytest.raises(PdnasError, match=r"no variant 'x' in study 's'.*guided, random"):
+        scale.spec("s", "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("temperature: 1,", "temperature: 1/0,", "temperature"),
+        ("temperature: 1,", "temperature: .inf,", "temperature"),
+        ("match: guided", "match: random", "learns no drop probabilities"),
+        ("match: guided", "match: full", "learns no drop probabilities"),
+    ],
+)
+def test_values_that_no_search_could_use(tmp_path: Path, old: str, new: str, named: str) -> None:
+    text = (SCALES / "smoke.yaml").read_text()
+    assert old in text
+    path = tmp_path / "scale.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(PdnasError, match=named):
+        load_scale(str(path))
+
+
+def test_a_scale_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "scale.yaml"
+    path.write_bytes(b"\xff\xfe\x00 not text")
+    with pytest.raises(PdnasError, match="not YAML"):
+        load_scale(str(path))
+
+
+@pytest.mark.parametrize(
+    "gates", [{"length_scale2": 50}, {"length_scale2": 50, "mode": "fixed", "learning_rate": 0.1}]
+)
+def test_held_out_images_need_switches_that_move_on_their_own(write, gates):
+    path = write(
+        **{"base.data": {"name": "digits", "validation": 100, "heldout": 50}, "base.gates": gates}
+    )
+    assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)
+
+
+def test_held_out_images_and_a_compiled_network_are_refused(write):
+    base = SCALE["studies"]["s"]["base"]
+    path = write(
+        **{
+            "base.data": {"name": "digits", "validation": 100, "heldout": 50},
+            "base.gates": {"length_scale2": 50, "learning_rate": 0.1},
+            "base.training": {**base["training"], "compile": True},
+        }
+    )
+    assert "a compiled network does not follow; use training.compile: false" in problem(path)
+
+
+def test_the_paper_s_scale_has_all_six_supernets_at_full_size():
+    scale = load_scale("paper")
+    size = {
+        "m": "supernet-m",
+        "mi": "supernet-mi",
+        "mi-cifar100": "supernet-mi",
+        "e": "supernet-e",
+        "ei": "supernet-ei",
+        "r50": "supernet-r50",
+        "d121": "supernet-d121",
+    }
+    assert scale.studies.keys() == size.keys()
+    for study, supernet in size.items():
+        assert scale.spec(study, "guided").supernet == NAMED[supernet]
+
+
+def test_the_paper_s_warm_restarts_end_with_its_last_epoch():
+    """ENAS: T0 = 10 and Tmul = 2 fill its 630 epochs."""
+    for study in ("e", "ei"):
+        training = load_scale("paper").spec(study, "guided").training
+        epochs, period = 0, training.schedule.period
+        while epochs < training.epochs:
+            epochs, period = epochs + period, period * training.schedule.growth
+        assert epochs == training.epochs
+
+
+def test_who_makes_a_warm_up_that_searches_have_in_common():
+    scale = load_scale("laptop")
+    others = "nasbench201-others"
+    made = {
+        variant: scale.warmed_up_by(others, variant, 3)[1]
+        for variant in scale.studies[others].variants
+    }
+    shared = {"score-function", "relaxed", "chain", "temperature-1-5"}
+    assert made == {variant: "guided" if variant in shared else variant for variant in made}
+    assert scale.warmed_up_by("nasbench201-uniform", "spos", 1) == ("nasbench201", "guided")
+    assert scale.warmed_up_by("nasbench201", "guided", 3) == ("nasbench201", "guided")
+    assert scale.warmed_up_by("multibranch", "random", 1) == ("multibranch", "random")
+    # A seed that no study has is asked for by hand.
+    assert scale.warmed_up_by(others, "chain", 99) == (others, "chain")

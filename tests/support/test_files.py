@@ -1,0 +1,342 @@
+"""Artefacts and checkpoints are whole or absent, whatever goes wrong."""
+
+import errno
+import os
+import resource
+import stat
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pdnas.support import files
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import (
+    atomic_path,
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
+from pdnas.support.provenance import fingerprint
+from pdnas.train import checkpoint
+from pdnas.train.checkpoint import Checkpoints
+
+# name -> (write something small, write something of about a megabyte, read)
+KINDS = {
+    "json": (
+        lambda path: write_json(path, {"a": 1.5, "b": ["x", None]}),
+        lambda path: write_json(path, {"a": "x" * 2**20}),
+        read_json,
+    ),
+    "table": (
+        lambda path: write_table(path, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
+        lambda path: write_table(path, pd.DataFrame({"a": np.random.default_rng(0).random(2**17)})),
+        read_table,
+    ),
+    "tensors": (
+        lambda path: write_tensors(path, {"t": torch.arange(6).reshape(2, 3)}, {"m": [1, "é"]}),
+        lambda path: write_tensors(path, {"t": torch.rand(2**18)}, {}),
+        read_tensors,
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@contextmanager
+def small_disk(size=4096):
+    """No file may grow beyond ``size`` bytes, the nearest thing to a full disk without one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def one_line(raised):
+    text = str(raised.value)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+def test_json_round_trip(tmp_path):
+    record = {"b": [1, 2.5, None], "a": {"x": True}}
+    write_json(tmp_path / "new" / "r.json", record)
+    assert read_json(tmp_path / "new" / "r.json") == record
+    assert (tmp_path / "new" / "r.json").read_text().endswith("}\n")
+
+
+def test_json_refuses_what_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "r.json", {"a": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_round_trip(tmp_path):
+    table = pd.DataFrame({"a": [0.1, np.nan], "b": ["x", "y"], "c": [1, 2]}, index=[5, 9])
+    write_table(tmp_path / "t.parquet", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.parquet"), table.reset_index(drop=True))
+
+
+def test_tensors_round_trip(tmp_path):
+    transposed = torch.rand(3, 4, requires_grad=True).T
+    tensors = {"a": transposed, "b": torch.tensor([True, False]), "c": torch.rand(2).double()}
+    write_tensors(tmp_path / "t", tensors, {"deep": {"list": [1, None, "τ"]}})
+    back, metadata = read_tensors(tmp_path / "t")
+    assert metadata == {"deep": {"list": [1, None, "τ"]}}
+    for name, tensor in tensors.items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor.detach())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("x")])
+def test_a_failure_inside_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "old"
+            raise error
+
+    with pytest.raises(PdnasError if isinstance(error, OSError) else KeyError) as raised:
+        fail()
+    if isinstance(error, OSError):
+        assert "No space left on device" in one_line(raised)
+        assert str(path) in str(raised.value)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_kill_inside_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path):
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_file_appears_only_when_it_is_flushed(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    flushed = []
+
+    def fsync(handle):
+        assert path.exists() == bool(flushed)
+        flushed.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    with atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path  # a rename is atomic only within one file system
+        temporary.write_text("whole")
+    assert flushed[0] == 5
+    assert len(flushed) == 2, "the folder, whose new entry a power cut would undo"
+    assert path.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_results_have_ordinary_permissions(tmp_path):
+    write_json(tmp_path / "r.json", {})
+    (tmp_path / "plain").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.json", "plain")]
+    assert modes[0] == modes[1]
+
+
+@every_kind
+def test_a_failing_flush_leaves_the_old_file(tmp_path, monkeypatch, kind):
+    small, big, _ = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    before = path.read_bytes()
+
+    def fsync(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    with pytest.raises(PdnasError, match="No space left") as raised:
+        big(path)
+    assert str(path) in one_line(raised)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@every_kind
+def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+    small, big, read = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    before = path.read_bytes()
+    with small_disk(), pytest.raises(PdnasError, match="cannot write") as raised:
+        big(path)
+    one_line(raised)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file"]
+    big(path)  # with space again
+    read(path)
+
+
+@every_kind
+def test_a_folder_that_cannot_be_made(tmp_path, kind):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(PdnasError, match="cannot write") as raised:
+        KINDS[kind][0](tmp_path / "file" / "below" / "x")
+    one_line(raised)
+
+
+@every_kind
+def test_a_missing_file(tmp_path, kind):
+    with pytest.raises(PdnasError, match="does not exist") as raised:
+        KINDS[kind][2](tmp_path / "missing")
+    assert str(tmp_path / "missing") in one_line(raised)
+
+
+@every_kind
+@pytest.mark.parametrize("damage", ["empty", "half", "last byte", "noise"])
+def test_a_damaged_file(tmp_path, kind, damage):
+    small, _, read = KINDS[kind]
+    path = tmp_path / "file"
+    small(path)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "empty": b"",
+            "half": whole[: len(whole) // 2],
+            "last byte": whole.rstrip(b"\n")[:-1],
+            "noise": bytes(range(255, 0, -1)) * 4,
+        }[damage]
+    )
+    with pytest.raises(PdnasError, match="not a readable") as raised:
+        read(path)
+    assert str(path) in one_line(raised)
+
+
+def test_json_that_is_no_object(tmp_path):
+    (tmp_path / "r.json").write_text("[1]")
+    with pytest.raises(PdnasError, match="no JSON object"):
+        read_json(tmp_path / "r.json")
+
+
+def test_tensors_of_another_program(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"t": torch.zeros(2)}, tmp_path / "t")
+    with pytest.raises(PdnasError, match="not a readable pdnas"):
+        read_tensors(tmp_path / "t")
+
+
+def test_checkpoints_keep_the_last_two(tmp_path):
+    points = Checkpoints(tmp_path / "c", fingerprint({"seed": 1}))
+    assert points.latest() is None
+    for epoch, step in ((1, 0), (2, 0), (2, 500), (10, 0)):
+        points.save(epoch, step, {"weights": {"w": torch.full((3,), float(epoch))}})
+    names = [path.name for path in sorted(points.folder.iterdir())]
+    assert names == [
+        "epoch-00002-step-0000500.safetensors",
+        "epoch-00010-step-0000000.safetensors",
+    ]
+    assert points.latest()["weights"]["w"].tolist() == [10, 10, 10]
+    points.remove()
+    assert points.latest() is None
+
+
+def test_a_checkpoint_gives_back_what_it_was_given(tmp_path):
+    """Keys that are numbers, and tensors at any depth, as in an optimizer's state."""
+    state = {
+        "optimizers": [
+            {"state": {0: {"step": torch.tensor(3.0)}}, "groups": [{"lr": 0.1, "p": [0]}]}
+        ],
+        "rng": torch.get_rng_state(),
+        "nothing": None,
+        "history": [{"loss": 1 / 3}],
+    }
+    points = Checkpoints(tmp_path, "run")
+    points.save(1, 0, state)
+    back = points.latest()
+    assert back["optimizers"][0]["state"][0]["step"] == 3
+    assert back["optimizers"][0]["groups"] == [{"lr": 0.1, "p": [0]}]
+    assert torch.equal(back["rng"], state["rng"])
+    assert back["nothing"] is None
+    assert back["history"] == [{"loss": 1 / 3}]
+
+
+def of_another_version(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "VERSION", 1)
+    Checkpoints(path.parent.parent, "run").save(2, 0, {"w": torch.rand(1000)})
+    monkeypatch.undo()
+
+
+def of_another_run(path, monkeypatch):
+    other = Checkpoints(path.parent.parent, "other")
+    other.save(2, 0, {"w": torch.rand(1000)})
+    next(other.folder.iterdir()).replace(path)
+
+
+def flipped(path, monkeypatch):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path, _: path.write_bytes(b""), "not a readable"),
+        (lambda path, _: path.write_bytes(b"noise" * 100), "not a readable"),
+        (lambda path, _: path.write_bytes(path.read_bytes()[:2000]), "not match its checksum"),
+        (flipped, "not match its checksum"),
+        (
+            lambda path, _: path.write_bytes(min(path.parent.iterdir()).read_bytes()),
+            "than its name",
+        ),
+        (of_another_run, "belongs to another run"),
+        (of_another_version, "version"),
+    ],
+)
+def test_a_checkpoint_that_is_not_good_is_named_and_the_one_before_used(
+    tmp_path, monkeypatch, damage, words
+):
+    points = Checkpoints(tmp_path, "run")
+    for epoch in (1, 2):
+        points.save(epoch, 0, {"w": torch.full((1000,), float(epoch))})
+    first, last = sorted(points.folder.iterdir())
+    damage(last, monkeypatch)
+    with pytest.warns(UserWarning, match="trying the checkpoint before") as warned:
+        assert points.latest()["w"][0] == 1
+    assert str(last) in str(warned[0].message)
+    assert words in str(warned[0].message)
+    first.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="trying the checkpoint before"),
+        pytest.raises(PdnasError, match="no checkpoint") as raised,
+    ):
+        points.latest()
+    one_line(raised)
+
+
+@every_kind
+def test_a_file_of_another_owner_is_refused(tmp_path, kind):
+    path = tmp_path / "file"
+    content = {"json": {"a": 1}, "table": pd.DataFrame({"a": [1]}), "tensors": {"t": torch.ones(1)}}
+    write = {"json": write_json, "table": write_table, "tensors": write_tensors}[kind]
+    read = KINDS[kind][2]
+    arguments = (content[kind], {}) if kind == "tensors" else (content[kind],)
+    write(path, *arguments, owner="one")
+    read(path)
+    read(path, owner="one")
+    with pytest.raises(PdnasError, match="belongs to another run") as raised:
+        read(path, owner="two")
+    assert str(path) in one_line(raised)
+    write(path, *arguments)  # as earlier versions wrote it
+    read(path, owner="two")
+
+
+def test_fingerprints_tell_descriptions_apart():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

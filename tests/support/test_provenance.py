@@ -1,0 +1,89 @@
+"""What a record says of the code and the libraries that made it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import pdnas
+from pdnas.support import provenance
+
+PACKAGE = Path(__file__).parents[2] / "pdnas"
+
+WORK = """
+import subprocess
+from pdnas.support.provenance import Stopwatch, provenance
+
+stopwatch = Stopwatch()
+subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", "later"], check=True)
+print(provenance({}, 0, stopwatch)["code"])
+"""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_code_is_what_was_checked_out_when_the_work_began(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "pdnas", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".gitignore").write_text("__pycache__\n")
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    run("git", "init", "-q")
+    run("git", "config", "user.name", "nobody")
+    run("git", "config", "user.email", "nobody@example.com")
+    run("git", "add", ".")
+    run("git", "commit", "-q", "-m", "first")
+    first = run("git", "rev-parse", "--short=12", "HEAD")
+    said = run(sys.executable, "-c", WORK)
+    assert said.endswith(first)
+    assert first != run("git", "rev-parse", "--short=12", "HEAD")
+
+    (tmp_path / "pdnas" / "cells.py").write_text("# changed\n")
+    assert run(sys.executable, "-c", WORK).endswith("+changes")
+
+
+@pytest.fixture
+def copy(monkeypatch, tmp_path):
+    """A copy of the package without the history."""
+    monkeypatch.setattr(pdnas, "__file__", str(tmp_path / "pdnas" / "__init__.py"))
+    monkeypatch.delenv("PDNAS_COMMIT", raising=False)
+
+
+def code_version():
+    return provenance.code_version.__wrapped__()
+
+
+def test_a_copy_without_history_says_so_unless_it_is_told_its_commit(copy, monkeypatch):
+    assert code_version() == f"{pdnas.__version__} (no git checkout)"
+    monkeypatch.setenv("PDNAS_COMMIT", "0123456789ab")
+    assert code_version() == f"{pdnas.__version__} 0123456789ab"
+
+
+def test_a_checkout_knows_its_own_commit_better(monkeypatch):
+    if "no git checkout" in code_version():
+        pytest.skip("the tests run in a copy without the history")
+    monkeypatch.setenv("PDNAS_COMMIT", "0123456789ab")
+    assert "0123456789ab" not in code_version()
+
+
+def test_absent_libraries_are_null(monkeypatch):
+    monkeypatch.setattr(provenance, "LIBRARIES", ("torch", "no-such-library"))
+    record = provenance.provenance({}, 0, provenance.Stopwatch())
+    assert record["libraries"]["torch"]
+    assert record["libraries"]["no-such-library"] is None
+
+
+def test_gpus_are_those_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    stopwatch = provenance.Stopwatch()
+    assert provenance.provenance({}, 0, stopwatch)["hardware"]["gpus"] == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert provenance.provenance({}, 0, stopwatch)["hardware"]["gpus"] == ["Card"]

@@ -1,0 +1,183 @@
+"""What the workflow runs again when a file is gone or a setting changes, as its dry runs say it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pdnas.report.selection import over_cells
+from pdnas.spec.scale import SCALES, load_scale
+
+from ..conftest import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+STUDY = Path("runs/tiny/multibranch")
+REPORT = ("table ", "figure ", "one page of all tables and figures")
+
+
+def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+            *("--cores", "1", *options),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
+
+
+def snakemake(folder: Path, *options: str) -> str:
+    """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
+    done = start(folder, *options, "all", "--config", "scale=tiny.yaml", "studies=multibranch")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("bogus=1", "unknown config key 'bogus'; known are scale, studies"),
+        ("scale=huge", "no scale 'huge'; choose one of gpu, laptop, paper, smoke"),
+        ("studies=[nope]", "no study 'nope' at this scale; choose multibranch"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Path) -> None:
+    done = start(tmp_path, "--dry-run", "all", "--config", setting)
+    assert done.returncode == 2
+    (line,) = (text for text in done.stderr.splitlines() if text.startswith("pdnas: error: "))
+    assert named in line
+
+
+@pytest.mark.parametrize(("name", "studies"), [("table9", set()), ("figure1", {"multibranch"})])
+def test_a_target_runs_no_other_study(name: str, studies: set[str], tmp_path: Path) -> None:
+    done = start(tmp_path, "--dry-run", name)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout + done.stderr
+    assert set(re.findall(r"^Job \d+: search ([\w-]+)/", said, re.MULTILINE)) == studies
+    assert re.search(rf"^Job \d+: \w+ {name}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("target", "last"), [("all", r"retrain \(none\)"), ("nasbench", "sample efficiency")]
+)
+def test_a_target_runs_every_seed(target: str, last: str, tmp_path: Path) -> None:
+    """Of `laptop`: the first one too, which Snakemake would lose if it got a generator."""
+    done = start(tmp_path, "--dry-run", target)
+    said = done.stdout + done.stderr
+    scale = load_scale("laptop")
+    cells = set(over_cells(scale))
+    expected = {
+        f"{study}/{variant} seed {seed}"
+        for study, content in scale.studies.items()
+        for variant in content.variants
+        for seed in content.seeds_of(variant)
+        if (study in cells if target == "nasbench" else content.target == "all")
+    }
+    assert set(re.findall(r"^Job \d+: search (\S+ seed \d+)", said, re.MULTILINE)) == expected
+    ends = {each for each in expected if target == "nasbench" or each.split("/")[0] not in cells}
+    found = re.findall(rf"^Job \d+: {last}.* (\S+/\S+ seed \d+)", said, re.MULTILINE)
+    assert set(found) == ends
+
+
+def jobs(folder: Path) -> tuple[set[str], set[str]]:
+    """The jobs that `all` would run now: those that compute, and those that report."""
+    found = set(re.findall(r"^Job \d+: (.*)$", snakemake(folder, "--dry-run"), re.MULTILINE))
+    reporting = {job for job in found if job.startswith(REPORT)}
+    return found - reporting, reporting
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where all was run as far as Snakemake knows: every file is there, and empty."""
+    folder = tmp_path_factory.mktemp("finished")
+    scale = yaml.safe_load((SCALES / "smoke.yaml").read_text())
+    scale["studies"]["multibranch"]["seeds"] = [0]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    for line in snakemake(folder, "--summary").splitlines():
+        if (name := line.split("\t")[0]).startswith("runs/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+    snakemake(folder, "--touch", "--forceall")
+    return folder
+
+
+@pytest.fixture
+def finished(everything: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    folder = tmp_path / everything.name
+    shutil.copytree(everything, folder)
+    return folder
+
+
+def judged_and_finished(variant: str, source: str) -> set[str]:
+    """The jobs of seed 0 that follow a search."""
+    run = f"multibranch/{variant} seed 0"
+    return {
+        f"sample {run}: {source}",
+        f"rank {run}: {source}",
+        f"retrain (none) {run}",
+        f"retrain (finetune) {run}",
+        f"extract {run}",
+    }
+
+
+GUIDED = judged_and_finished("guided", "posterior")
+RANDOM = judged_and_finished("random", "random")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (
+            "base.retrain.epochs",
+            2,
+            {
+                f"retrain (finetune) multibranch/{variant} seed 0"
+                for variant in ("guided", "random")
+            },
+        ),
+        ("base.candidates.count", 5, GUIDED | RANDOM),
+        # The random baseline is as large as the guided candidates, so it follows them.
+        (
+            "variants.guided",
+            {"gates": {"length_scale2": 9}},
+            {f"search multibranch/{variant} seed 0" for variant in ("guided", "random")}
+            | (GUIDED | RANDOM),
+        ),
+    ],
+    ids=["retrain", "candidates", "search"],
+)
+def test_a_changed_setting_runs_what_depends_on_it(
+    finished: Path, place: str, value: object, expected: set[str]
+) -> None:
+    scale = yaml.safe_load((finished / "tiny.yaml").read_text())
+    *folders, last = place.split(".")
+    target = scale["studies"]["multibranch"]
+    for folder in folders:
+        target = target[folder]
+    target[last] = value
+    (finished / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    computing, reporting = jobs(finished)
+    assert computing == expected
+    assert {"table table3", "figure figure1", "one page of all tables and figures"} <= reporting
+
+
+def test_a_deleted_result_is_made_again_and_the_report_with_it(finished: Path) -> None:
+    (finished / STUDY / "random/seed0/result-random-finetune.json").unlink()
+    computing, reporting = jobs(finished)
+    assert computing == {"retrain (finetune) multibranch/random seed 0"}
+    assert {"table table3", "figure mismatch", "one page of all tables and figures"} <= reporting
+
+
+def test_a_deleted_table_is_made_again_alone(finished: Path) -> None:
+    (finished / "runs/tiny/report/tables/table3.csv").unlink()
+    assert jobs(finished) == (set(), {"table table3", "one page of all tables and figures"})
