@@ -1,0 +1,47 @@
+"""Every vocabulary of the suite, each written once: what a setting, a record or a file may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DataName = Literal["cifar10", "cifar100", "imagenet", "digits"]
+"""Data sets."""
+
+GateMode = Literal["learned", "fixed", "none"]
+"""What a gate is: variational dropout, dropout at a predefined rate, or nothing."""
+
+Form = Literal["paper", "official"]
+"""Scale of the L2 term: the paper's l²/(2N), or the official code's l²/N."""
+
+Prior = Literal["kept", "constant"]
+"""Weight of a slice's L2 term: its probability of being kept, or 1."""
+
+Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
+"""Gradient of one-of-many switches."""
+
+Dependence = Literal["independent", "chain"]
+"""How the operations of a cell's edges depend on each other."""
+
+BatchNormStatistics = Literal["running", "recalibrated"]
+"""BatchNorm statistics that a candidate is judged with: the supernet's, or its own."""
+
+Ranking = Literal["all", "racing"]
+"""How candidates are compared: all on every image, or clear losers dropped on the way."""
+
+Source = Literal["posterior", "random", "uniform"]
+"""What candidates are drawn from."""
+
+JudgedSource = Literal["posterior", "random", "uniform", "full"]
+"""What is judged on the test data: the best of a source, or the whole supernet."""
+
+RetrainMode = Literal["none", "finetune", "scratch"]
+"""Weights of a chosen candidate: inherited, fine-tuned, or trained from scratch."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Arithmetic of networks in training and judging."""
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where networks compute."""
+
+Target = Literal["all", "nasbench"]
+"""Snakemake's targets that run studies."""
