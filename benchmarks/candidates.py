@@ -19,9 +19,10 @@ from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL, Candidates
 from pdnas.spec.scale import TrainingConfig
 from pdnas.stages.rank import Judge, make_judge, race
 from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
@@ -106,7 +107,7 @@ def record(folder: Path, source: str, out: Path) -> None:
     stopwatch = Stopwatch()
     run = Run.load(folder)
     device = torch.device("cpu")
-    candidates, _ = Candidates.load(folder / f"candidates-{source}.safetensors")
+    candidates, _ = load_candidates(folder / f"candidates-{source}.safetensors")
     judge = make_judge(run, run.supernet(device), run.loader("validation", device), device)
     x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
     right = [

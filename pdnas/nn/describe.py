@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.nn.supernets import NAMED, ChannelSupernet, build
+from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES, CellSpace
-from pdnas.space.posterior import CELL, Choice
 from pdnas.spec.scale import DenseNetConfig, NasBench201Config, ResNetConfig, first_problem
 from pdnas.support.errors import PdnasError
 

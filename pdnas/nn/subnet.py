@@ -38,7 +38,7 @@ from pdnas.nn.gates import GatedConv2d
 from pdnas.nn.supernets import Supernet
 from pdnas.nn.supernets.layers import StochasticDepth
 from pdnas.nn.supernets.nasbench201 import AveragePool
-from pdnas.space.posterior import Choice
+from pdnas.space.candidates import Choice
 from pdnas.support.errors import PdnasError
 
 
@@ -47,7 +47,7 @@ def extract(supernet: Supernet, choice: Choice, image: Tensor, multiple: int = 1
 
     Args:
         supernet: with the weights to inherit; it is left as it was.
-        choice: one architecture, such as one of :class:`pdnas.space.posterior.Candidates`.
+        choice: one architecture, such as one of :class:`pdnas.space.candidates.Candidates`.
         image: any image, shape (1, channels, height, width), on the supernet's device and of its
             type; only the shape matters. Where the network computes with constants that no image
             reaches (see the module's text), it works for images of this size alone.

@@ -32,8 +32,8 @@ from pdnas.data.loader import Loader, build_loader
 from pdnas.data.sources import cache_directory
 from pdnas.nn.gates import GateSettings
 from pdnas.runs.run import EVALUATION_BATCH, make_supernet
+from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL
 from pdnas.spec.scale import NasBench201Config, Spec, load_scale
 from pdnas.stages.score import canonical_cells
 from pdnas.stages.search import make_objective

@@ -24,8 +24,9 @@ from pdnas.report import selection, style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
-from pdnas.space.posterior import CELL, Choice, Posterior
+from pdnas.space.posterior import Posterior
 from pdnas.spec.scale import Spec
 from pdnas.support.errors import PdnasError
 

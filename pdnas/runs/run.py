@@ -11,7 +11,16 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
-from pdnas.space import posterior
+from pdnas.data.images import INFO, DatasetInfo
+from pdnas.data.loader import ALL_ROWS, Loader, build_loader
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets import Supernet, build
+from pdnas.runs.distributions import load_candidates, load_posterior
+from pdnas.space.candidates import CELL, Candidates, Choice
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import Posterior
+from pdnas.spec.scale import NasBench201Config, Scale, Spec
+from pdnas.support.errors import PdnasError
 from pdnas.support.files import (
     read_json,
     read_table,
@@ -20,15 +29,7 @@ from pdnas.support.files import (
     write_table,
     write_tensors,
 )
-from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import NasBench201Config, Scale, Spec
-from pdnas.data.images import INFO, DatasetInfo
-from pdnas.data.loader import ALL_ROWS, Loader, build_loader
-from pdnas.support.errors import PdnasError
-from pdnas.nn.gates import GateSettings
-from pdnas.space.posterior import CELL, Candidates, Choice
 from pdnas.support.provenance import run_identity
-from pdnas.nn.supernets import Supernet, build
 
 EVALUATION_BATCH = 500
 
@@ -99,12 +100,12 @@ class Run:
             return None
         return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
 
-    def posterior(self) -> posterior.Posterior:
-        return posterior.load(self.folder / "posterior.safetensors", self.identity)
+    def posterior(self) -> Posterior:
+        return load_posterior(self.folder / "posterior.safetensors", self.identity)
 
     def candidates(self, source: str) -> tuple[Candidates, dict[str, Any]]:
         """All candidates drawn from ``source``, and the metadata saved with them."""
-        return Candidates.load(self.folder / f"candidates-{source}.safetensors", self.identity)
+        return load_candidates(self.folder / f"candidates-{source}.safetensors", self.identity)
 
     def candidate(self, source: str, number: int | None) -> tuple[int, Choice]:
         """One of the candidates drawn from ``source``: its number and what it chooses.

@@ -1,18 +1,13 @@
 """Distributions over architectures: what a search learns and what candidates are drawn from.
 
-A *choice* is one architecture: a mapping from switch name to a tensor (a Boolean keep mask for a
-gated layer, six operation codes for a cell). *Candidates* are many choices stacked. A posterior
-knows its marginals, draws candidates, gives their log-probability, and can be saved and loaded.
+A posterior knows its marginals, draws candidates, and gives their probability. There is one for
+gates on channels and one for cells of operations.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,71 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pdnas.space.candidates import CELL, Candidates, require_switches
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
+from pdnas.space.chain import edge_marginals, row_weights, rows_used
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_tensors, write_tensors
-
-Choice = Mapping[str, Tensor]
-
-CELL = "cell"
-"""The name of the one switch of a NAS-Bench-201 supernet."""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """A batch of architectures.
-
-    Attributes:
-        choices: for each switch, a tensor whose row i belongs to candidate i: Boolean keep masks of
-            shape (candidates, channels), or int8 operation codes of shape (candidates, 6).
-    """
-
-    choices: Mapping[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.choices.values())))
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: rows[index] for name, rows in self.choices.items()}
-
-    def save(self, path: Path, metadata: Mapping[str, Any], owner: str | None = None) -> None:
-        """Write to safetensors; Boolean masks take one bit each."""
-        packed = {
-            name: torch.from_numpy(np.packbits(rows.numpy(), axis=1))
-            if rows.dtype == torch.bool
-            else rows
-            for name, rows in self.choices.items()
-        }
-        bits = {
-            name: rows.shape[1] for name, rows in self.choices.items() if rows.dtype == torch.bool
-        }
-        write_tensors(path, packed, {**metadata, "kind": "candidates", "bits": bits}, owner)
-
-    @classmethod
-    def load(cls, path: Path, owner: str | None = None) -> tuple[Candidates, dict[str, Any]]:
-        """Candidates and the metadata saved with them.
-
-        Raises:
-            PdnasError: the file is missing, damaged, another run's than ``owner``, or holds no
-                candidates.
-        """
-        tensors, metadata = read_tensors(path, owner)
-        if metadata.get("kind") != "candidates":
-            raise PdnasError(f"{path} holds no candidates; make them with `pdnas sample`")
-        try:
-            bits = metadata.pop("bits")
-            choices = {
-                name: torch.from_numpy(
-                    np.unpackbits(rows.numpy(), axis=1, count=bits[name]).astype(bool)
-                )
-                if name in bits
-                else rows
-                for name, rows in tensors.items()
-            }
-            (_,) = {len(rows) for rows in choices.values()}  # as many rows in each
-        except (KeyError, TypeError, ValueError) as error:
-            raise PdnasError(f"{path} holds no whole candidates; sample them again") from error
-        return cls(choices), metadata
 
 
 class Posterior(ABC):
@@ -116,17 +50,6 @@ class Posterior(ABC):
     def mode(self) -> Candidates:
         """The single most probable architecture (of equals: channels, the one that keeps
         more; cells, the first)."""
-
-    @abstractmethod
-    def _tensors(self) -> dict[str, Tensor]: ...
-
-    @abstractmethod
-    def _metadata(self) -> dict[str, Any]: ...
-
-    def save(self, path: Path, provenance: Mapping[str, Any], owner: str | None = None) -> None:
-        """Write the distribution and its provenance as safetensors."""
-        metadata = {**self._metadata(), "provenance": dict(provenance)}
-        write_tensors(path, self._tensors(), metadata, owner)
 
 
 class ChannelPosterior(Posterior):
@@ -177,7 +100,7 @@ class ChannelPosterior(Posterior):
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
         total = torch.zeros(len(candidates), dtype=torch.float64)
-        _require_switches(candidates, self.drop)
+        require_switches(candidates, self.drop)
         for name in self.drop:
             drop, mask = self.channel_drop(name), candidates.choices[name]
             if mask.dtype != torch.bool:
@@ -199,16 +122,6 @@ class ChannelPosterior(Posterior):
 
     def mode(self) -> Candidates:
         return Candidates({name: (self.channel_drop(name) <= 0.5)[None] for name in self.drop})
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{part}": value
-            for name in self.drop
-            for part, value in (("drop", self.drop[name]), ("sizes", self.group_sizes[name]))
-        }
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"kind": "channels", "gates": list(self.drop)}
 
 
 class CellPosterior(Posterior):
@@ -277,7 +190,7 @@ class CellPosterior(Posterior):
         return Candidates({CELL: cells.to(torch.int8)})
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
-        _require_switches(candidates, {CELL: self.probabilities})
+        require_switches(candidates, [CELL])
         cells = candidates.choices[CELL].numpy()
         options = len(self.space.operations)
         if (
@@ -311,77 +224,3 @@ class CellPosterior(Posterior):
         for edge in CHAIN:
             cell[:, edge] = best[edge, rows_used(cell, best.shape[1])[:, edge]]
         return Candidates({CELL: cell.to(torch.int8)})
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"probabilities": self.conditionals.squeeze(1)}
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"kind": "cells", "operations": list(self.space.operations)}
-
-
-def rows_used(cells: Tensor, rows: int) -> Tensor:
-    """Which row of an edge's conditional probabilities a cell makes use of, shape (cells, 6).
-
-    Args:
-        cells: operation codes, shape (cells, 6).
-        rows: rows of an edge: 1 if edges are independent, else the number of operations.
-    """
-    used = torch.zeros_like(cells)
-    if rows > 1:
-        used[:, CHAIN[1:]] = cells[:, CHAIN[:-1]]
-    return used
-
-
-def row_weights(conditionals: Tensor) -> Tensor:
-    """Probability that a row is the one made use of, shape (6, rows): the forward recursion.
-
-    Args:
-        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
-    """
-    edges, rows, _ = conditionals.shape
-    if rows == 1:
-        return conditionals.new_ones(edges, 1)
-    weight = torch.eye(rows, dtype=conditionals.dtype, device=conditionals.device)[0]
-    weights = [weight] * edges
-    for before, edge in pairwise(CHAIN):
-        weight = weight @ conditionals[before]
-        weights[edge] = weight
-    return torch.stack(weights)
-
-
-def edge_marginals(conditionals: Tensor) -> Tensor:
-    """Marginal probability of each operation on each edge, shape (6, operations).
-
-    Args:
-        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
-    """
-    return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
-
-
-def load(path: Path, owner: str | None = None) -> Posterior:
-    """Read a posterior of either kind.
-
-    Raises:
-        PdnasError: the file is missing, damaged, another run's than ``owner``, or no posterior.
-    """
-    tensors, metadata = read_tensors(path, owner)
-    try:
-        if metadata.get("kind") == "channels":
-            gates = metadata["gates"]
-            return ChannelPosterior(
-                {name: tensors[f"{name}.drop"] for name in gates},
-                {name: tensors[f"{name}.sizes"] for name in gates},
-            )
-        if metadata.get("kind") == "cells":
-            return CellPosterior(tensors["probabilities"], CellSpace(tuple(metadata["operations"])))
-    except (KeyError, TypeError, ValueError) as error:
-        raise PdnasError(f"{path} holds no whole distribution; search again") from error
-    raise PdnasError(f"{path} is no posterior; make one with `pdnas search`")
-
-
-def _require_switches(candidates: Candidates, switches: Mapping[str, Tensor]) -> None:
-    """Raise unless the candidates choose exactly for ``switches``; names the first difference."""
-    odd = sorted(set(candidates.choices) ^ set(switches))
-    if odd:
-        where = "this supernet" if odd[0] in candidates.choices else "the candidates"
-        raise PdnasError(f"switch {odd[0]} is not in {where}; use candidates of the same supernet")

@@ -10,7 +10,8 @@ import torch
 from pdnas.data.loader import Loader
 from pdnas.nn.gates import GateSettings
 from pdnas.runs.run import Run, make_supernet
-from pdnas.space.posterior import ChannelPosterior, Choice
+from pdnas.space.candidates import Choice
+from pdnas.space.posterior import ChannelPosterior
 from pdnas.stages.rank import Judge, make_judge
 from pdnas.stages.search import make_objective
 from pdnas.support import distributed

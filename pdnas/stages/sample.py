@@ -7,8 +7,10 @@ from typing import Literal
 import torch
 
 from pdnas.nn.supernets import ChannelSupernet
+from pdnas.runs.distributions import save_candidates
 from pdnas.runs.run import Run, make_supernet
-from pdnas.space.posterior import Candidates, CellPosterior, ChannelPosterior, Posterior
+from pdnas.space.candidates import Candidates
+from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 
 Source = Literal["posterior", "random", "uniform"]
@@ -43,8 +45,9 @@ def sample(run: Run, source: Source, count: int, seed: int) -> Candidates:
     """Draw candidates and write ``candidates-SOURCE.safetensors`` into the run's folder."""
     drawn_from = distribution(run, source)
     candidates = drawn_from.sample(count, seed)
-    candidates.save(
+    save_candidates(
         run.folder / f"candidates-{source}.safetensors",
+        candidates,
         {
             "source": source,
             "seed": seed,

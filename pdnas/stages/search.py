@@ -13,8 +13,8 @@ from pdnas.data.loader import Loader, build_loader
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
+from pdnas.runs.distributions import load_posterior, save_posterior
 from pdnas.runs.run import make_supernet
-from pdnas.space import posterior
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.scale import GateConfig, Spec
 from pdnas.support import distributed
@@ -123,7 +123,8 @@ def search(
     write_table(out / "history.parquet", pd.DataFrame(fitted.history), owner)
     write_table(out / "trajectory.parquet", _trajectory(supernet, fitted), owner)
     write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"], owner)
-    supernet.posterior().save(out / "posterior.safetensors", record["provenance"], owner)
+    path = out / "posterior.safetensors"
+    save_posterior(path, supernet.posterior(), record["provenance"], owner)
     write_json(out / "run.json", record)
     checkpoints.remove()
     return record
@@ -150,7 +151,7 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
     gates = spec.gates
     drop = gates.initial
     if match is not None:
-        like = posterior.load(match / "posterior.safetensors")
+        like = load_posterior(match / "posterior.safetensors")
         if not isinstance(like, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
             raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
         drop = supernet.matching_drop_probability(like)

@@ -403,11 +403,12 @@ def load_probabilities(run: Path) -> Floats:
     Raises:
         PdnasError: no such file, or its distribution is none over NAS-Bench-201's cells.
     """
-    from pdnas.space import posterior
+    from pdnas.runs.distributions import load_posterior
+    from pdnas.space.posterior import CellPosterior
 
     path = run / "posterior.safetensors"
-    loaded = posterior.load(path)
-    if not isinstance(loaded, posterior.CellPosterior):
+    loaded = load_posterior(path)
+    if not isinstance(loaded, CellPosterior):
         raise PdnasError(f"{path} holds no distribution over cells; give a run of nasbench201")
     space = loaded.space
     if unknown := set(space.operations) - set(OPERATIONS):

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from pdnas.data.images import part_indices
 from pdnas.nn.supernets import build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.runs.distributions import load_candidates, load_posterior
 from pdnas.runs.run import Run
-from pdnas.space import posterior
-from pdnas.space.posterior import Candidates
+from pdnas.space.candidates import Candidates
 from pdnas.spec.scale import SCALES, NasBench201Config, load_scale
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, read_tensors, write_json, write_tensors
@@ -305,6 +305,6 @@ def test_any_posterior_and_candidates(
     write_tensors(file, tensors, {**metadata, "kind": kind})
     ledger.add("fuzzed distribution", CLEAR)
     with one_clear_line():
-        posterior.load(file)
+        load_posterior(file)
     with one_clear_line():
-        Candidates.load(file)
+        load_candidates(file)

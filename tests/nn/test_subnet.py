@@ -25,8 +25,8 @@ from pdnas.nn.subnet import extract, multiply_adds, parameters
 from pdnas.nn.supernets import NAMED, ChannelSupernet, Supernet, build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL
 from pdnas.spec.scale import (
     DenseNetConfig,
     EnasConfig,

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
+from pdnas.runs.distributions import save_candidates
+from pdnas.space.candidates import Candidates
 from pdnas.space.cells import OPERATIONS, CellSpace
-from pdnas.space.posterior import Candidates, CellPosterior
+from pdnas.space.posterior import CellPosterior
 from pdnas.spec.scale import Scale, load_scale
 from pdnas.support.files import write_json, write_table
 from pdnas.truth.efficiency import Efficiency, efficiency
@@ -141,7 +143,7 @@ class Tree:
         """What ``pdnas sample`` and ``pdnas rank`` leave."""
         count = len(accuracies)
         candidates = Candidates({"gate": torch.ones(count, 4, dtype=torch.bool)})
-        candidates.save(path / f"candidates-{source}.safetensors", {})
+        save_candidates(path / f"candidates-{source}.safetensors", candidates, {})
         best = int(np.argmax(accuracies))
         table = pd.DataFrame(
             {

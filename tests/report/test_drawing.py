@@ -13,9 +13,11 @@ from pdnas.report import drawing
 from pdnas.report.collect import RunFiles, collect
 from pdnas.report.figures import Drawing
 from pdnas.report.style import style
+from pdnas.runs.distributions import save_candidates, save_posterior
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL, CellPosterior, ChannelPosterior
+from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.support.errors import PdnasError
 
@@ -135,9 +137,9 @@ def test_figure2_draws_a_run(tree: Tree, tmp_path: Path) -> None:
     network = build(spec.supernet, 3, 10)
     assert isinstance(network, ChannelSupernet)
     run = tree.folder / "branches/guided/seed0"
-    posterior(network).save(run / "posterior.safetensors", {})
+    save_posterior(run / "posterior.safetensors", posterior(network), {})
     choice = posterior(network).sample(60, seed=0)
-    choice.save(run / "candidates-posterior.safetensors", {})
+    save_candidates(run / "candidates-posterior.safetensors", choice, {})
     found = RunFiles.read(run).chosen("posterior")
     assert found is not None
     made = drawing.figure2(collect(tree.scale_name, tree.folder))

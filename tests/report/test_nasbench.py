@@ -13,6 +13,7 @@ from PIL import Image
 from pdnas.report import catalogue, nasbench, style
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
+from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior
 from pdnas.support.errors import PdnasError
@@ -73,7 +74,7 @@ def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
         scores = one_shot_scores(truth, seed)
         table = pd.DataFrame({"cell_id": np.arange(len(scores)), "score": scores, "loss": -scores})
         write_table(path / "scores.parquet", table)
-        posterior.save(path / "posterior.safetensors", {})
+        save_posterior(path / "posterior.safetensors", posterior, {})
         write_json(path / "efficiency-scored.json", {**record, "provenance": provenance(1.0)})
     asked = rivals.search("random", truth.accuracy(), range(30), 120, CellSpace())
     trace = rivals.trace(asked, range(30), truth.accuracy(), truth.accuracy())

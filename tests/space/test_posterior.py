@@ -1,4 +1,4 @@
-"""Posteriors against enumeration, scipy and their own files."""
+"""Posteriors against enumeration and scipy."""
 
 import itertools
 import math
@@ -8,10 +8,10 @@ import pytest
 import scipy.stats
 import torch
 
+from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL, Candidates, CellPosterior, ChannelPosterior, load
+from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_tensors
 
 THREE = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
 
@@ -160,84 +160,6 @@ def test_modes_have_the_highest_probability():
     assert math.exp(cells.log_probability(cells.mode())[0]) == pytest.approx(
         cells.cell_probabilities().max()
     )
-
-
-def test_channel_posterior_round_trip(tmp_path):
-    q = channels(a=[0.0, 1 / 3])
-    q.save(tmp_path / "q.safetensors", {"seed": 3})
-    back = load(tmp_path / "q.safetensors")
-    assert isinstance(back, ChannelPosterior)
-    assert list(back.drop) == ["a", "b.conv"]
-    for name in q.drop:
-        assert torch.equal(back.drop[name], q.drop[name])
-        assert torch.equal(back.group_sizes[name], q.group_sizes[name])
-    same = back.sample(20, seed=9)
-    assert torch.equal(same.choices["a"], q.sample(20, seed=9).choices["a"])
-
-
-def test_gate_order_survives_a_round_trip(tmp_path):
-    gates = ["z", "a", "m"]
-    q = ChannelPosterior(
-        {name: torch.tensor([0.5]) for name in gates},
-        {name: torch.tensor([3]) for name in gates},
-    )
-    q.save(tmp_path / "q.safetensors", {})
-    back = load(tmp_path / "q.safetensors")
-    for name in gates:  # the draw depends on the order
-        assert torch.equal(back.sample(8, 0).choices[name], q.sample(8, 0).choices[name])
-
-
-def test_cell_posterior_round_trip(tmp_path):
-    q = cell_posterior()
-    q.save(tmp_path / "q.safetensors", {})
-    back = load(tmp_path / "q.safetensors")
-    assert isinstance(back, CellPosterior)
-    assert back.space == THREE
-    np.testing.assert_allclose(back.probabilities, q.probabilities, rtol=1e-15)
-
-
-@pytest.mark.parametrize("width", [1, 7, 8, 9, 17])
-def test_candidates_round_trip_with_odd_widths(tmp_path, width):
-    generator = torch.Generator().manual_seed(width)
-    masks = {
-        "z": torch.rand(5, width, generator=generator) < 0.5,
-        "a": torch.rand(5, 3, generator=generator) < 0.5,
-    }
-    Candidates(masks).save(tmp_path / "c.safetensors", {"seed": 4})
-    back, metadata = Candidates.load(tmp_path / "c.safetensors")
-    assert metadata["seed"] == 4
-    assert set(back.choices) == set(masks)
-    for name, rows in masks.items():
-        assert back.choices[name].dtype == torch.bool
-        assert torch.equal(back.choices[name], rows)
-        assert torch.equal(back[2][name], rows[2])
-
-
-def test_cell_candidates_round_trip(tmp_path):
-    drawn = cell_posterior().sample(11, seed=0)
-    drawn.save(tmp_path / "c.safetensors", {})
-    back, _ = Candidates.load(tmp_path / "c.safetensors")
-    assert back.choices[CELL].dtype == torch.int8
-    assert torch.equal(back.choices[CELL], drawn.choices[CELL])
-
-
-@pytest.mark.parametrize("what", ["candidates", "posterior"])
-def test_the_other_kind_of_file_is_refused(tmp_path, what):
-    path = tmp_path / "x.safetensors"
-    if what == "candidates":
-        channels().save(path, {})
-        with pytest.raises(PdnasError, match="holds no candidates"):
-            Candidates.load(path)
-    else:
-        channels().sample(2, 0).save(path, {})
-        with pytest.raises(PdnasError, match="is no posterior"):
-            load(path)
-
-
-def test_a_file_of_unknown_kind_is_refused(tmp_path):
-    write_tensors(tmp_path / "x", {"t": torch.zeros(1)}, {"kind": "else"})
-    with pytest.raises(PdnasError, match="is no posterior"):
-        load(tmp_path / "x")
 
 
 @pytest.mark.parametrize(

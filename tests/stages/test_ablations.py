@@ -10,8 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from pdnas.runs.distributions import load_candidates, save_posterior
 from pdnas.runs.run import Run, share_supernet
-from pdnas.space.posterior import Candidates, ChannelPosterior
+from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.stages import retrain as retrain_module
 from pdnas.stages.rank import rank_run
@@ -125,7 +126,7 @@ def test_full_is_the_whole_supernet_whatever_the_posterior_drops(guided, tmp_pat
     folder = shutil.copytree(guided, tmp_path / "run")
     run = Run.load(folder)
     dropping = ChannelPosterior.constant(run.posterior(), 0.9)
-    dropping.save(folder / "posterior.safetensors", {}, run.identity)
+    save_posterior(folder / "posterior.safetensors", dropping, {}, run.identity)
     record = retrain(run, "full", "none", CPU)
     assert record["parameters"] == run.record["supernet_parameters"]
 
@@ -172,7 +173,7 @@ def test_top5_accuracy_where_there_are_many_classes(guided, monkeypatch, mode):
     assert record["test_accuracy"] < record["test_top5_accuracy"] <= 1
     if mode == "none":  # by hand, on the network that was judged
         supernet = run.supernet(CPU)
-        candidates, _ = Candidates.load(guided / "candidates-posterior.safetensors")
+        candidates, _ = load_candidates(guided / "candidates-posterior.safetensors")
         right = 0
         with torch.no_grad(), supernet.candidate(candidates[record["candidate"]]):
             for x, y in run.loader("test", CPU).epoch(0):

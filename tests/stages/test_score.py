@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CELL
 from pdnas.spec.scale import load_scale
 from pdnas.stages import score
 from pdnas.stages.score import (

@@ -17,8 +17,10 @@ from pdnas.data.images import load_part, make_splits
 from pdnas.data.loader import Loader
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
+from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run, make_supernet
-from pdnas.space.posterior import CELL, CellPosterior, ChannelPosterior
+from pdnas.space.candidates import CELL
+from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import Spec, load_scale
 from pdnas.stages import search as module
 from pdnas.stages.sample import Source, distribution, sample
@@ -280,7 +282,7 @@ def spoiled(tmp_path: Path) -> Run:
         for number, (name, values) in enumerate(own.drop.items())
     }
     sure = ChannelPosterior(drop, own.group_sizes)
-    sure.save(run.folder / "posterior.safetensors", {}, run.identity)
+    save_posterior(run.folder / "posterior.safetensors", sure, {}, run.identity)
     return run
 
 
@@ -313,7 +315,8 @@ def test_cells_follow_the_posterior_or_nothing(tmp_path: Path) -> None:
     assert isinstance(own, CellPosterior)
     sure = torch.full_like(own.probabilities, 0.01)
     sure[:, 3] = 1 - 0.01 * (sure.shape[1] - 1)
-    CellPosterior(sure, own.space).save(run.folder / "posterior.safetensors", {}, run.identity)
+    surer = CellPosterior(sure, own.space)
+    save_posterior(run.folder / "posterior.safetensors", surer, {}, run.identity)
     shares = {}
     sources: tuple[Source, ...] = ("posterior", "uniform")
     for source in sources:

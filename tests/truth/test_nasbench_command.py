@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from pdnas.commands.nasbench import app
+from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.support import files
@@ -35,7 +36,9 @@ def run(tmp_path: Path) -> Path:
     """A run whose posterior likes 3x3 convolutions."""
     edge = torch.tensor([0.02, 0.08, 0.2, 0.6, 0.1])
     folder = tmp_path / "seed0"
-    CellPosterior(edge.repeat(6, 1), CellSpace()).save(folder / "posterior.safetensors", {})
+    save_posterior(
+        folder / "posterior.safetensors", CellPosterior(edge.repeat(6, 1), CellSpace()), {}
+    )
     return folder
 
 
@@ -92,7 +95,7 @@ class TestEfficiency:
 
     def test_several_seeds(self, run: Path, tmp_path: Path) -> None:
         other = tmp_path / "seed1"
-        CellPosterior.uniform(CellSpace()).save(other / "posterior.safetensors", {})
+        save_posterior(other / "posterior.safetensors", CellPosterior.uniform(CellSpace()), {})
         found = json.loads(call("efficiency", run, other, "--json").stdout)
         assert found["seeds"] == 2
         assert set(found["runs"]) == {str(run), str(other)}
@@ -129,7 +132,7 @@ class TestEfficiency:
 
 def test_posterior_of_another_supernet(tmp_path: Path) -> None:
     gates = ChannelPosterior({"a": torch.tensor([0.1])}, {"a": torch.tensor([3])})
-    gates.save(tmp_path / "posterior.safetensors", {})
+    save_posterior(tmp_path / "posterior.safetensors", gates, {})
     with pytest.raises(PdnasError, match="no distribution over cells"):
         load_probabilities(tmp_path)
 
@@ -137,7 +140,7 @@ def test_posterior_of_another_supernet(tmp_path: Path) -> None:
 def test_posterior_over_fewer_operations(tmp_path: Path) -> None:
     small = CellSpace(("nor_conv_3x3", "skip_connect"))
     edge = torch.tensor([0.75, 0.25])
-    CellPosterior(edge.repeat(6, 1), small).save(tmp_path / "posterior.safetensors", {})
+    save_posterior(tmp_path / "posterior.safetensors", CellPosterior(edge.repeat(6, 1), small), {})
     q = load_probabilities(tmp_path)
     full = CellSpace()
     assert q.shape == (15_625,)

@@ -22,7 +22,8 @@ from pdnas.nn.gates import (
     GateSettings,
     SquareNorms,
 )
-from pdnas.space.posterior import ChannelPosterior, Choice, Posterior
+from pdnas.space.candidates import Choice
+from pdnas.space.posterior import ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 
 

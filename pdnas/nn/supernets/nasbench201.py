@@ -35,15 +35,10 @@ from torch import Tensor, nn
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.noise import for_images, shared
 from pdnas.nn.supernets.base import Supernet
+from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
-from pdnas.space.posterior import (
-    CELL,
-    CellPosterior,
-    Choice,
-    edge_marginals,
-    row_weights,
-    rows_used,
-)
+from pdnas.space.chain import edge_marginals, row_weights, rows_used
+from pdnas.space.posterior import CellPosterior
 from pdnas.support.errors import PdnasError
 
 NODES = 4
