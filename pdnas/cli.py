@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -37,13 +38,13 @@ app.add_typer(data.app, name="data")
 app.add_typer(nasbench.app, name="nasbench")
 
 
-def main() -> None:
-    """Run the command line; what the user can mend ends with one line and exit code 2.
+def main(commands: Callable[[], object] = app) -> None:
+    """Run a command line; what the user can mend ends with one line and exit code 2.
 
     Work that stopped in time, with a checkpoint, ends with exit code 75.
     """
     try:
-        app()
+        commands()
     except PdnasError as error:
         print(f"pdnas: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from pdnas.support.errors import PdnasError
 
-app = typer.Typer(help="Data sets and downloads: get, list, check and carry them.")
+app = typer.Typer(help="Data sets and downloads: get, list and check them.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; see `list`.")]
@@ -113,49 +112,6 @@ def verify(names: Names = None, as_json: Json = False) -> None:
     problems = [row["problem"] for row in rows if row["problem"]]
     if problems:
         raise PdnasError("; ".join(problems))
-
-
-@app.command()
-def pack(
-    folder: Annotated[Path, typer.Argument(help="Where to write the parts.")],
-    megabytes: Annotated[int, typer.Option(min=1, help="Largest part, in millions of bytes.")] = 55,
-    as_json: Json = False,
-) -> None:
-    """Write CIFAR-10 and the table of NAS-Bench-201 as small files for a machine without internet.
-
-    Example:
-
-        pdnas data pack carried
-    """
-    from pdnas.parcel import pack as write
-
-    _print_files(write(folder, megabytes * 1_000_000), as_json)
-
-
-@app.command()
-def unpack(
-    folder: Annotated[Path, typer.Argument(help="Folder with all that `pack` wrote.")],
-    as_json: Json = False,
-) -> None:
-    """Put what `pack` wrote into this machine's cache, checked.
-
-    Example:
-
-        pdnas data unpack carried
-    """
-    from pdnas.parcel import unpack as read
-
-    _print_files(read(folder), as_json)
-
-
-def _print_files(paths: Sequence[Path], as_json: bool) -> None:
-    sizes = {path: path.stat().st_size for path in paths}
-    if as_json:
-        rows = [{"path": str(path), "size": size} for path, size in sizes.items()]
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    for path, size in sizes.items():
-        typer.echo(f"{path}: {size / 1e6:.1f} MB")
 
 
 def _known(names: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""workflow/gpu.sh, every step, on a processor and a few images; cut off, and called again.
+"""contrib/lent_gpu/gpu.sh, every step, on a processor and a few images; cut off, and called again.
 
 Whoever runs it has a GPU for minutes, so a step that breaks there costs the whole loan.
 """
@@ -32,7 +32,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not cifar10.path().is_file():
         pytest.skip("CIFAR-10 is not in the cache; `pdnas data fetch cifar10` puts it there")
     folder = tmp_path_factory.mktemp("gpu")
-    for part in ("pdnas", "workflow", "config"):
+    for part in ("pdnas", "contrib"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     scale = yaml.safe_load((SCALES / "smoke.yaml").read_text())
     for study in scale["studies"].values():
@@ -58,7 +58,7 @@ def step(tree: Path, *words: str) -> int:
         "PYTHON": sys.executable,
         "PDNAS_COMMIT": "0" * 40,
     }
-    script = str(tree / "workflow" / "gpu.sh")
+    script = str(tree / "contrib" / "lent_gpu" / "gpu.sh")
     return subprocess.run(["bash", script, *words], env=environment, check=False).returncode
 
 

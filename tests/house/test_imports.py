@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "pdnas"
 LAYERS = (
     {"cli", "commands"},
-    {"report", "regression", "parcel"},
+    {"report", "regression"},
     {"stages"},
     {"truth"},
     {"train"},

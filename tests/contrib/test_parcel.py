@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pdnas import parcel
+from contrib.lent_gpu import parcel
 from pdnas.data import cifar10
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
@@ -20,6 +20,7 @@ LIMIT = 100_000
 @pytest.fixture
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Parts of a small data set, which lies in the cache no more."""
+    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(parcel, "_STRIP", 20)
     generator = torch.Generator().manual_seed(0)
     tensors = {}

@@ -3,6 +3,8 @@
 ``pack`` recodes the images as lossless WebP (100 MB; the authors' archive has 170), puts everything
 into one archive and cuts it into parts; ``unpack`` joins them again in the cache. The manifest
 beside the parts, ``pdnas-data.json``, holds their checksums and that of the pixels and labels.
+
+    python -m contrib.lent_gpu.parcel pack|unpack FOLDER
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 
+from pdnas.cli import main
 from pdnas.data import cifar10
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import atomic_path, read_json, read_tensors, write_json, write_tensors
@@ -147,3 +151,34 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         digest.update(tensors[name].contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+app = typer.Typer(
+    help="CIFAR-10 and NAS-Bench-201's table in a few small files.", no_args_is_help=True
+)
+
+
+@app.command("pack")
+def pack_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write the parts.")],
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest part, in millions of bytes.")] = 55,
+) -> None:
+    """Write the data as parts, for a machine without internet."""
+    _show(pack(folder, megabytes * 1_000_000))
+
+
+@app.command("unpack")
+def unpack_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with all that `pack` wrote.")],
+) -> None:
+    """Put what `pack` wrote into this machine's cache, checked."""
+    _show(unpack(folder))
+
+
+def _show(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main(app)

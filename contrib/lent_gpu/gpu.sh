@@ -2,12 +2,12 @@
 # The studies of the scale gpu in calls of limited time, without Snakemake, internet or history:
 # docs/gpu.md says which call follows which.
 #
-#   bash workflow/gpu.sh STEP [ARGUMENT...]
+#   bash contrib/lent_gpu/gpu.sh STEP [ARGUMENT...]
 #
 # Finished work is kept under runs/. A step that stopped in time (exit code 75) or was cut off goes
 # on when it is called again; one that has finished does nothing.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 scale=${SCALE:-pdnas/spec/scales/gpu.yaml}
 runs=runs/$(basename "$scale" .yaml)

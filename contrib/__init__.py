@@ -1,0 +1,1 @@
+"""What serves a reproduction from outside the package."""
