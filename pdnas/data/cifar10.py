@@ -13,7 +13,7 @@ import pickle
 import tarfile
 import zlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from pdnas.data import sources
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
+from pdnas.support.unpickle import NUMPY_ARRAYS, ListedUnpickler
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)
@@ -115,24 +116,9 @@ def read_batch(content: bytes, encoding: str) -> dict[Any, Any]:
     Raises:
         any of :data:`DAMAGE`: it is no such pickle, or names anything but NumPy's arrays.
     """
-    batch: dict[Any, Any] = _ArrayUnpickler(io.BytesIO(content), encoding=encoding).load()
+    file = io.BytesIO(content)
+    batch: dict[Any, Any] = ListedUnpickler(file, NUMPY_ARRAYS, encoding=encoding).load()
     return batch
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and plain containers; whatever else a pickle asks for is refused."""
-
-    _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): "numpy._core.multiarray",
-        ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
-        ("numpy", "ndarray"): "numpy",
-        ("numpy", "dtype"): "numpy",
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(self._ALLOWED[module, name], name)
 
 
 def _members(archive: Path, names: list[str]) -> list[bytes]:
