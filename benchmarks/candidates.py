@@ -23,7 +23,7 @@ from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import TrainingConfig
+from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import Judge, make_judge, race
 from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.support.provenance import Stopwatch, provenance

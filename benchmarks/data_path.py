@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from benchmarks.measure import Aim, Effort, Measure, no_gpu, ratio
 from pdnas.data.images import INFO, ImageSet
 from pdnas.data.loader import DeviceLoader
-from pdnas.spec.scale import Augmentation
+from pdnas.spec.data import Augmentation
 from pdnas.support.timing import Work, paired_times
 
 BATCH, WORKERS = 128, 2

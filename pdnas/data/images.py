@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pdnas.data import cifar10
 from pdnas.data.sources import data_directory
-from pdnas.spec.scale import IMAGE_SIDE, DataConfig
+from pdnas.spec.data import IMAGE_SIDE, DataConfig
 from pdnas.support.errors import PdnasError
 
 PARTS = ("train", "heldout", "validation", "test")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part
-from pdnas.spec.scale import Augmentation, DataConfig
+from pdnas.spec.data import Augmentation, DataConfig
 from pdnas.support.errors import PdnasError
 
 Batch = tuple[Tensor, Tensor]

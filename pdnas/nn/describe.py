@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pdnas.nn.supernets import NAMED, ChannelSupernet, build
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES, CellSpace
-from pdnas.spec.scale import DenseNetConfig, NasBench201Config, ResNetConfig, first_problem
+from pdnas.spec.base import first_problem
+from pdnas.spec.supernets import DenseNetConfig, NasBench201Config, ResNetConfig
 from pdnas.support.errors import PdnasError
 
 _WIDTH = {

@@ -34,7 +34,9 @@ from pdnas.nn.gates import GateSettings
 from pdnas.runs.run import EVALUATION_BATCH, make_supernet
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import NasBench201Config, Spec, load_scale
+from pdnas.spec.scale import load_scale
+from pdnas.spec.spec import Spec
+from pdnas.spec.supernets import NasBench201Config
 from pdnas.stages.score import canonical_cells
 from pdnas.stages.search import make_objective
 from pdnas.support.errors import PdnasError

@@ -25,7 +25,7 @@ from pdnas.data.sources import cache_directory
 from pdnas.regression.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
 from pdnas.runs.run import Run
 from pdnas.space.posterior import CellPosterior
-from pdnas.spec.scale import Spec
+from pdnas.spec.spec import Spec
 from pdnas.stages.score import score_run
 from pdnas.stages.search import search
 from pdnas.support.errors import PdnasError

@@ -22,7 +22,7 @@ from pdnas.report import official
 from pdnas.report.formats import OURS, PAPER, Cell, Column, Table, to_markdown
 from pdnas.report.tables import paper
 from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
-from pdnas.spec.scale import MultiBranchConfig, SupernetConfig
+from pdnas.spec.supernets import MultiBranchConfig, SupernetConfig
 from pdnas.support.errors import PdnasError
 from pdnas.truth.isomorphism import isomorphism_classes
 from pdnas.truth.table import DATASETS, GroundTruth

@@ -15,14 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pdnas.spec.scale import (
-    SEARCH_PARTS,
-    MultiBranchConfig,
-    NasBench201Config,
-    Scale,
-    Spec,
-    load_scale,
-)
+from pdnas.spec.scale import Scale, load_scale
+from pdnas.spec.spec import SEARCH_PARTS, Spec
+from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table
 from pdnas.support.provenance import run_identity

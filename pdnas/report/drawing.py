@@ -27,7 +27,7 @@ from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
 from pdnas.space.posterior import Posterior
-from pdnas.spec.scale import Spec
+from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:

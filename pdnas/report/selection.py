@@ -10,7 +10,8 @@ from collections.abc import Container
 from typing import Any
 
 from pdnas.report.collect import GUIDED, RANDOM, flatten
-from pdnas.spec.scale import Scale, Spec
+from pdnas.spec.scale import Scale
+from pdnas.spec.spec import Spec
 
 
 def stand_ins(

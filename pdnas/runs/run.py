@@ -19,7 +19,9 @@ from pdnas.runs.distributions import load_candidates, load_posterior
 from pdnas.space.candidates import CELL, Candidates, Choice
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import Posterior
-from pdnas.spec.scale import NasBench201Config, Scale, Spec
+from pdnas.spec.scale import Scale
+from pdnas.spec.spec import Spec
+from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import (
     read_json,

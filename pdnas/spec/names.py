@@ -7,6 +7,9 @@ from typing import Literal
 DataName = Literal["cifar10", "cifar100", "imagenet", "digits"]
 """Data sets."""
 
+BranchMerge = Literal["sum", "shake-shake"]
+"""How a block's residual paths become one: their sum, or one with random weights in training."""
+
 GateMode = Literal["learned", "fixed", "none"]
 """What a gate is: variational dropout, dropout at a predefined rate, or nothing."""
 

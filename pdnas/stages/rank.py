@@ -24,7 +24,7 @@ from pdnas.data.loader import Loader
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.run import EVALUATION_BATCH, Run
 from pdnas.space.candidates import Candidates, Choice
-from pdnas.spec.scale import TrainingConfig
+from pdnas.spec.training import TrainingConfig
 from pdnas.support import distributed
 from pdnas.support.files import write_failure, write_json, write_table
 from pdnas.support.progress import Progress

@@ -16,7 +16,8 @@ from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import load_posterior, save_posterior
 from pdnas.runs.run import make_supernet
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.scale import GateConfig, Spec
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.spec import Spec
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_json, write_table, write_tensors

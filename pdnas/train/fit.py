@@ -29,13 +29,8 @@ from pdnas.data.loader import Loader
 from pdnas.nn.noise import as_memory_allows, micro_batches, out_of_memory
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import Supernet
-from pdnas.spec.scale import (
-    CosineSchedule,
-    GateConfig,
-    StepSchedule,
-    TrainingConfig,
-    WarmRestartSchedule,
-)
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.training import CosineSchedule, StepSchedule, TrainingConfig, WarmRestartSchedule
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError, Unfinished, first_line
 from pdnas.support.progress import Progress

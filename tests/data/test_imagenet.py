@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from pdnas.data.imagenet import ImageNetLoader
 from pdnas.data.images import INFO, load_part, make_splits
 from pdnas.data.loader import build_loader
-from pdnas.spec.scale import DataConfig
+from pdnas.spec.data import DataConfig
 from pdnas.support.errors import PdnasError
 
 CONFIG = DataConfig(name="imagenet", validation=4)

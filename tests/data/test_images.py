@@ -25,7 +25,7 @@ from pdnas.data.images import (
     make_splits,
     part_indices,
 )
-from pdnas.spec.scale import DataConfig
+from pdnas.spec.data import DataConfig
 from pdnas.support.errors import PdnasError
 
 DIGITS = DataConfig(name="digits", train=500, validation=200, test=100)

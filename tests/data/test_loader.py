@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part, make_splits
 from pdnas.data.loader import ALL_ROWS, DeviceLoader, build_loader, epoch_seed
-from pdnas.spec.scale import Augmentation, DataConfig
+from pdnas.spec.data import Augmentation, DataConfig
 from pdnas.support.errors import PdnasError
 
 NOTHING = Augmentation(crop=0, flip=False, cutout=0)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 from pdnas.runs.run import Run
-from pdnas.spec.scale import Spec
+from pdnas.spec.spec import Spec
 from pdnas.stages.rank import rank_run
 from pdnas.stages.retrain import retrain
 from pdnas.stages.sample import sample

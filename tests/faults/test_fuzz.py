@@ -25,7 +25,8 @@ from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.distributions import load_candidates, load_posterior
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Candidates
-from pdnas.spec.scale import SCALES, NasBench201Config, load_scale
+from pdnas.spec.scale import SCALES, load_scale
+from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, read_tensors, write_json, write_tensors
 from pdnas.train.checkpoint import Checkpoints

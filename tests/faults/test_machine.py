@@ -29,7 +29,9 @@ from pdnas.data.images import INFO, ImageSet, make_splits
 from pdnas.data.loader import DeviceLoader
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.spec.scale import DataConfig, GateConfig, TrainingConfig
+from pdnas.spec.data import DataConfig
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import claim, read_json
 from pdnas.train.fit import fit, verdicts

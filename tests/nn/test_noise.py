@@ -11,7 +11,8 @@ from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import GateConfig, TrainingConfig
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.training import TrainingConfig
 from pdnas.train.fit import fit
 
 from ..support.work import Plain

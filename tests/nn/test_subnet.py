@@ -27,14 +27,14 @@ from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import (
+from pdnas.spec.scale import load_scale
+from pdnas.spec.spec import Spec
+from pdnas.spec.supernets import (
     DenseNetConfig,
     EnasConfig,
     MultiBranchConfig,
     NasBench201Config,
     ResNetConfig,
-    Spec,
-    load_scale,
 )
 from pdnas.stages import extract as extract_module
 from pdnas.stages.extract import extract_run, write_network

@@ -7,7 +7,7 @@ import pytest
 
 from pdnas.regression import digits
 from pdnas.regression.digits import agreement, build_table, by_seed, load_table, train_cell
-from pdnas.spec.scale import Spec
+from pdnas.spec.spec import Spec
 from pdnas.stages.score import canonical_cells
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_table

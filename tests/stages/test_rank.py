@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from pdnas.report.collect import RunFiles
 from pdnas.runs.run import EVALUATION_BATCH, Run
-from pdnas.spec.scale import Spec, load_scale
+from pdnas.spec.scale import load_scale
+from pdnas.spec.spec import Spec
 from pdnas.stages import rank as module
 from pdnas.stages.rank import FIRST_ROUND, race, rank_run, rounds
 from pdnas.stages.retrain import retrain

@@ -21,7 +21,8 @@ from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run, make_supernet
 from pdnas.space.candidates import CELL
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
-from pdnas.spec.scale import Spec, load_scale
+from pdnas.spec.scale import load_scale
+from pdnas.spec.spec import Spec
 from pdnas.stages import search as module
 from pdnas.stages.sample import Source, distribution, sample
 from pdnas.support.errors import PdnasError

@@ -16,7 +16,9 @@ from pdnas.nn.gates import GatedConv2d, GatedLinear, GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet
 from pdnas.runs.run import Run
-from pdnas.spec.scale import GateConfig, Spec, TrainingConfig
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.spec import Spec
+from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import rank_run
 from pdnas.stages.retrain import retrain
 from pdnas.stages.sample import sample

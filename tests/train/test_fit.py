@@ -17,7 +17,9 @@ from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import Augmentation, GateConfig, TrainingConfig
+from pdnas.spec.data import Augmentation
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.train import fit as fit_module
 from pdnas.train.checkpoint import Checkpoints

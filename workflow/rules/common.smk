@@ -3,7 +3,9 @@
 import sys
 from functools import cache
 
-from pdnas.spec.scale import NAME, SEARCH_PARTS, load_scale
+from pdnas.spec.base import NAME
+from pdnas.spec.scale import load_scale
+from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
 from pdnas.truth.rivals import METHODS
 from pdnas.report.collect import JUDGED, source_of

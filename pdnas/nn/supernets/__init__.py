@@ -12,7 +12,7 @@ from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.nn.supernets.resnet import MultiKernelResNetSupernet
 from pdnas.space.cells import CellSpace
-from pdnas.spec.scale import (
+from pdnas.spec.supernets import (
     DenseNetConfig,
     EnasConfig,
     MultiBranchConfig,

@@ -14,7 +14,8 @@ from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.supernets import NAMED, build
 from pdnas.nn.supernets.densenet import DenseNetSupernet
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.scale import DenseNetConfig, Spec
+from pdnas.spec.spec import Spec
+from pdnas.spec.supernets import DenseNetConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import (

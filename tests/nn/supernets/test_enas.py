@@ -14,7 +14,7 @@ from pdnas.nn.supernets import NAMED, build
 from pdnas.nn.supernets.enas import Cell, EnasSupernet, SeparableConv2d, make_operation
 from pdnas.nn.supernets.layers import StochasticDepth
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.scale import EnasConfig, MultiBranchConfig
+from pdnas.spec.supernets import EnasConfig, MultiBranchConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import randomised

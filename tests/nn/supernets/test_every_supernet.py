@@ -10,15 +10,15 @@ from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.subnet import extract, parameters
 from pdnas.nn.supernets import NAMED, build
-from pdnas.spec.scale import (
+from pdnas.spec.supernets import (
     DenseNetConfig,
     EnasConfig,
     MultiBranchConfig,
     NasBench201Config,
     ResNetConfig,
     SupernetConfig,
-    TrainingConfig,
 )
+from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import Judge, rank
 
 CIFAR, IMAGENET = (32, 10), (224, 1000)

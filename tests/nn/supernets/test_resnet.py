@@ -15,7 +15,7 @@ from pdnas.nn.supernets.resnet import (
     MultiKernelConv2d,
     MultiKernelResNetSupernet,
 )
-from pdnas.spec.scale import ResNetConfig
+from pdnas.spec.supernets import ResNetConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import (

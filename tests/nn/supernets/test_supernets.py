@@ -23,7 +23,7 @@ from pdnas.nn.supernets.nasbench201 import (
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.scale import MultiBranchConfig, NasBench201Config
+from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.truth.cost import parameters
 

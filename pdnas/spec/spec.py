@@ -1,0 +1,153 @@
+"""The resolved specification of one supernet search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from pdnas.spec.base import Strict
+from pdnas.spec.candidates import CandidateConfig
+from pdnas.spec.data import IMAGE_SIDE, DataConfig
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.supernets import DenseNetConfig, EnasConfig, NasBench201Config, SupernetConfig
+from pdnas.spec.training import RetrainConfig, TrainingConfig
+
+SEARCH_PARTS = ("data", "supernet", "training", "gates")
+"""The parts of a specification that decide a search; the others act on what it found."""
+
+
+WARM_UP_GATES = {"warmup_epochs", "length_scale2", "examples", "form", "prior", "noise"}
+"""The settings of `gates` that the warm-up of cells depends on: it draws them uniformly."""
+
+
+class Spec(Strict):
+    """Everything that decides the outcome of one supernet search but its seed."""
+
+    data: DataConfig
+    supernet: SupernetConfig
+    training: TrainingConfig
+    gates: GateConfig
+    candidates: CandidateConfig
+    retrain: RetrainConfig | None = None
+
+    def searches_like(self, other: Spec) -> bool:
+        """Whether they differ at most in what follows the search: one supernet serves both."""
+        return all(getattr(self, part) == getattr(other, part) for part in SEARCH_PARTS)
+
+    @property
+    def warm_up(self) -> dict[str, Any] | None:
+        """Everything but the seed that decides the weights at the end of the warm-up.
+
+        None where other searches cannot have it in common: there is none, one optimiser moves
+        weights and switches together, or channels are dropped as the gates' settings say.
+        """
+        gates = self.gates
+        together = gates.mode == "learned" and gates.learning_rate is None
+        if not self.of_cells or not gates.warmup_epochs or together:
+            return None
+        return self.model_dump(
+            mode="json",
+            include={"data": True, "supernet": True, "training": True, "gates": WARM_UP_GATES},
+        )
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether what is searched is a cell of NAS-Bench-201."""
+        return isinstance(self.supernet, NasBench201Config)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for rule in RULES:
+            for problem in rule(self):
+                raise ValueError(problem)
+        return self
+
+
+def _cells_are_gated(spec: Spec) -> Iterator[str]:
+    if spec.of_cells and spec.gates.mode == "none":
+        yield "supernet nasbench201 has no plain network; use gates mode: fixed"
+
+
+def _score_compares_cells(spec: Spec) -> Iterator[str]:
+    if not spec.of_cells or spec.gates.estimator != "score":
+        return
+    if spec.gates.noise == "batch":
+        yield (
+            "gates.estimator: score compares the cells of a batch, which has one; use "
+            "noise: image, or a number of cells"
+        )
+    if (spec.training.micro_batch or spec.training.batch) == 1:
+        yield "gates.estimator: score needs two images at once or more"
+
+
+def _shared_cells_are_recalibrated(spec: Spec) -> Iterator[str]:
+    shared = spec.of_cells and spec.gates.noise != "image"
+    if shared and spec.candidates.batchnorm == "running":
+        yield (
+            "cells that images share leave no running BatchNorm statistics; use "
+            "candidates.batchnorm: recalibrated"
+        )
+
+
+def _masks_divide_a_batch(spec: Spec) -> Iterator[str]:
+    if isinstance(spec.gates.noise, int):
+        for key in ("batch", "micro_batch"):
+            if (getattr(spec.training, key) or 0) % spec.gates.noise:
+                yield f"training.{key} must be a multiple of gates.noise"
+
+
+def _racing_needs_images_in_memory(spec: Spec) -> Iterator[str]:
+    if spec.candidates.ranking == "racing" and spec.data.name == "imagenet":
+        yield "candidates.ranking: racing needs validation images in memory"
+
+
+def _warmup_ends(spec: Spec) -> Iterator[str]:
+    if spec.gates.mode == "learned" and spec.gates.warmup_epochs >= spec.training.epochs:
+        yield "gates.warmup_epochs must be smaller than training.epochs"
+
+
+def _heldout_images_move_switches_alone(spec: Spec) -> Iterator[str]:
+    if spec.data.heldout and (spec.gates.mode != "learned" or spec.gates.learning_rate is None):
+        yield "data.heldout needs gates mode: learned and a gates.learning_rate"
+    if spec.data.heldout and spec.training.compile:
+        yield (
+            "data.heldout lets weights and switches learn in turns, which a compiled network "
+            "does not follow; use training.compile: false"
+        )
+
+
+def _chains_are_of_cells(spec: Spec) -> Iterator[str]:
+    if spec.gates.dependence == "chain" and not spec.of_cells:
+        yield "gates.dependence: chain needs supernet nasbench201"
+
+
+def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:
+    for option in ("auxiliary_weight", "drop_path"):
+        if getattr(spec.training, option) and not isinstance(spec.supernet, EnasConfig):
+            yield f"training.{option} needs supernet enas"
+
+
+def _images_are_large_enough(spec: Spec) -> Iterator[str]:
+    side = IMAGE_SIDE[spec.data.name]
+    too_small = f"images of {spec.data.name} ({side}x{side}) are too small for"
+    if spec.training.auxiliary_weight and spec.data.name == "digits":
+        yield f"{too_small} an auxiliary head"
+    if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
+        yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
+
+
+RULES = (
+    _cells_are_gated,
+    _score_compares_cells,
+    _shared_cells_are_recalibrated,
+    _masks_divide_a_batch,
+    _racing_needs_images_in_memory,
+    _warmup_ends,
+    _heldout_images_move_switches_alone,
+    _chains_are_of_cells,
+    _enas_alone_has_heads_and_drop_path,
+    _images_are_large_enough,
+)
+"""What must hold between the parts of a specification: each yields what is wrong, in one line."""

@@ -1,0 +1,84 @@
+"""Configuration of supernets: one model a family, told apart by its ``name``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pdnas.space.cells import OPERATIONS
+from pdnas.spec.base import Count, Strict
+from pdnas.spec.names import BranchMerge
+
+
+class MultiBranchConfig(Strict):
+    """The 3-branch ResNet: SupNet-M has width 96, SupNet-MI 160, both 4 blocks a stage."""
+
+    name: Literal["multibranch"]
+    width: Annotated[int, Field(ge=2, description="even shares of it go two ways where it grows")]
+    blocks: Count = 4
+    merge: Annotated[
+        BranchMerge,
+        Field(description="of a block's residual paths; shake-shake: random weights in training"),
+    ] = "sum"
+
+
+class EnasConfig(Strict):
+    """The network of ENAS's best cell: SupNet-E has 36 filters, SupNet-EI 72, both 15 layers."""
+
+    name: Literal["enas"]
+    filters: Count
+    layers: Count = 15
+
+
+class ResNetConfig(Strict):
+    """Multi-kernel ResNet: the defaults are SupNet-R-50, and with kernels [3] plain ResNet-50."""
+
+    name: Literal["resnet"]
+    width: Count = 64
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 6, 3)
+    kernels: Annotated[
+        tuple[Literal[1, 3, 5, 9], ...], Field(min_length=1, description="extents in pixels")
+    ] = (1, 3, 5, 9)
+
+    @model_validator(mode="after")
+    def _different_kernels(self) -> Self:
+        if len(set(self.kernels)) < len(self.kernels):
+            raise ValueError("kernels must be different ones of 1, 3, 5 and 9")
+        return self
+
+
+class DenseNetConfig(Strict):
+    """DenseNet: the defaults are SupNet-D-121; 169 and 201 have other numbers of layers."""
+
+    name: Literal["densenet"]
+    layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 12, 24, 16)
+    growth: Count = 32
+
+    @property
+    def smallest_image(self) -> int:
+        """Pixels a side below which nothing is left of an image in the last block."""
+        return 2 ** (len(self.layers) + 1) - 3  # the stem divides by 4, transitions by 2
+
+
+class NasBench201Config(Strict):
+    """NAS-Bench-201's skeleton; 16 channels, 5 cells a stage and 3 stages are the benchmark's."""
+
+    name: Literal["nasbench201"]
+    channels: Count = 16
+    cells: Count = 5
+    stages: Annotated[int, Field(ge=1, le=3)] = 3
+    operations: tuple[str, ...] = OPERATIONS
+
+    @model_validator(mode="after")
+    def _known_operations(self) -> Self:
+        unknown = set(self.operations) - set(OPERATIONS)
+        if unknown or len(set(self.operations)) < len(self.operations) or len(self.operations) < 2:
+            raise ValueError(f"operations must be two or more different ones of {OPERATIONS}")
+        return self
+
+
+SupernetConfig = Annotated[
+    MultiBranchConfig | EnasConfig | ResNetConfig | DenseNetConfig | NasBench201Config,
+    Field(discriminator="name"),
+]
