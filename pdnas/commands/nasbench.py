@@ -156,7 +156,7 @@ def score(
     """
     from pdnas.stages.score import score_run
     from pdnas.support.files import claim
-    from pdnas.train.fit import choose_device
+    from pdnas.train.device import choose_device
 
     set_threads(threads)
     found = load_run(run, scale)

@@ -257,7 +257,7 @@ def _at_work(folder: Path, work: str, device: str) -> Iterator[torch.device]:
     """
     from pdnas.support import distributed
     from pdnas.support.files import claim
-    from pdnas.train.fit import choose_device
+    from pdnas.train.device import choose_device
 
     chosen = choose_device(device)
     with (

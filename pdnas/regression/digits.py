@@ -43,7 +43,8 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
-from pdnas.train.fit import evaluate, fit
+from pdnas.train.evaluate import evaluate
+from pdnas.train.fit import TrainingData, fit
 
 FOLDER = Path(__file__).parent / "digits729"
 STUDY = "digits729"
@@ -98,16 +99,8 @@ def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float,
     network.begin_alone()
     images = _loader(spec, "train", seed)
     with network.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}), quiet():
-        fit(
-            network,
-            images,
-            spec.training,
-            spec.gates,
-            make_objective(spec.gates, images.examples),
-            None,
-            device=_CPU,
-            description="",
-        )
+        data = TrainingData(images, make_objective(spec.gates, images.examples))
+        fit(network, data, spec.training, spec.gates)
         validation, test = (
             evaluate(network, _loader(spec, part, 0), spec.training)[0]
             for part in ("validation", "test")

@@ -29,7 +29,8 @@ from pdnas.support import distributed
 from pdnas.support.files import write_failure, write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
-from pdnas.train.fit import autocast, evaluate, verdicts
+from pdnas.train.device import autocast
+from pdnas.train.evaluate import evaluate, verdicts
 
 FIRST_ROUND, GROWTH, CONFIDENCE = 50, 1.5, 3.0
 """Of a race: images of its first round, growth from round to round, standard errors of a gap that

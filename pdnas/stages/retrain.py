@@ -19,7 +19,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_json
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import fit
+from pdnas.train.fit import Session, TrainingData, fit
 
 Mode = Literal["none", "finetune", "scratch"]
 
@@ -89,14 +89,14 @@ def retrain(
         with supernet.candidate(choice):
             fitted = fit(
                 supernet,
-                loader,
+                TrainingData(loader, make_objective(spec.gates, loader.examples)),
                 training,
                 spec.gates.model_copy(update={"warmup_epochs": 0}),
-                make_objective(spec.gates, loader.examples),
-                checkpoints,
-                device=device,
-                description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
-                deadline=deadline,
+                Session(
+                    description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
+                    checkpoints=checkpoints,
+                    deadline=deadline,
+                ),
             )
         stopwatch = fitted.stopwatch
         judge = Judge(supernet, held_out[0], training)

@@ -40,7 +40,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
-from pdnas.train.fit import autocast
+from pdnas.train.device import autocast
 
 IMAGES_AT_ONCE = 30
 """Of one cell. It divides the 60 of `laptop`, so that no small rest is left over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 
 from pdnas.data.images import make_splits
-from pdnas.data.loader import Loader, build_loader
+from pdnas.data.loader import build_loader
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
@@ -29,7 +30,7 @@ from pdnas.support.provenance import (
     run_identity,
 )
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import Fitted, fit
+from pdnas.train.fit import Fitted, Session, TrainingData, fit
 
 
 def search(
@@ -73,8 +74,8 @@ def search(
     drop = _configure(supernet, spec, match)
     splits = make_splits(spec.data)
 
-    def part(name: str) -> Loader:
-        return build_loader(
+    def images(name: str) -> TrainingData:
+        loader = build_loader(
             spec.data,
             name,
             splits,
@@ -84,27 +85,25 @@ def search(
             seed=seed,
             rows=distributed.rows(spec.training.batch),
         )
+        return TrainingData(loader, make_objective(spec.gates, loader.examples))
 
-    loader = part("train")
-    heldout = None
+    data = images("train")
     if spec.data.heldout:
-        images = part("heldout")
-        heldout = images, make_objective(spec.gates, images.examples)
+        data = replace(data, heldout=images("heldout"))
     identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "drop": drop}
     checkpoints = Checkpoints(out / "checkpoint", fingerprint(identity))
     fitted = fit(
         supernet,
-        loader,
+        data,
         spec.training,
         spec.gates,
-        make_objective(spec.gates, loader.examples),
-        checkpoints,
-        device=device,
-        description=f"search {study}/{variant} seed {seed}",
-        heldout=heldout,
-        warm_up=_shared_warm_up(spec, seed, warm_ups),
-        tensorboard=out / "tensorboard",
-        deadline=deadline,
+        Session(
+            description=f"search {study}/{variant} seed {seed}",
+            checkpoints=checkpoints,
+            warm_up=_shared_warm_up(spec, seed, warm_ups),
+            tensorboard=out / "tensorboard",
+            deadline=deadline,
+        ),
     )
     record: dict[str, Any] = {
         "scale": scale,

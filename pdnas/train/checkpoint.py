@@ -6,7 +6,9 @@ they are, everything else as JSON in the header. Reading one runs no code that i
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,17 @@ from torch import Tensor
 
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
+from pdnas.train.state import TrainingState
 
 VERSION = 3
 """Of the format; 1 was a file of ``torch.save``, 2 did not know of warm-ups."""
 
 SECONDS_BETWEEN = 300.0
 """A longer epoch is saved in between, so that a kill costs minutes and not the epoch."""
+
+SAVING_SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: where an epoch is short and a state large (200
+MB for SupNet-M), not every epoch is followed by one."""
 
 _KEPT = 2
 """The last checkpoint, and the one before it in case the last is damaged."""
@@ -102,6 +109,40 @@ class Checkpoints:
 
     def _existing(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-*-step-*.safetensors"))
+
+
+class Saver:
+    """Saves a training's state, and says when that is worth its time.
+
+    Attributes:
+        seconds: that the last save took.
+
+    Args:
+        checkpoints: None saves nothing.
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None) -> None:
+        self.seconds = 0.0
+        self._checkpoints = checkpoints
+        self._started = time.monotonic()
+        self._saved = -math.inf
+
+    def is_cheap(self) -> bool:
+        """Whether it is worth it to save after an epoch."""
+        return time.monotonic() - self._saved >= self.seconds / SAVING_SHARE
+
+    def is_due(self) -> bool:
+        """Whether it is time to save within an epoch."""
+        last = max(self._saved, self._started)
+        return self._checkpoints is not None and time.monotonic() - last >= SECONDS_BETWEEN
+
+    def save(self, state: TrainingState) -> None:
+        if self._checkpoints is None:
+            return
+        begun = time.monotonic()
+        self._checkpoints.save(len(state.history), state.epoch.steps, state.state_dict())
+        self._saved = time.monotonic()
+        self.seconds = self._saved - begun
 
 
 def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -34,7 +34,8 @@ from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import claim, read_json
-from pdnas.train.fit import fit, verdicts
+from pdnas.train.evaluate import verdicts
+from pdnas.train.fit import TrainingData, fit
 
 from .conftest import CPU, SPEC, Ledger, follow, make_run
 from .same import differences
@@ -217,13 +218,9 @@ def test_no_memory_to_train(ledger: Ledger) -> None:
     ):
         fit(
             MultiBranchSupernet(64, 1, 1, 10),
-            loader,
+            TrainingData(loader, Objective(1, 2000)),
             TrainingConfig(epochs=1, batch=2000, learning_rate=0.1),
             GateConfig(length_scale2=1),
-            Objective(1, 2000),
-            None,
-            device=CPU,
-            description="test",
         )
     assert "\n" not in str(raised.value)
     ledger.add("out of memory, training", "one clear line names the micro-batch to set")

@@ -13,7 +13,7 @@ from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig
-from pdnas.train.fit import fit
+from pdnas.train.fit import TrainingData, fit
 
 from ..support.work import Plain
 
@@ -43,16 +43,8 @@ def one_step(net, images, micro_batch):
     training = TrainingConfig(
         epochs=1, batch=IMAGES, micro_batch=micro_batch, learning_rate=1, momentum=0
     )
-    done = fit(
-        net,
-        images,
-        training,
-        GateConfig(length_scale2=1),
-        Objective(30, IMAGES),
-        None,
-        device=torch.device("cpu"),
-        description="test",
-    )
+    data = TrainingData(images, Objective(30, IMAGES))
+    done = fit(net, data, training, GateConfig(length_scale2=1))
     return done.history[0]
 
 

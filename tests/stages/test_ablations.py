@@ -187,8 +187,8 @@ def test_what_trains_on_is_the_candidate(guided, monkeypatch, mode):
     """With the settings of ``retrain`` from the inherited weights, or as the search from anew."""
     given = {}
 
-    def fit(supernet, loader, training, gates, objective, *rest, **named):
-        given.update(training=training, images=loader.examples)
+    def fit(supernet, data, training, gates, session):
+        given.update(training=training, images=data.loader.examples)
         given["weights"] = {name: x.clone() for name, x in supernet.state_dict().items()}
         given["masks"] = {
             name: layer.gate.keep_mask for name, layer in supernet.gated_layers().items()

@@ -19,7 +19,7 @@ from pdnas.stages.retrain import retrain
 from pdnas.stages.sample import sample
 from pdnas.stages.search import search
 from pdnas.support.files import read_table
-from pdnas.train.fit import evaluate
+from pdnas.train.evaluate import evaluate
 
 CPU = torch.device("cpu")
 

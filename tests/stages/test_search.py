@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from pdnas.data.images import load_part, make_splits
-from pdnas.data.loader import Loader
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import save_posterior
@@ -26,7 +25,7 @@ from pdnas.spec.spec import Spec
 from pdnas.stages import search as module
 from pdnas.stages.sample import Source, distribution, sample
 from pdnas.support.errors import PdnasError
-from pdnas.train.fit import Fitted
+from pdnas.train.fit import Fitted, TrainingData
 
 CPU = torch.device("cpu")
 
@@ -53,14 +52,12 @@ class Training:
     """What the training loop was given."""
 
     weights: dict[str, Tensor]
-    loader: Loader
-    objective: Objective
-    heldout: tuple[Loader, Objective] | None
+    data: TrainingData
 
     @property
     def labels(self) -> list[int]:
         """Of the first epoch, in its order."""
-        return torch.cat([y for _, y in self.loader.epoch(0)]).tolist()
+        return torch.cat([y for _, y in self.data.loader.epoch(0)]).tolist()
 
 
 @pytest.fixture
@@ -69,10 +66,10 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
     found: list[Training] = []
     real = module.fit
 
-    def fit(supernet: Supernet, loader: Loader, *settings: Any, **named: Any) -> Fitted:
+    def fit(supernet: Supernet, data: TrainingData, *settings: Any) -> Fitted:
         weights = {name: value.clone() for name, value in supernet.state_dict().items()}
-        found.append(Training(weights, loader, settings[2], named["heldout"]))
-        return real(supernet, loader, *settings, **named)
+        found.append(Training(weights, data))
+        return real(supernet, data, *settings)
 
     monkeypatch.setattr(module, "fit", fit)
     return found
@@ -106,21 +103,20 @@ def test_the_objective_is_the_specification_s(
 ) -> None:
     search(tmp_path, make_spec(gates=gates))
     (training,) = trainings
-    assert training.objective == expected
-    assert training.heldout is None
+    assert training.data.objective == expected
+    assert training.data.heldout is None
 
 
 def test_switches_learn_from_images_of_their_own(tmp_path: Path, trainings: list[Training]) -> None:
     spec = make_spec(data={"heldout": 50}, gates={"length_scale2": 7})
     search(tmp_path, spec)
-    (training,) = trainings
-    assert training.heldout is not None
-    images, objective = training.heldout
+    train, heldout = trainings[0].data, trainings[0].data.heldout
+    assert heldout is not None
     splits = make_splits(spec.data)
-    for loader, part in ((images, "heldout"), (training.loader, "train")):
-        labels = torch.cat([y for _, y in loader.epoch(0)])
+    for images, part in ((heldout, "heldout"), (train, "train")):
+        labels = torch.cat([y for _, y in images.loader.epoch(0)])
         assert sorted(labels.tolist()) == sorted(load_part(spec.data, part, splits).labels.tolist())
-    assert (training.objective.examples, objective.examples) == (100, 50)
+    assert (train.objective.examples, heldout.objective.examples) == (100, 50)
 
 
 def cells(**parts: dict[str, Any]) -> Spec:

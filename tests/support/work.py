@@ -25,7 +25,7 @@ from pdnas.stages.sample import sample
 from pdnas.stages.search import search
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError, Unfinished
-from pdnas.train.fit import fit
+from pdnas.train.fit import TrainingData, fit
 
 CPU = torch.device("cpu")
 
@@ -102,8 +102,7 @@ def train_plain() -> dict[str, list[float]]:
     net.configure_gates(GateSettings(initial=0.3))
     training = TrainingConfig(epochs=2, batch=16, learning_rate=0.1)
     gates = GateConfig(length_scale2=1)
-    objective = Objective(10, 48)
-    fit(net, Batches(), training, gates, objective, None, device=CPU, description="plain")
+    fit(net, TrainingData(Batches(), Objective(10, 48)), training, gates)
     return {name: value.flatten().tolist() for name, value in net.state_dict().items()}
 
 

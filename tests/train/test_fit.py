@@ -21,9 +21,10 @@ from pdnas.spec.data import Augmentation
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import PdnasError, Unfinished
-from pdnas.train import fit as fit_module
+from pdnas.train import checkpoint
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import fit
+from pdnas.train.fit import Session, TrainingData, fit
+from pdnas.train.optimizers import make_optimizers
 
 BATCH = 16
 CPU = torch.device("cpu")
@@ -51,14 +52,14 @@ def train(folder, loader, heldout=None, epochs=1, schedule="cosine", **gates):
     net.configure_gates(GateSettings(initial=0.3))
     done = fit(
         net,
-        loader,
+        TrainingData(
+            loader,
+            Objective(1, loader.examples),
+            heldout and TrainingData(heldout, Objective(1, heldout.examples)),
+        ),
         TrainingConfig(epochs=epochs, batch=BATCH, learning_rate=0.1, schedule=schedule),
         settings,
-        Objective(1, loader.examples),
-        folder and Checkpoints(folder, "run"),
-        device=CPU,
-        description="test",
-        heldout=heldout and (heldout, Objective(1, heldout.examples)),
+        Session(checkpoints=folder and Checkpoints(folder, "run")),
     )
     logits = torch.cat([p.detach() for p in net.distribution_parameters()])
     return nn.utils.parameters_to_vector(net.gated_weights()).detach(), logits, done.history
@@ -106,14 +107,10 @@ def fitted(net, images, folder=None, deadline=None, checkpoints=Checkpoints, **t
     torch.manual_seed(0)
     return fit(
         net,
-        images,
+        TrainingData(images, Objective(1, images.examples)),
         TrainingConfig(batch=BATCH, **training),
         GateConfig(length_scale2=1),
-        Objective(1, images.examples),
-        folder and checkpoints(folder, "run"),
-        device=CPU,
-        description="test",
-        deadline=deadline,
+        Session("test", folder and checkpoints(folder, "run"), deadline=deadline),
     )
 
 
@@ -194,7 +191,7 @@ def test_a_killed_training_with_head_drop_path_and_restarts_ends_with_the_same_b
 @pytest.mark.parametrize("schedule", ["cosine", {"name": "steps", "milestones": [1]}])
 def test_a_training_killed_within_an_epoch_ends_with_the_same_bits(tmp_path, monkeypatch, schedule):
     """With held-out images for the switches, of which an epoch uses more than there are."""
-    monkeypatch.setattr(fit_module, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
     whole = train(None, images(0, batches=5), images(1, batches=2), epochs=2, schedule=schedule)
     data = images(0, batches=5)
     epoch = data.epoch
@@ -285,13 +282,9 @@ def test_cells_train_in_bfloat16(estimator, noise):
     torch.manual_seed(0)
     done = fit(
         net,
-        colour_images(),
+        TrainingData(colour_images(), Objective(1, BATCH)),
         TrainingConfig(epochs=2, batch=BATCH, learning_rate=0.1, precision="bfloat16"),
         gates,
-        Objective(1, BATCH),
-        None,
-        device=CPU,
-        description="test",
     )
     assert computed == {torch.bfloat16}
     assert all(math.isfinite(row["loss"]) for row in done.history)
@@ -316,7 +309,7 @@ def test_a_training_that_stops_in_time_goes_on_to_the_same_bits(tmp_path):
 
 def test_the_next_epoch_takes_as_long_as_all_of_the_last_one(tmp_path, monkeypatch):
     """Not as long as what was left of it when a killed training went on."""
-    monkeypatch.setattr(fit_module, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
     settings = {"epochs": 2, "learning_rate": 0.1}
 
     class Killed(Checkpoints):
@@ -382,7 +375,7 @@ def test_who_optimises_what(own_rate):
         epochs=1, batch=BATCH, learning_rate=0.1, momentum=0.8, weight_decay=0.01
     )
     gates = GateConfig(length_scale2=1, learning_rate=own_rate)
-    (sgd, *others), _ = fit_module._optimizers(net, training, gates, batches=1)
+    sgd, *others = make_optimizers(net, training, gates)
     decay, settings = {}, set()
     for group in sgd.param_groups:
         settings.add((group["lr"], group["momentum"], group["nesterov"]))
@@ -419,13 +412,9 @@ def test_a_compiled_network_moves_its_switches_after_the_warm_up(monkeypatch):
         net.configure_gates(GateSettings(initial=0.3, temperature=1))
         done = fit(
             net,
-            images(0, batches=2),
+            TrainingData(images(0, batches=2), Objective(0, 10**9)),
             TrainingConfig(epochs=3, batch=BATCH, learning_rate=0.1, compile=compiled),
             GateConfig(length_scale2=0, warmup_epochs=1),
-            Objective(0, 10**9),
-            None,
-            device=CPU,
-            description="test",
         )
         trajectories.append(done.trajectory)
         assert bool(graphs) == compiled
