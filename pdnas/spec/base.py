@@ -19,9 +19,11 @@ def _fraction(value: Any) -> Any:
 
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, BeforeValidator(_fraction), Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0), BeforeValidator(_fraction)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Names of scales, studies and variants: they become folders, and words of command lines."""
@@ -29,9 +31,15 @@ Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors: a mistyped key must never silently mean the default."""
+    """Unknown keys are errors: a mistyped key must never silently mean the default.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The docstring below a key says what it means, to readers of the code and of the reference that
+    :mod:`pdnas.spec.reference` makes.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def first_problem(error: ValidationError) -> str:

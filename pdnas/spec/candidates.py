@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from pdnas.spec.base import Count, Strict
 from pdnas.spec.names import BatchNormStatistics, Ranking
 
@@ -14,16 +10,12 @@ class CandidateConfig(Strict):
     """How many candidates are drawn, and how they are judged on validation data."""
 
     count: Count
-    batchnorm: Annotated[
-        BatchNormStatistics,
-        Field(description="statistics: the supernet's, or each candidate's own"),
-    ] = "running"
+    """Candidates drawn from each source."""
+    batchnorm: BatchNormStatistics = "running"
+    """running: the supernet's BatchNorm statistics; recalibrated: each candidate's own."""
     recalibration_images: Count = 1024
-    ranking: Annotated[
-        Ranking,
-        Field(description="judge all on every image, or drop those that clearly trail"),
-    ] = "all"
-    pairs: Annotated[
-        Count | None,
-        Field(description="of a candidate and an image that go through at once; null: by device"),
-    ] = None
+    """Training images that a candidate's own BatchNorm statistics are taken on."""
+    ranking: Ranking = "all"
+    """all: every candidate is judged on every image; racing: those that clearly trail drop out."""
+    pairs: Count | None = None
+    """Pairs of a candidate and an image that go through at once; null: as the device allows."""

@@ -6,59 +6,41 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pdnas.spec.base import Count, NonNegative, Positive, Probability, Strict
+from pdnas.spec.base import Count, Natural, NonNegative, Positive, Probability, Strict
 from pdnas.spec.names import Dependence, Estimator, Form, GateMode, Prior
 
 
 class GateConfig(Strict):
     """How a supernet's switches behave while it trains."""
 
-    mode: Annotated[
-        GateMode,
-        Field(
-            description="learned: variational dropout; fixed: predefined rate; none: plain network"
-        ),
-    ] = "learned"
-    initial: Annotated[Probability, Field(description="initial, or fixed, drop probability")] = 0.1
-    match: Annotated[
-        str | None,
-        Field(description="fixed mode: variant whose expected parameter count sets the rate"),
-    ] = None
+    mode: GateMode = "learned"
+    """learned: variational dropout; fixed: dropout at a predefined rate; none: plain network."""
+    initial: Probability = 0.1
+    """Initial drop probability, or the fixed one."""
+    match: str | None = None
+    """Mode fixed: the variant whose expected parameter count sets the rate."""
     temperature: Positive = 0.2
-    temperature_end: Annotated[
-        Positive | None, Field(description="that of the last epoch, reached in equal steps")
-    ] = None
-    length_scale2: Annotated[NonNegative, Field(description="l² of the Gaussian prior")]
-    examples: Annotated[
-        Count | None, Field(description="N of the objective; null: the training images")
-    ] = None
-    form: Annotated[Form, Field(description="l²/(2N), or the official code's l²/N")] = "paper"
-    prior: Annotated[
-        Prior,
-        Field(
-            description="kept: the L2 term of a slice times its probability of being kept; "
-            "constant: all of it (Table 2's ablation)"
-        ),
-    ] = "kept"
-    learning_rate: Annotated[
-        Positive | None,
-        Field(description="Adam's step for the logits; null: the weights' optimiser, as the paper"),
-    ] = None
-    warmup_epochs: Annotated[
-        int, Field(ge=0, description="epochs in which the distribution stays as it began")
-    ] = 0
-    estimator: Annotated[
-        Estimator,
-        Field(description="gradient of one-of-many switches; see docs/nasbench201.md"),
-    ] = "straight-through"
-    dependence: Annotated[
-        Dependence,
-        Field(description="of a cell's edges; chain: each depends on the one before it"),
-    ] = "independent"
-    noise: Annotated[
-        Literal["image", "batch"] | Annotated[int, Field(ge=2)],
-        Field(description="one mask (or cell) an image, one a batch, or so many a batch"),
-    ] = "image"
+    """Of the relaxed switches; a fraction may be written as 1/5."""
+    temperature_end: Positive | None = None
+    """Temperature of the last epoch, reached in equal steps; null: it stays."""
+    length_scale2: NonNegative
+    """l² of the Gaussian prior; 0: no such term."""
+    examples: Count | None = None
+    """N of the objective; null: the training images."""
+    form: Form = "paper"
+    """paper: the prior's term has l²/(2N); official: l²/N, as the official code."""
+    prior: Prior = "kept"
+    """kept: a slice's L2 term times its probability of being kept; constant: all of it."""
+    learning_rate: Positive | None = None
+    """Adam's step for the logits; null: the weights' optimiser, as in the paper."""
+    warmup_epochs: Natural = 0
+    """Epochs in which the distribution stays as it began."""
+    estimator: Estimator = "straight-through"
+    """Gradient of one-of-many switches (docs/nasbench201.md)."""
+    dependence: Dependence = "independent"
+    """Of a cell's edges; chain: each depends on the one before it."""
+    noise: Literal["image", "batch"] | Annotated[int, Field(ge=2)] = "image"
+    """One mask (or cell) for every image, one a batch, or so many a batch (docs/nasbench201.md)."""
 
     @property
     def masks(self) -> int | None:

@@ -9,7 +9,7 @@ Snakemake can validate a configuration in milliseconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,30 +24,31 @@ from pdnas.support.errors import PdnasError
 SCALES = Path(__file__).with_name("scales")
 
 
+KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract")
+"""Keys of a study that name some of its variants."""
+
+
 class Study(Strict):
     """A base specification, variants that override parts of it, and the seeds of all of them."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    more_seeds: dict[Name, list[Seed]] = Field(
-        {}, description="further seeds of single variants, on which a claim rests"
-    )
+    """Seeds of every variant."""
+    more_seeds: dict[Name, list[Seed]] = Field({})
+    """Further seeds of single variants, on which a claim rests."""
     base: dict[str, Any]
+    """A specification, or what its variants have in common of one."""
     variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-    stands_for: Annotated[
-        str | None,
-        Field(description="the paper's supernet that this study is a scaled-down stand-in for"),
-    ] = None
-    finetune: list[Name] = Field(
-        [], description="variants whose chosen candidate is fine-tuned too, as `retrain` says"
-    )
-    extract: list[Name] = Field(
-        [], description="variants whose chosen candidate becomes a network of its own"
-    )
-    target: Annotated[Target, Field(description="the Snakemake target that runs the study")] = "all"
-    score_images: Annotated[
-        Count | None,
-        Field(description="nasbench: validation images that score every cell; null: no scores"),
-    ] = None
+    """By name, the parts of a specification that differ from the base."""
+    stands_for: str | None = None
+    """The paper's supernet that the study is a stand-in for; it decides which tables it enters."""
+    finetune: list[Name] = Field([])
+    """Variants whose chosen candidate is fine-tuned too, as `retrain` says."""
+    extract: list[Name] = Field([])
+    """Variants whose chosen candidate becomes a network of its own."""
+    target: Target = "all"
+    """The Snakemake target that runs the study."""
+    score_images: Count | None = None
+    """Target nasbench: validation images that score every cell; null: no scores."""
 
     def seeds_of(self, variant: str) -> list[int]:
         """All seeds of a variant."""
@@ -55,10 +56,14 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _variants_known(self) -> Self:
-        for key in ("more_seeds", "finetune", "extract"):
+        for key in KEYED_BY_VARIANT:
             for variant in getattr(self, key):
                 if variant not in self.variants:
                     raise ValueError(f"{key}: no variant {variant!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
         for variant in self.variants:
             seeds = self.seeds_of(variant)
             if len(set(seeds)) < len(seeds):  # a run would count twice in every interval
@@ -67,17 +72,22 @@ class Study(Strict):
 
 
 class Scale(Strict):
-    """One scale file."""
+    """A scale file."""
 
     description: str
+    """One line, shown in the report."""
     device: Device = "auto"
-    threads: Annotated[Count, Field(description="processor threads a job computes with")] = 1
-    memory_mb: Annotated[Count, Field(description="memory a job is granted")] = 4000
-    runtime_minutes: Annotated[Count, Field(description="longest a job may take")] = 60
-    gpus: Annotated[
-        Count, Field(description="GPUs of a job that trains or ranks, with a process for each")
-    ] = 1
+    """Where networks compute; auto: on a GPU if there is one."""
+    threads: Count = 1
+    """Processor threads a job computes with."""
+    memory_mb: Count = 4000
+    """Memory a job is granted."""
+    runtime_minutes: Count = 60
+    """Longest time a job may take."""
+    gpus: Count = 1
+    """GPUs of a job that trains or ranks, with a process for each (docs/cluster.md)."""
     studies: dict[Name, Study]
+    """The studies, by name."""
 
     @model_validator(mode="after")
     def _gpus_of_cuda(self) -> Self:
@@ -90,23 +100,25 @@ class Scale(Strict):
         for study, content in self.studies.items():
             for variant in content.variants:
                 try:
-                    spec = self.spec(study, variant)
+                    problem = next(self._problems(study, variant), None)
                 except ValidationError as error:
-                    raise ValueError(f"{study}/{variant}: {first_problem(error)}") from error
-                if variant in content.finetune and spec.retrain is None:
-                    raise ValueError(f"{study}/{variant}: finetune needs retrain, which says how")
-                if spec.of_cells and variant in (*content.finetune, *content.extract):
-                    raise ValueError(f"{study}/{variant}: cells are not fine-tuned or extracted")
-                match = spec.gates.match
-                if match is not None and match not in content.variants:
-                    raise ValueError(
-                        f"{study}/{variant}: gates.match: no variant {match!r} in {study}"
-                    )
-                if match is not None and self.spec(study, match).gates.mode != "learned":
-                    raise ValueError(
-                        f"{study}/{variant}: gates.match: {match} learns no drop probabilities"
-                    )
+                    problem = first_problem(error)
+                if problem:
+                    raise ValueError(f"{study}/{variant}: {problem}")
         return self
+
+    def _problems(self, study: str, variant: str) -> Iterator[str]:
+        """What is wrong between a variant, its study and the study's other variants."""
+        content, spec = self.studies[study], self.spec(study, variant)
+        if variant in content.finetune and spec.retrain is None:
+            yield "finetune needs retrain, which says how"
+        if spec.of_cells and variant in (*content.finetune, *content.extract):
+            yield "cells are not fine-tuned or extracted"
+        match = spec.gates.match
+        if match is not None and match not in content.variants:
+            yield f"gates.match: no variant {match!r} in {study}"
+        if match is not None and self.spec(study, match).gates.mode != "learned":
+            yield f"gates.match: {match} learns no drop probabilities"
 
     def spec(self, study: str, variant: str) -> Spec:
         """The resolved specification of one variant.

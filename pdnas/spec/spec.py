@@ -26,11 +26,17 @@ class Spec(Strict):
     """Everything that decides the outcome of one supernet search but its seed."""
 
     data: DataConfig
+    """The data set and its split."""
     supernet: SupernetConfig
+    """The network that holds all candidates."""
     training: TrainingConfig
+    """Of the supernet."""
     gates: GateConfig
+    """The supernet's switches, and the objective they are trained with."""
     candidates: CandidateConfig
+    """How candidates are drawn and ranked."""
     retrain: RetrainConfig | None = None
+    """Of the chosen sub-network; null: none."""
 
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""

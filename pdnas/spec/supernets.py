@@ -15,12 +15,12 @@ class MultiBranchConfig(Strict):
     """The 3-branch ResNet: SupNet-M has width 96, SupNet-MI 160, both 4 blocks a stage."""
 
     name: Literal["multibranch"]
-    width: Annotated[int, Field(ge=2, description="even shares of it go two ways where it grows")]
+    width: Annotated[int, Field(ge=2)]
+    """Channels of the first stage, an even number; doubled by each further stage."""
     blocks: Count = 4
-    merge: Annotated[
-        BranchMerge,
-        Field(description="of a block's residual paths; shake-shake: random weights in training"),
-    ] = "sum"
+    """Residual blocks a stage."""
+    merge: BranchMerge = "sum"
+    """Of a block's residual paths; shake-shake: random weights in training."""
 
 
 class EnasConfig(Strict):
@@ -28,7 +28,9 @@ class EnasConfig(Strict):
 
     name: Literal["enas"]
     filters: Count
+    """Channels inside the first cells; doubled by each reduction cell."""
     layers: Count = 15
+    """Normal cells; reduction cells come on top."""
 
 
 class ResNetConfig(Strict):
@@ -36,10 +38,11 @@ class ResNetConfig(Strict):
 
     name: Literal["resnet"]
     width: Count = 64
+    """Channels of the stem, and inside the first stage's blocks; doubled by each further stage."""
     blocks: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 6, 3)
-    kernels: Annotated[
-        tuple[Literal[1, 3, 5, 9], ...], Field(min_length=1, description="extents in pixels")
-    ] = (1, 3, 5, 9)
+    """Bottleneck blocks of each stage."""
+    kernels: Annotated[tuple[Literal[1, 3, 5, 9], ...], Field(min_length=1)] = (1, 3, 5, 9)
+    """Extents of a block's parallel kernels in pixels, all different."""
 
     @model_validator(mode="after")
     def _different_kernels(self) -> Self:
@@ -53,7 +56,9 @@ class DenseNetConfig(Strict):
 
     name: Literal["densenet"]
     layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 12, 24, 16)
+    """Layers of each dense block."""
     growth: Count = 32
+    """Channels that each layer adds."""
 
     @property
     def smallest_image(self) -> int:
@@ -62,13 +67,17 @@ class DenseNetConfig(Strict):
 
 
 class NasBench201Config(Strict):
-    """NAS-Bench-201's skeleton; 16 channels, 5 cells a stage and 3 stages are the benchmark's."""
+    """NAS-Bench-201's skeleton; the defaults are the benchmark's."""
 
     name: Literal["nasbench201"]
     channels: Count = 16
+    """Channels of the first stage; each further stage has twice as many."""
     cells: Count = 5
+    """Cells a stage."""
     stages: Annotated[int, Field(ge=1, le=3)] = 3
+    """Stages of cells."""
     operations: tuple[str, ...] = OPERATIONS
+    """Operations among which every edge chooses: two or more different ones of these."""
 
     @model_validator(mode="after")
     def _known_operations(self) -> Self:

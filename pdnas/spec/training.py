@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pdnas.spec.base import Count, NonNegative, Positive, Strict
+from pdnas.spec.base import Count, NonNegative, Positive, Probability, Share, Strict
 from pdnas.spec.names import Precision
 
 
@@ -17,7 +17,7 @@ class ConstantSchedule(Strict):
 
 
 class CosineSchedule(Strict):
-    """Half a cosine from the learning rate to 0."""
+    """Half a cosine from the learning rate to 0, step by step."""
 
     name: Literal["cosine"] = "cosine"
 
@@ -26,8 +26,10 @@ class StepSchedule(Strict):
     """The learning rate times ``factor`` after each epoch of ``milestones``."""
 
     name: Literal["steps"]
-    milestones: Annotated[tuple[Count, ...], Field(min_length=1, description="epochs, ascending")]
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    milestones: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Epochs, ascending."""
+    factor: Probability = 0.1
+    """By which the learning rate is multiplied."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -37,12 +39,15 @@ class StepSchedule(Strict):
 
 
 class WarmRestartSchedule(Strict):
-    """Half cosines from the learning rate to ``minimum``, each longer than the last (SGDR)."""
+    """Half cosines from the learning rate to ``minimum``, step by step (SGDR)."""
 
     name: Literal["warm-restarts"]
-    period: Annotated[Count, Field(description="T0, epochs of the first half cosine")]
-    growth: Annotated[Count, Field(description="Tmul, by which each is longer")] = 2
+    period: Count
+    """T0, epochs of the first half cosine."""
+    growth: Count = 2
+    """Tmul: each half cosine is so many times as long as the one before."""
     minimum: NonNegative = 0.0
+    """Learning rate at the end of a half cosine."""
 
 
 def _named(value: Any) -> Any:
@@ -61,30 +66,35 @@ class TrainingConfig(Strict):
     """The optimiser pass over weights and gates."""
 
     epochs: Count
+    """Passes over the training images."""
     batch: Count
-    micro_batch: Annotated[
-        Count | None,
-        Field(description="images that go through the network at once; null: the whole batch"),
-    ] = None
+    """Images a step of the optimiser."""
+    micro_batch: Count | None = None
+    """Images that go through the network at once; null: the whole batch."""
     learning_rate: Positive
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[NonNegative, Field(description="of ungated weights only")] = 0.0
-    schedule: Annotated[
-        Schedule, Field(description="of the weights' learning rate, step by step")
-    ] = CosineSchedule()
-    auxiliary_weight: Annotated[
-        NonNegative, Field(description="of the auxiliary head's cross-entropy; 0: no such head")
-    ] = 0.0
-    drop_path: Annotated[
-        float, Field(ge=0, lt=1, description="drop-path probability of the last cell in the end")
-    ] = 0.0
+    """Of the weights, at the beginning."""
+    momentum: Share = 0.9
+    """Of SGD with Nesterov's momentum."""
+    weight_decay: NonNegative = 0.0
+    """Of ungated weights only."""
+    schedule: Schedule = CosineSchedule()
+    """Of the weights' learning rate; one without settings may be written as its name alone."""
+    auxiliary_weight: NonNegative = 0.0
+    """Supernet enas: weight of the auxiliary head's cross-entropy; 0: no such head."""
+    drop_path: Share = 0.0
+    """Supernet enas: drop-path probability of the last cell in the end."""
     precision: Precision = "float32"
+    """Arithmetic of the network, in training and in judging."""
     compile: bool = False
+    """Whether torch.compile makes the network faster."""
 
 
 class RetrainConfig(Strict):
     """Training of the chosen sub-network after the search."""
 
     epochs: Count
+    """Passes over the training images."""
     learning_rate: Positive
+    """At the beginning."""
     schedule: Schedule = CosineSchedule()
+    """Of the learning rate."""
