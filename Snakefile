@@ -1,7 +1,7 @@
 # The whole reproduction: `snakemake --cores 8 all`; another scale: `--config scale=smoke`.
 configfile: Path(workflow.basedir, "config", "config.yaml")
 
-report: "workflow/report/workflow.rst"
+report: "pdnas/report/captions/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/search.smk"

@@ -11,8 +11,9 @@ import typer
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
-    from pdnas.report.collect import Collection, Selector
+    from pdnas.report.collect import Collection
     from pdnas.report.compare import Comparison
+    from pdnas.spec.products import Selector
 
 Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
 Runs = Annotated[
@@ -45,8 +46,8 @@ def table(
     """
     from pdnas.report import catalogue, formats
 
-    entry = catalogue.find_table(name)
-    made = entry.make(_collect(scale, runs, entry.studies))
+    product = catalogue.find_table(name)
+    made = catalogue.table(product.name, _collect(scale, runs, product.studies))
     if out is not None:
         formats.write(made, out)
     if as_json:
@@ -76,8 +77,8 @@ def figure(
     """
     from pdnas.report import catalogue
 
-    entry = catalogue.find_figure(name)
-    for path in catalogue.draw(name, _collect(scale, runs, entry.studies), out):
+    product = catalogue.find_figure(name)
+    for path in catalogue.draw(name, _collect(scale, runs, product.studies), out):
         typer.echo(path)
 
 

@@ -7,7 +7,7 @@ with another configuration than the scale's is an error, because mixing the two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from pdnas.spec.candidates import JUDGED
+from pdnas.spec.products import Selector
 from pdnas.spec.scale import Scale, load_scale
+from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
@@ -28,12 +31,6 @@ if TYPE_CHECKING:
 GUIDED, RANDOM, FULL = "guided", "random", "full"
 """Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
 and the plain network."""
-
-SOURCES = {"learned": "posterior", "fixed": "random", "none": "full"}
-"""What a run's own candidates are drawn from, by the mode of its gates (:func:`source_of`)."""
-
-Selector = Callable[[Scale], Iterable[str]]
-"""Chooses studies of a scale (:mod:`pdnas.report.selection`)."""
 
 RECORDS = (
     "run.json",
@@ -71,14 +68,6 @@ COLUMNS = (
     "retrain_seconds",
 )
 """The columns of :attr:`Collection.measurements`; errors are in percent, times in seconds."""
-
-
-def source_of(spec: Spec) -> str:
-    """What a run's own candidates are drawn from: the plain network has just itself, and cells of a
-    one-hot supernet with fixed gates are all as likely."""
-    if spec.gates.mode == "fixed" and isinstance(spec.supernet, NasBench201Config):
-        return "uniform"
-    return SOURCES[spec.gates.mode]
 
 
 def describe_supernet(spec: Spec) -> str:
@@ -290,17 +279,6 @@ def _seconds(record: Mapping[str, Any]) -> float | None:
     return None if wall is None else float(wall)
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level: ``{"gates": {"mode": "fixed"}}`` to ``{"gates.mode": ...}``."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 @dataclass(frozen=True)
 class Efficiency:
     """A run's sample efficiency, as in efficiency.json, and the data set it is held against."""
@@ -422,10 +400,6 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
                     _require_same(run, spec, description.score_images)
                     runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, scale, content, tuple(runs), folder)
-
-
-JUDGED = ("batchnorm", "recalibration_images")
-"""What of ``candidates`` decides how a network is judged."""
 
 
 def _require_same(run: RunFiles, spec: Spec, score_images: int | None) -> None:

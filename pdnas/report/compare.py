@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdnas.report.collect import RunFiles, source_of
+from pdnas.report.collect import RunFiles
+from pdnas.spec.roles import source_of
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import Interval, confidence_interval
 

@@ -20,13 +20,14 @@ import torch
 from pdnas.data.images import INFO
 from pdnas.nn.gates import GatedConv2d, GatedLayer
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
-from pdnas.report import selection, style
+from pdnas.report import style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
 from pdnas.space.posterior import Posterior
+from pdnas.spec import selection
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdnas.report import selection, style
-from pdnas.report.collect import FULL, GUIDED, RANDOM, SOURCES, Collection, RunFiles
+from pdnas.report import style
+from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
     expected_best,
@@ -23,6 +23,8 @@ from pdnas.report.tables import (
     reciprocal,
     total_minutes,
 )
+from pdnas.spec import selection
+from pdnas.spec.roles import SOURCES
 from pdnas.support.statistics import Interval, confidence_interval
 
 if TYPE_CHECKING:

@@ -11,17 +11,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pdnas.report import OFFICIAL_FIGURES, formats, selection, target
-from pdnas.report.catalogue import FIGURES, TABLES, table
+from pdnas.report import formats
+from pdnas.report.catalogue import table
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.formats import Column, Table
 from pdnas.report.publish import summarise
 from pdnas.report.tables import measured
+from pdnas.spec import selection
+from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import atomic_path
 from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
-CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
+CAPTIONS = Path(__file__).with_name("captions")
 """What each table and figure shows, as reStructuredText; also read by Snakemake's own report."""
 
 
@@ -111,9 +113,9 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     chosen = entry.studies(collection.scale) if entry else ()
     runs = tuple(run for run in collection.runs if run.study in chosen)
     studies = list(dict.fromkeys(run.study for run in runs))
-    scale = collection.asked
+    scale, rule = collection.asked, entry.rule if entry else "official"
     commands = {
-        f"snakemake --cores all {target(kind, path.stem)} --config scale={scale}": (
+        f"snakemake --cores all {rule} --config scale={scale}": (
             f"with all runs of {', '.join(chosen)}" if chosen else "needs no runs"
         )
     }

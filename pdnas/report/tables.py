@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pdnas.report import selection
 from pdnas.report.collect import (
     FULL,
     GUIDED,
@@ -27,6 +26,7 @@ from pdnas.report.collect import (
     describe_supernet,
 )
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
+from pdnas.spec import selection
 from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
 if TYPE_CHECKING:

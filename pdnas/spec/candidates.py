@@ -5,6 +5,9 @@ from __future__ import annotations
 from pdnas.spec.base import Count, Strict
 from pdnas.spec.names import BatchNormStatistics, Ranking
 
+JUDGED = ("batchnorm", "recalibration_images")
+"""The settings that decide how a network is judged."""
+
 
 class CandidateConfig(Strict):
     """How many candidates are drawn, and how they are judged on validation data."""

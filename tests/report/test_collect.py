@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.report import selection
 from pdnas.report.collect import RunFiles, collect, describe_hardware, flatten
+from pdnas.spec import selection
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 

@@ -16,6 +16,7 @@ from pdnas.report.formats import NOT_RUN, Column, text
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior
+from pdnas.spec import products
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json, write_table
 from pdnas.support.statistics import Interval, confidence_interval
@@ -192,9 +193,8 @@ def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert len(pd.read_csv(tmp_path / f"{name}.csv")) >= 3
     # From its own studies alone it is the same.
-    entry = catalogue.NASBENCH_FIGURES[name]
     scale = str(collection.folder.parent / f"{collection.name}.yaml")
-    own = entry.make(collect(scale, collection.folder, entry.studies))
+    own = catalogue.FIGURES[name](collect(scale, collection.folder, products.FIGURES[name].studies))
     assert own is not None
     style.save_data(own.data, tmp_path, "own")
     assert (tmp_path / "own.csv").read_bytes() == (tmp_path / f"{name}.csv").read_bytes()

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from pdnas import cli
 from pdnas.commands import report
-from pdnas.report import OFFICIAL_FIGURES
-from pdnas.report.catalogue import FIGURES, TABLES
+from pdnas.spec.products import TABLES
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 
@@ -25,8 +24,6 @@ app = typer.Typer()
 app.command("table")(report.table)
 app.command("figure")(report.figure)
 app.command("show")(report.show)
-
-CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 
 
 def invoke(*arguments: str | Path) -> str:
@@ -142,12 +139,3 @@ def test_every_command_has_an_example() -> None:
         name for name, text in found.items() if not re.search(rf"pdnas (\w+ )?{name}\b", text)
     ]
     assert without == []
-
-
-def test_every_table_and_figure_has_a_caption() -> None:
-    assert {path.stem for path in (CAPTIONS / "tables").glob("*.rst")} == set(TABLES)
-    assert {path.stem for path in (CAPTIONS / "figures").glob("*.rst")} == {
-        *FIGURES,
-        *OFFICIAL_FIGURES,
-    }
-    assert (CAPTIONS / "workflow.rst").is_file()

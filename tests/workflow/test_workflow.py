@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.report.selection import over_cells
 from pdnas.spec.scale import SCALES, load_scale
+from pdnas.spec.selection import over_cells
 
 from ..conftest import ENVIRONMENT
 

@@ -4,11 +4,12 @@ import sys
 from functools import cache
 
 from pdnas.spec.base import NAME
+from pdnas.spec.candidates import JUDGED
+from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
 from pdnas.truth.rivals import METHODS
-from pdnas.report.collect import JUDGED, source_of
 
 KNOWN_KEYS = {"scale", "studies"}
 

@@ -1,17 +1,17 @@
 """Tables and figures from the finished runs."""
 
-from pdnas.report import OFFICIAL_FIGURES, target
-from pdnas.report.catalogue import (
-    FIGURES,
-    MAIN_FIGURES,
-    MAIN_TABLES,
-    NASBENCH_FIGURES,
-    NASBENCH_TABLES,
-    TABLES,
-)
+from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
 
 # The official search is downloaded; a scale that needs no download does without.
 downloads = any(settings.data.name != "digits" for *_, settings in runs())
+CAPTIONS = "../../pdnas/report/captions"
+RESULTS = {"all": results, "nasbench": nasbench_results}
+MAIN_TABLES, NASBENCH_TABLES = (
+    [name for name, product in TABLES.items() if product.target == target] for target in RESULTS
+)
+MAIN_FIGURES, NASBENCH_FIGURES = (
+    [name for name, product in FIGURES.items() if product.target == target] for target in RESULTS
+)
 ALL_FIGURES = [*MAIN_FIGURES, *(OFFICIAL_FIGURES if downloads else ())]
 
 
@@ -25,25 +25,25 @@ def figures(names):
 
 # A rule for each, so that `snakemake table3` and `snakemake figure1` are targets. Each needs the runs of
 # its own studies.
-for name, entry in TABLES.items():
+for name, product in TABLES.items():
 
     rule:
         name:
-            target("table", name)
+            product.rule
         input:
-            (nasbench_results if name in NASBENCH_TABLES else results)(entry.studies(SCALE)),
+            RESULTS[product.target](product.studies(SCALE)),
         output:
             csv=f"{RUNS}/report/tables/{name}.csv",
             markdown=report(
                 f"{RUNS}/report/tables/{name}.md",
-                caption=f"../report/tables/{name}.rst",
+                caption=f"{CAPTIONS}/tables/{name}.rst",
                 category="Tables",
             ),
             latex=f"{RUNS}/report/tables/{name}.tex",
         params:
             name=name,
             scale=config["scale"],
-            settings=SCALE.model_dump_json(),
+            settings=product.reads(SCALE),
             runs=RUNS,
             out=subpath(output.csv, parent=True),
         log:
@@ -60,17 +60,17 @@ for name, entry in TABLES.items():
             " --out {params.out:q} >{log:q} 2>&1"
 
 
-for name, entry in FIGURES.items():
+for name, product in FIGURES.items():
 
     rule:
         name:
-            target("figure", name)
+            product.rule
         input:
-            (nasbench_results if name in NASBENCH_FIGURES else results)(entry.studies(SCALE)),
+            RESULTS[product.target](product.studies(SCALE)),
         output:
             png=report(
                 f"{RUNS}/report/figures/{name}.png",
-                caption=f"../report/figures/{name}.rst",
+                caption=f"{CAPTIONS}/figures/{name}.rst",
                 category="Figures",
             ),
             pdf=f"{RUNS}/report/figures/{name}.pdf",
@@ -78,7 +78,7 @@ for name, entry in FIGURES.items():
         params:
             name=name,
             scale=config["scale"],
-            settings=SCALE.model_dump_json(),
+            settings=product.reads(SCALE),
             runs=RUNS,
             out=subpath(output.png, parent=True),
         log:
@@ -98,7 +98,7 @@ for name, entry in FIGURES.items():
 rule official:
     output:
         [
-            report(path, caption=f"../report/figures/{name}.rst", category="Figures")
+            report(path, caption=f"{CAPTIONS}/figures/{name}.rst", category="Figures")
             for name, path in zip(OFFICIAL_FIGURES, figures(OFFICIAL_FIGURES))
         ],
     params:

@@ -6,10 +6,10 @@ so that a table needs no run of a study that it does not show.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
-from pdnas.report.collect import GUIDED, RANDOM, flatten
+from pdnas.spec.roles import roles
 from pdnas.spec.scale import Scale
 from pdnas.spec.spec import Spec
 
@@ -45,7 +45,7 @@ def over_channels(scale: Scale) -> list[str]:
 
 def guided_over_channels(scale: Scale) -> list[str]:
     """Those with a guided search."""
-    return [name for name in over_channels(scale) if GUIDED in scale.studies[name].variants]
+    return [name for name in over_channels(scale) if roles(scale, name).guided]
 
 
 def over_cells(scale: Scale) -> list[str]:
@@ -60,9 +60,8 @@ def over_cells_in_all(scale: Scale) -> list[str]:
 
 def guided_and_random(scale: Scale) -> list[str]:
     """Studies that hold guided candidates against random ones."""
-    return [
-        name for name, study in scale.studies.items() if {GUIDED, RANDOM} <= study.variants.keys()
-    ]
+    own = {name: roles(scale, name) for name in scale.studies}
+    return [name for name, each in own.items() if each.guided and each.random]
 
 
 def fine_tuned(scale: Scale) -> list[str]:
@@ -85,24 +84,25 @@ def main(scale: Scale) -> list[str]:
     return [
         name
         for name, study in scale.studies.items()
-        if GUIDED in study.variants and (study.stands_for or not ablations(scale, name))
+        if roles(scale, name).guided and (study.stands_for or not ablations(scale, name))
     ]
 
 
 def ablated(scale: Scale) -> list[str]:
-    """Studies with variants that differ from ``guided`` in one setting."""
+    """Studies with variants that differ from the guided one in one setting."""
     return [name for name in scale.studies if ablations(scale, name)]
 
 
 def ablations(scale: Scale, study: str) -> dict[str, tuple[str, Any]]:
-    """Variants whose resolved specification differs from ``guided`` in one field, with
+    """Variants whose resolved specification differs from the guided one in one field, with
     (field, value).
 
     A variant whose gates are fixed or absent is another method, not an ablation.
     """
-    if GUIDED not in scale.studies[study].variants:
+    reference = roles(scale, study).guided
+    if reference is None:
         return {}
-    guided = _settings(scale, study, GUIDED)
+    guided = _settings(scale, study, reference)
     found = {}
     for variant in scale.studies[study].variants:
         own = _settings(scale, study, variant)
@@ -113,17 +113,26 @@ def ablations(scale: Scale, study: str) -> dict[str, tuple[str, Any]]:
 
 
 def sweep(scale: Scale, study: str, field: str) -> dict[str, Any]:
-    """``guided`` and the ablations of one field, with the field's value."""
-    if GUIDED not in scale.studies[study].variants:
+    """The guided variant and the ablations of one field, with the field's value."""
+    reference = roles(scale, study).guided
+    if reference is None:
         return {}
+    varied = ablations(scale, study).items()
     return {
-        GUIDED: _settings(scale, study, GUIDED).get(field),
-        **{
-            variant: value
-            for variant, (name, value) in ablations(scale, study).items()
-            if name == field
-        },
+        reference: _settings(scale, study, reference).get(field),
+        **{variant: value for variant, (name, value) in varied if name == field},
     }
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level: ``{"gates": {"mode": "fixed"}}`` to ``{"gates.mode": ...}``."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _first(scale: Scale, study: str) -> Spec:

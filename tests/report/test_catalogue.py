@@ -1,0 +1,44 @@
+"""Every table and figure has a maker and a caption, and needs no other studies than its own."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pdnas.report import catalogue, formats
+from pdnas.report.collect import collect
+from pdnas.report.page import CAPTIONS
+from pdnas.spec import products
+
+from .conftest import Tree
+
+
+def test_products_have_makers_and_captions() -> None:
+    assert list(catalogue.TABLES) == list(products.TABLES)
+    assert list(catalogue.FIGURES) == list(products.FIGURES)
+    figures = {*products.FIGURES, *products.OFFICIAL_FIGURES}
+    assert {path.stem for path in (CAPTIONS / "tables").glob("*.rst")} == set(products.TABLES)
+    assert {path.stem for path in (CAPTIONS / "figures").glob("*.rst")} == figures
+    assert (CAPTIONS / "workflow.rst").is_file()
+
+
+@pytest.mark.parametrize("name", catalogue.TABLES)
+def test_a_table_is_the_same_from_its_own_studies(name: str, tree: Tree) -> None:
+    studies = products.TABLES[name].studies
+    own = catalogue.table(name, collect(tree.scale_name, tree.folder, studies))
+    everything = catalogue.table(name, collect(tree.scale_name, tree.folder))
+    assert formats.to_markdown(own) == formats.to_markdown(everything)
+
+
+# This tree has no posterior to draw; for the study of NAS-Bench-201 see test_nasbench.py.
+@pytest.mark.parametrize(
+    "name",
+    [name for name, made in products.FIGURES.items() if made.target == "all" and name != "figure2"],
+)
+def test_a_figure_is_the_same_from_its_own_studies(name: str, tree: Tree) -> None:
+    make, studies = catalogue.FIGURES[name], products.FIGURES[name].studies
+    own = make(collect(tree.scale_name, tree.folder, studies))
+    everything = make(collect(tree.scale_name, tree.folder))
+    assert (own is None) == (everything is None)
+    if own is not None and everything is not None:
+        pd.testing.assert_frame_equal(own.data, everything.data)
