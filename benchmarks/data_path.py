@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.measure import Aim, Effort, Measure, no_gpu, ratio
-from pdnas.data.images import INFO, ImageSet
-from pdnas.data.loader import DeviceLoader
+from pdnas.data.dataset import ImageSet
+from pdnas.data.memory import DeviceLoader
+from pdnas.data.sets import INFO
 from pdnas.spec.data import Augmentation
 from pdnas.support.timing import Work, paired_times
 

@@ -156,15 +156,9 @@ def _locate(name: str) -> tuple[bool, Path | None]:
 
 def _open(name: str) -> None:
     """Open a data set's files; a PdnasError says what is missing or damaged."""
-    if name == "imagenet":
-        from pdnas.data.imagenet import folder
+    from pdnas.data.sets import INFO
 
-        folder("train")
-        folder("test")
-    else:
-        from pdnas.data.images import load_dataset
-
-        load_dataset(name)
+    INFO[name].load(None)
 
 
 def _check(name: str) -> bool:

@@ -21,10 +21,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdnas.data import sources
+from pdnas.data.dataset import DatasetInfo, ImageSet
+from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
 from pdnas.support.unpickle import NUMPY_ARRAYS, ListedUnpickler
 
+_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
@@ -217,3 +231,22 @@ def _damaged(archive: Path, error: Exception) -> PdnasError:
 
 
 _DECODERS = {"cifar10-archive": decode_archive, "cifar10-npm": decode_npm}
+
+
+def _image_sets(directory: Path | None) -> dict[str, ImageSet]:
+    tensors = load()
+    return {
+        file: ImageSet(tensors[f"{file}_images"], tensors[f"{file}_labels"])
+        for file in ("train", "test")
+    }
+
+
+CIFAR10 = DatasetInfo(
+    name="cifar10",
+    channels=3,
+    size=IMAGE_SIDE["cifar10"],
+    classes=CLASSES,
+    mean=MEAN,
+    std=STD,
+    load=_image_sets,
+)

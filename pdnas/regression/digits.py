@@ -27,9 +27,10 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from pdnas.data.images import make_splits
-from pdnas.data.loader import Loader, build_loader
+from pdnas.data.batches import Loader
+from pdnas.data.loaders import build_loader
 from pdnas.data.sources import cache_directory
+from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.runs.run import EVALUATION_BATCH, make_supernet
 from pdnas.space.candidates import CELL

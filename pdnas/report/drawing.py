@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pdnas.data.images import INFO
+from pdnas.data.sets import INFO
 from pdnas.nn.gates import GatedConv2d, GatedLayer
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style

@@ -11,8 +11,10 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
-from pdnas.data.images import INFO, DatasetInfo
-from pdnas.data.loader import ALL_ROWS, Loader, build_loader
+from pdnas.data.batches import ALL_ROWS, Loader
+from pdnas.data.dataset import DatasetInfo
+from pdnas.data.loaders import build_loader
+from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet, build
 from pdnas.runs.distributions import load_candidates, load_posterior

@@ -10,6 +10,9 @@ DataName = Literal["cifar10", "cifar100", "imagenet", "digits"]
 BranchMerge = Literal["sum", "shake-shake"]
 """How a block's residual paths become one: their sum, or one with random weights in training."""
 
+Part = Literal["train", "heldout", "validation", "test"]
+"""Of a data set's images: see :mod:`pdnas.data.splits`."""
+
 GateMode = Literal["learned", "fixed", "none"]
 """What a gate is: variational dropout, dropout at a predefined rate, or nothing."""
 

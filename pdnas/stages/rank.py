@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdnas.data.loader import Loader
+from pdnas.data.batches import Loader
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.run import EVALUATION_BATCH, Run
 from pdnas.space.candidates import Candidates, Choice

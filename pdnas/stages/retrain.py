@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from pdnas.data.loader import Loader
+from pdnas.data.batches import Loader
 from pdnas.nn.gates import GateSettings
 from pdnas.runs.run import Run, make_supernet
 from pdnas.space.candidates import Choice

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pdnas.data.images import make_splits
-from pdnas.data.loader import build_loader
+from pdnas.data.loaders import build_loader
+from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pdnas.data.loader import Loader
+from pdnas.data.batches import Loader
 from pdnas.nn.noise import as_memory_allows
 from pdnas.nn.supernets import Supernet
 from pdnas.spec.training import TrainingConfig

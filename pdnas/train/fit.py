@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pdnas.data.loader import Batch, Loader
+from pdnas.data.batches import Batch, Loader
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import Supernet
 from pdnas.spec.gates import GateConfig

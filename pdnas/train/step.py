@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pdnas.data.loader import Batch
+from pdnas.data.batches import Batch
 from pdnas.nn.noise import micro_batches
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import Supernet

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdnas.data.images import part_indices
+from pdnas.data.splits import part_indices
 from pdnas.nn.supernets import build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.distributions import load_candidates, load_posterior

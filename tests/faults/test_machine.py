@@ -24,9 +24,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pdnas.cli import app
-from pdnas.data.imagenet import ImageNetLoader
-from pdnas.data.images import INFO, ImageSet, make_splits
-from pdnas.data.loader import DeviceLoader
+from pdnas.data.dataset import ImageFiles, ImageSet
+from pdnas.data.folders import FolderLoader
+from pdnas.data.memory import DeviceLoader
+from pdnas.data.sets import INFO
+from pdnas.data.splits import load_part, make_splits
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.spec.data import DataConfig
@@ -262,9 +264,9 @@ def test_a_decoding_process_that_dies(tmp_path: Path, often: Often, ledger: Ledg
     config = DataConfig(name="imagenet", validation=4)
     splits = make_splits(config, tmp_path)
     for _ in range(often(1, 5)):
-        loader = ImageNetLoader(
-            "train", splits, 1, "cpu", train=True, seed=0, directory=tmp_path, workers=2
-        )
+        part = load_part(config, "train", splits, tmp_path)
+        assert isinstance(part, ImageFiles)
+        loader = FolderLoader(part, INFO["imagenet"], 1, "cpu", train=True, seed=0, workers=2)
         before = set(multiprocessing.active_children())  # an earlier loader's may still be there
         batches = loader.epoch(1)
         next(batches)

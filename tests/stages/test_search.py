@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pdnas.data.images import load_part, make_splits
+from pdnas.data.splits import load_part, make_splits
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import save_posterior

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch._dynamo import lookup_backend
 
-from pdnas.data.images import INFO, ImageSet
-from pdnas.data.loader import DeviceLoader
+from pdnas.data.dataset import ImageSet
+from pdnas.data.memory import DeviceLoader
+from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.densenet import DenseNetSupernet

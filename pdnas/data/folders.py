@@ -1,4 +1,4 @@
-"""ImageNet from the user's own folders: JPEG files decoded and augmented by worker processes.
+"""Images from the user's own folders: JPEG files decoded and augmented by worker processes.
 
 The folder (``PDNAS_DATA``) holds ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, which are the
 files ``train`` and ``test`` of a split; an image's index is its place in torchvision's sorted list.
@@ -9,42 +9,62 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
-from pdnas.data.images import INFO, part_indices
-from pdnas.data.loader import ALL_ROWS, Batch, epoch_seed
+from pdnas.data.batches import ALL_ROWS, Batch, count_batches, epoch_seed
+from pdnas.data.dataset import DatasetInfo, ImageFiles
 from pdnas.data.sources import data_directory
+from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError, first_line
 
+if TYPE_CHECKING:  # torchvision is imported only where it is used
+    from torchvision.transforms import v2
+
 _LAYOUT = "ImageNet as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
-_SIZE = INFO["imagenet"].size
-
-_AUGMENTED = v2.Compose(
-    [v2.RandomResizedCrop(_SIZE, antialias=True), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-)
-_CENTRED = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(_SIZE), v2.PILToTensor()])
 
 
-def folder(file: str, directory: Path | None = None) -> ImageFolder:
-    """The list of images of ``train`` or ``test`` with their classes; decodes nothing.
+def _load(directory: Path | None) -> dict[str, ImageFiles]:
+    """Lists the images and their classes; decodes nothing."""
+    from torchvision.datasets import ImageFolder
 
-    Raises:
-        PdnasError: the folders are missing or empty.
-    """
     root = data_directory(directory, _LAYOUT)
-    try:
-        return ImageFolder(str(root / ("val" if file == "test" else "train")))
-    except OSError as error:  # no such folder, or a class without images
-        reason = first_line(error)
-        raise PdnasError(f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}") from error
+    files = {}
+    for file, folder in (("train", "train"), ("test", "val")):
+        try:
+            found = ImageFolder(str(root / folder))
+        except OSError as error:  # no such folder, or a class without images
+            reason = first_line(error)
+            raise PdnasError(
+                f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}"
+            ) from error
+        files[file] = ImageFiles([path for path, _ in found.samples], torch.tensor(found.targets))
+    return files
+
+
+IMAGENET = DatasetInfo(
+    name="imagenet",
+    channels=3,
+    size=IMAGE_SIDE["imagenet"],
+    classes=tuple(str(number) for number in range(1000)),  # the user's folders carry the names
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    load=_load,
+)
+
+
+def _transform(size: int, train: bool) -> v2.Compose:
+    from torchvision.transforms import v2
+
+    if train:
+        crop = [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
+    else:
+        crop = [v2.Resize(256, antialias=True), v2.CenterCrop(size)]
+    return v2.Compose([*crop, v2.PILToTensor()])
 
 
 def _cores() -> int:
@@ -55,22 +75,20 @@ def _cores() -> int:
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
-    """Chosen images, each transformed with random numbers of its own seed (None: not random)."""
+    """Decoded images, each transformed with random numbers of its own seed (None: not random)."""
 
-    def __init__(
-        self, samples: list[tuple[str, int]], transform: v2.Compose, seed: int | None
-    ) -> None:
-        self._samples = samples
+    def __init__(self, files: ImageFiles, transform: v2.Compose, seed: int | None) -> None:
+        self._files = files
         self._transform = transform
         self._seed = seed
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._files)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         from PIL import Image
 
-        path, label = self._samples[number]
+        path = self._files.paths[number]
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB")  # some are greyscale, some CMYK
@@ -79,63 +97,52 @@ class _Images(Dataset[tuple[Tensor, int]]):
         with torch.random.fork_rng(devices=[]):  # transforms draw from the global generator
             if self._seed is not None:
                 torch.manual_seed(epoch_seed(self._seed, number))
-            return self._transform(image), label
+            return self._transform(image), int(self._files.labels[number])
 
 
-class ImageNetLoader:
-    """Batches of one part of ImageNet, with the interface of :class:`pdnas.data.loader.Loader`.
+class FolderLoader:
+    """Batches of one part of a data set of files; see :class:`pdnas.data.batches.Loader`.
 
     An image's augmentation depends on the seed, the epoch and its place in the part, so neither
     the number of workers nor a resumed run changes the data.
 
     Args:
-        part: ``train``, ``validation`` or ``test`` of ``splits``.
         train: random resized crop and flip, a new order every epoch, no incomplete batch; else the
             central crop in the part's order.
         rows: those of each batch that are wanted; the others are not decoded.
         workers: decoding processes; default: as many as there are cores, at most 16.
 
     Raises:
-        PdnasError: no ImageNet there, the splits do not fit, the part is smaller than a batch.
+        PdnasError: the part is smaller than a training batch.
     """
 
     def __init__(
         self,
-        part: str,
-        splits: pd.DataFrame,
+        part: ImageFiles,
+        info: DatasetInfo,
         batch: int,
         device: torch.device | str,
         *,
         train: bool,
         seed: int,
         rows: slice = ALL_ROWS,
-        directory: Path | None = None,
         workers: int | None = None,
     ) -> None:
-        files = {file: folder(file, directory).samples for file in ("train", "test")}
-        sizes = {file: len(samples) for file, samples in files.items()}
-        chosen = part_indices("imagenet", part, splits, sizes)
-        samples = files["test" if part == "test" else "train"]
-        self._samples = [samples[index] for index in chosen]
-        self.examples = len(self._samples)
-        if train and self.examples < batch:
-            raise PdnasError(
-                f"a training batch of {batch} needs more than the {self.examples} images there "
-                "are; set training.batch lower or data.train higher"
-            )
+        self.examples = len(part)
+        self._batches = count_batches(self.examples, batch, train=train)
+        self._part = part
+        self._transform = _transform(info.size, train)
         self._batch = batch
         self._device = torch.device(device)
         self._train = train
         self._seed = seed
         self._rows = rows
         self._workers = min(_cores(), 16) if workers is None else workers
-        info = INFO["imagenet"]
         self._mean = torch.tensor(info.mean, device=self._device)[:, None, None]
         self._std = torch.tensor(info.std, device=self._device)[:, None, None]
 
     def __len__(self) -> int:
-        whole, left = divmod(self.examples, self._batch)
-        return whole + (left > 0 and not self._train)
+        return self._batches
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` (0 or more), from batch ``start`` on.
@@ -144,9 +151,6 @@ class ImageNetLoader:
             PdnasError: an image cannot be read.
         """
         seed = epoch_seed(self._seed, number)
-        images = _Images(
-            self._samples, _AUGMENTED if self._train else _CENTRED, seed if self._train else None
-        )
         generator = torch.Generator().manual_seed(seed)
         order = torch.arange(self.examples)
         if self._train:
@@ -156,7 +160,7 @@ class ImageNetLoader:
             for first in range(start * self._batch, len(self) * self._batch, self._batch)
         ]
         loader: DataLoader[Any] = DataLoader(
-            images,
+            _Images(self._part, self._transform, seed if self._train else None),
             batch_sampler=batches,
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",

@@ -9,9 +9,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from pdnas.data.imagenet import ImageNetLoader
-from pdnas.data.images import INFO, load_part, make_splits
-from pdnas.data.loader import build_loader
+from pdnas.data.batches import ALL_ROWS
+from pdnas.data.dataset import ImageFiles
+from pdnas.data.folders import FolderLoader
+from pdnas.data.loaders import build_loader
+from pdnas.data.sets import INFO
+from pdnas.data.splits import load_part, make_splits
 from pdnas.spec.data import DataConfig
 from pdnas.support.errors import PdnasError
 
@@ -24,10 +27,21 @@ def directory(tmp_path_factory, make_imagenet) -> Path:
     return make_imagenet(tmp_path_factory.mktemp("imagenet"), train=6, val=3)
 
 
-def loader(directory: Path, part: str, *, train: bool, workers=0, seed=0) -> ImageNetLoader:
-    splits = make_splits(CONFIG, directory)
-    return ImageNetLoader(
-        part, splits, 3, "cpu", train=train, seed=seed, directory=directory, workers=workers
+def loader(
+    directory: Path,
+    part: str,
+    *,
+    train: bool,
+    batch: int = 3,
+    workers: int = 0,
+    seed: int = 0,
+    rows: slice = ALL_ROWS,
+) -> FolderLoader:
+    files = load_part(CONFIG, part, make_splits(CONFIG, directory), directory)
+    assert isinstance(files, ImageFiles)
+    info = INFO["imagenet"]
+    return FolderLoader(
+        files, info, batch, "cpu", train=train, seed=seed, rows=rows, workers=workers
     )
 
 
@@ -87,10 +101,8 @@ def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory, train):
 
 
 def test_rows_of_a_batch_are_those_of_the_whole(directory):
-    splits = make_splits(CONFIG, directory)
-    settings = {"train": True, "seed": 0, "directory": directory, "workers": 0}
-    whole = ImageNetLoader("train", splits, 4, "cpu", **settings)
-    second = ImageNetLoader("train", splits, 4, "cpu", rows=slice(2, 4), **settings)
+    whole = loader(directory, "train", train=True, batch=4)
+    second = loader(directory, "train", train=True, batch=4, rows=slice(2, 4))
     assert len(second) == len(whole) == 2
     for (images, labels), (own, own_labels) in zip(
         whole.epoch(1, 1), second.epoch(1, 1), strict=True
@@ -103,10 +115,8 @@ def test_build_loader_reads_the_environment(directory, monkeypatch):
     monkeypatch.setenv("PDNAS_DATA", str(directory))
     splits = make_splits(CONFIG)
     judging = build_loader(CONFIG, "validation", splits, batch=3, device="cpu", train=False, seed=0)
-    assert isinstance(judging, ImageNetLoader)
+    assert isinstance(judging, FolderLoader)
     assert (len(judging), judging.examples) == (2, 4)
-    with pytest.raises(PdnasError, match="not a data set that is held in memory"):
-        load_part(CONFIG, "train", splits)
 
 
 def test_missing_folders(tmp_path):
@@ -117,9 +127,8 @@ def test_missing_folders(tmp_path):
 
 
 def test_batch_larger_than_the_part(directory):
-    splits = make_splits(CONFIG, directory)
     with pytest.raises(PdnasError, match=r"training\.batch"):
-        ImageNetLoader("train", splits, 9, "cpu", train=True, seed=0, directory=directory)
+        loader(directory, "train", train=True, batch=9)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

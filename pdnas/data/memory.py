@@ -1,46 +1,20 @@
-"""Batches for training and evaluation, the same ones whenever the same epoch is asked for."""
+"""Batches of images that lie in memory, augmented on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part
-from pdnas.spec.data import Augmentation, DataConfig
-from pdnas.support.errors import PdnasError
-
-Batch = tuple[Tensor, Tensor]
-"""Images (B, C, H, W) float32, normalised, channels_last; labels (B,) int64."""
-
-ALL_ROWS = slice(None)
-"""Of a batch."""
+from pdnas.data.batches import ALL_ROWS, Batch, count_batches, epoch_seed
+from pdnas.data.dataset import DatasetInfo, ImageSet
+from pdnas.spec.data import Augmentation
 
 GPU_IMAGES_AT_ONCE = 8192
 """Augmented together on a GPU, whose time goes into starting kernels: 100 MB of 32x32 pixels in
 float32. A CPU takes one batch at a time, which stays in its caches."""
-
-
-class Loader(Protocol):
-    """Batches of one part of a data set; ``examples`` is its number of images."""
-
-    examples: int
-
-    def __len__(self) -> int:
-        """Number of batches in an epoch."""
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, a pure function of the loader's seed and ``number``.
-
-        Args:
-            start: how many to leave out at the beginning, at no cost.
-        """
 
 
 class DeviceLoader:
@@ -74,12 +48,8 @@ class DeviceLoader:
         seed: int,
         rows: slice = ALL_ROWS,
     ) -> None:
-        if shuffle and len(part) < batch:
-            raise PdnasError(
-                f"a training batch of {batch} needs more than the {len(part)} images there are; "
-                "set training.batch lower or data.train higher"
-            )
         self.examples = len(part)
+        self._batches = count_batches(self.examples, batch, train=shuffle)
         self._batch = batch
         self._device = torch.device(device)
         self._augmentation = augmentation or Augmentation(crop=0, flip=False, cutout=0)
@@ -103,8 +73,7 @@ class DeviceLoader:
         self._shift = (-mean / std).repeat(self._width)
 
     def __len__(self) -> int:
-        whole, left = divmod(self.examples, self._batch)
-        return whole + (left > 0 and not self._shuffle)
+        return self._batches
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` (0 or more), from batch ``start`` on."""
@@ -165,60 +134,3 @@ class DeviceLoader:
         outside_rows = ((rows < 0) | (rows >= side)).float()
         outside_columns = ((columns < 0) | (columns >= side)).float()
         images *= torch.maximum(outside_rows[:, :, None], outside_columns[:, None, :])
-
-
-def epoch_seed(seed: int, number: int) -> int:
-    """A 64-bit seed for one epoch of one run; NumPy guarantees that it stays the same."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-
-
-def heldout_seed(seed: int) -> int:
-    """A 64-bit seed for held-out images, whose order and crops are not to be those of others."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(1,))
-    return int(sequence.generate_state(1, np.uint64)[0])
-
-
-def build_loader(
-    config: DataConfig,
-    part: str,
-    splits: pd.DataFrame,
-    *,
-    batch: int,
-    device: torch.device | str,
-    train: bool,
-    seed: int,
-    rows: slice = ALL_ROWS,
-    directory: Path | None = None,
-) -> Loader:
-    """The loader of one part (``train``, ``heldout``, ``validation`` or ``test``) of any data set.
-
-    Args:
-        splits: from :func:`pdnas.data.images.make_splits`.
-        batch: images in a batch.
-        train: shuffled and augmented as ``config.augmentation`` says; else neither.
-        seed: decides order and augmentation.
-        rows: those of each batch that are wanted, in training by several processes.
-        directory: folder of data that users bring themselves; default ``PDNAS_DATA``.
-
-    Raises:
-        PdnasError: the data are missing or damaged, the splits do not fit, the part is too small.
-    """
-    info = INFO[config.name]
-    if part == "heldout":
-        seed = heldout_seed(seed)
-    if not info.in_memory:
-        from pdnas.data.imagenet import ImageNetLoader
-
-        return ImageNetLoader(
-            part, splits, batch, device, train=train, seed=seed, rows=rows, directory=directory
-        )
-    return DeviceLoader(
-        load_part(config, part, splits, directory),
-        info,
-        batch,
-        device,
-        augmentation=config.augmentation if train else None,
-        shuffle=train,
-        seed=seed,
-        rows=rows,
-    )

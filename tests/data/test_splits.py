@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdnas.data import cifar10
-from pdnas.data.images import (
-    INFO,
-    ImageSet,
-    _shuffled,
-    _stratified,
-    load_dataset,
-    load_part,
-    make_splits,
-    part_indices,
-)
+from pdnas.data.dataset import ImageSet
+from pdnas.data.sets import INFO
+from pdnas.data.splits import load_part, make_splits, part_indices
+from pdnas.data.stratify import shuffled, stratified
 from pdnas.spec.data import DataConfig
 from pdnas.support.errors import PdnasError
 
 DIGITS = DataConfig(name="digits", train=500, validation=200, test=100)
+
+
+def in_memory(name: str, directory: Path | None = None) -> dict[str, ImageSet]:
+    """A data set's files."""
+    files = INFO[name].load(directory)
+    return {file: images for file, images in files.items() if isinstance(images, ImageSet)}
 
 
 def rows(splits: pd.DataFrame, part: str) -> pd.DataFrame:
@@ -39,7 +39,7 @@ class TestDigits:
     def test_pixels_are_scikit_learns(self):
         from sklearn.datasets import load_digits
 
-        files = load_dataset("digits")
+        files = in_memory("digits")
         assert (len(files["train"]), len(files["test"])) == (1438, 359)
         whole = torch.cat([files["train"].images, files["test"].images])
         assert whole.dtype == torch.uint8
@@ -49,13 +49,13 @@ class TestDigits:
         assert sorted(map(tuple, ours)) == sorted(map(tuple, original))
 
     def test_every_class_keeps_its_share(self):
-        files = load_dataset("digits")
+        files = in_memory("digits")
         counts = {file: images.labels.bincount() for file, images in files.items()}
         whole = counts["train"] + counts["test"]
         assert ((counts["test"] - whole * 359 / 1797).abs() < 1).all()
 
     def test_published_statistics_are_those_of_the_training_images(self):
-        mean, std = cifar10.channel_statistics(load_dataset("digits")["train"].images)
+        mean, std = cifar10.channel_statistics(in_memory("digits")["train"].images)
         assert INFO["digits"].mean == pytest.approx(mean.tolist(), abs=5e-5)
         assert INFO["digits"].std == pytest.approx(std.tolist(), abs=5e-5)
 
@@ -106,18 +106,18 @@ class TestCifar100:
         return folder.parent
 
     def test_loads_from_argument_and_environment(self, directory, monkeypatch):
-        files = load_dataset("cifar100", directory)
+        files = in_memory("cifar100", directory)
         raw = pickle.loads((directory / "cifar-100-python" / "test").read_bytes())
         np.testing.assert_array_equal(files["test"].images, raw["data"].reshape(-1, 3, 32, 32))
         assert files["test"].labels.tolist() == [0, 1, 2]
         assert files["train"].images.is_contiguous()
         monkeypatch.setenv("PDNAS_DATA", str(directory))
-        assert torch.equal(load_dataset("cifar100")["train"].images, files["train"].images)
+        assert torch.equal(in_memory("cifar100")["train"].images, files["train"].images)
 
     def test_changed_file_is_refused_before_it_is_unpickled(self, directory):
         (directory / "cifar-100-python" / "train").write_bytes(b"cposix\nsystem\n.")
         with pytest.raises(PdnasError, match="no complete CIFAR-100"):
-            load_dataset("cifar100", directory)
+            in_memory("cifar100", directory)
 
     def test_a_file_with_the_right_checksum_cannot_run_code(self, directory, monkeypatch):
         """As if two files could have one MD5, which they can."""
@@ -126,13 +126,13 @@ class TestCifar100:
         sums = [["train", hashlib.md5(hostile.read_bytes()).hexdigest()]]
         monkeypatch.setattr(torchvision.datasets.CIFAR100, "train_list", sums)
         with pytest.raises(PdnasError, match="no complete CIFAR-100"):
-            load_dataset("cifar100", directory)
+            in_memory("cifar100", directory)
         assert not proof.exists()
 
     def test_missing_says_which_files_go_where(self, tmp_path):
         for directory in (None, tmp_path / "no", tmp_path):
             with pytest.raises(PdnasError, match="cifar-100-python") as error:
-                load_dataset("cifar100", directory)
+                in_memory("cifar100", directory)
             assert "train, test and meta" in str(error.value)
 
 
@@ -174,7 +174,7 @@ class TestSplits:
         for part in ("validation", "test"):
             pd.testing.assert_frame_equal(rows(splits, part), rows(make_splits(DIGITS), part))
         labels = load_part(DIGITS, "heldout", splits).labels
-        shares = load_dataset("digits")["train"].labels.bincount() / 1438
+        shares = in_memory("digits")["train"].labels.bincount() / 1438
         assert ((labels.bincount() - 300 * shares).abs() < 1.5).all()
 
     def test_null_takes_the_rest(self):
@@ -212,9 +212,10 @@ class TestSplits:
 
     def test_load_part(self):
         splits = make_splits(DIGITS)
-        files = load_dataset("digits")
+        files = in_memory("digits")
         for part in ("train", "validation", "test"):
             loaded = load_part(DIGITS, part, splits)
+            assert isinstance(loaded, ImageSet)
             indices = torch.from_numpy(rows(splits, part)["index"].to_numpy(copy=True))
             expected = files["test" if part == "test" else "train"].subset(indices)
             assert torch.equal(loaded.images, expected.images)
@@ -233,7 +234,7 @@ def counts_of(splits: pd.DataFrame) -> dict[str, int]:
 def test_stratified(labels, share, seed):
     classes = np.array(labels, dtype=np.int64)
     count = int(share * len(classes))
-    chosen, rest = _stratified(classes, _shuffled(len(classes), seed, 0), count)
+    chosen, rest = stratified(classes, shuffled(len(classes), seed, 0), count)
     assert len(chosen) == count
     assert sorted([*chosen, *rest]) == list(range(len(classes)))
     for label in set(labels):
@@ -242,7 +243,7 @@ def test_stratified(labels, share, seed):
 
 
 def test_shuffled_is_uniform_enough():
-    first = np.array([_shuffled(10, seed, 0)[0] for seed in range(2000)])
+    first = np.array([shuffled(10, seed, 0)[0] for seed in range(2000)])
     counts = np.bincount(first, minlength=10)
     assert abs(counts - 200).max() < 70  # five standard deviations
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from pdnas.data.images import INFO, DatasetInfo, ImageSet, load_part, make_splits
-from pdnas.data.loader import ALL_ROWS, DeviceLoader, build_loader, epoch_seed
+from pdnas.data.batches import ALL_ROWS, epoch_seed
+from pdnas.data.dataset import DatasetInfo, ImageSet
+from pdnas.data.loaders import build_loader
+from pdnas.data.memory import DeviceLoader
+from pdnas.data.sets import INFO
+from pdnas.data.splits import load_part, make_splits
 from pdnas.spec.data import Augmentation, DataConfig
 from pdnas.support.errors import PdnasError
 
@@ -24,7 +30,7 @@ def part() -> ImageSet:
 
 @pytest.fixture
 def info() -> DatasetInfo:
-    return DatasetInfo("x", 3, 12, tuple("abcdefghij"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), True)
+    return replace(INFO["cifar10"], size=12, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
 
 
 def loader(
@@ -72,8 +78,6 @@ def test_evaluation_gives_every_image_in_order(part, info):
 
 
 def test_one_channel(info):
-    from dataclasses import replace
-
     grey = replace(info, channels=1, mean=(0.3,), std=(0.5,))
     images = torch.randint(0, 256, (5, 1, 8, 6), dtype=torch.uint8)
     found, _ = next(loader(ImageSet(images, torch.arange(5)), grey, batch=5).epoch(0))
@@ -228,11 +232,14 @@ def test_build_loader(info):
     assert (len(training), training.examples) == (3, 200)
     assert (len(judging), judging.examples) == (2, 100)
     validation = load_part(config, "validation", splits)
+    training_images = load_part(config, "train", splits)
+    assert isinstance(validation, ImageSet)
+    assert isinstance(training_images, ImageSet)
     images, labels = whole_epoch(judging.epoch(0))
     torch.testing.assert_close(images, normalised(validation.images, INFO["digits"]))
     assert torch.equal(labels, validation.labels)
     by_hand = DeviceLoader(
-        load_part(config, "train", splits),
+        training_images,
         INFO["digits"],
         64,
         "cpu",
