@@ -36,7 +36,8 @@ def run_identity(record: Mapping[str, Any]) -> str:
 def code_version() -> str:
     """Package version, commit, and ``+changes`` where the working tree differs from the commit.
 
-    In a copy of the tree that has no history, the commit is what ``PDNAS_COMMIT`` says.
+    In a copy of the tree that has no history, the commit is what ``PDNAS_COMMIT`` says. A package
+    installed into a folder of another repository has none of that one's commits.
     """
     source = Path(pdnas.__file__).parent
 
@@ -47,7 +48,8 @@ def code_version() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
+        own = git("ls-files", "--full-name", "__init__.py") == "pdnas/__init__.py"
+        commit = git("rev-parse", "--short=12", "HEAD") if own else ""
         # Only code and scales decide the numbers; a new result file does not make it dirty.
         changed = git("status", "--porcelain", "--untracked-files=all", "--", ".")
     except OSError:  # git is not installed

@@ -49,30 +49,53 @@ def test_the_code_is_what_was_checked_out_when_the_work_began(tmp_path: Path) ->
 
 
 @pytest.fixture
-def copy(monkeypatch, tmp_path):
-    """A copy of the package without the history."""
-    monkeypatch.setattr(pdnas, "__file__", str(tmp_path / "pdnas" / "__init__.py"))
+def copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where a copy of the package without the history would lie."""
+    folder = tmp_path / "site-packages" / "pdnas"
+    monkeypatch.setattr(pdnas, "__file__", str(folder / "__init__.py"))
     monkeypatch.delenv("PDNAS_COMMIT", raising=False)
+    return folder
 
 
-def code_version():
+def code_version() -> str:
     return provenance.code_version.__wrapped__()
 
 
-def test_a_copy_without_history_says_so_unless_it_is_told_its_commit(copy, monkeypatch):
+def test_a_copy_without_history_says_so_unless_it_is_told_its_commit(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert code_version() == f"{pdnas.__version__} (no git checkout)"
     monkeypatch.setenv("PDNAS_COMMIT", "0123456789ab")
     assert code_version() == f"{pdnas.__version__} 0123456789ab"
 
 
-def test_a_checkout_knows_its_own_commit_better(monkeypatch):
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+@pytest.mark.parametrize("tracked", [False, True])
+def test_an_installed_package_has_no_commit_of_the_repository_around_it(
+    copy: Path, tracked: bool
+) -> None:
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").touch()
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.com"]
+        subprocess.run(["git", "-C", str(copy.parents[1]), *identity, *arguments], check=True)
+
+    git("init", "-q")
+    if tracked:
+        git("add", ".")
+    git("commit", "-q", "--allow-empty", "-m", "another project's")
+    assert code_version() == f"{pdnas.__version__} (no git checkout)"
+
+
+def test_a_checkout_knows_its_own_commit_better(monkeypatch: pytest.MonkeyPatch) -> None:
     if "no git checkout" in code_version():
         pytest.skip("the tests run in a copy without the history")
     monkeypatch.setenv("PDNAS_COMMIT", "0123456789ab")
     assert "0123456789ab" not in code_version()
 
 
-def test_absent_libraries_are_null(monkeypatch):
+def test_absent_libraries_are_null(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "LIBRARIES", ("torch", "no-such-library"))
     record = provenance.provenance({}, 0, provenance.Stopwatch())
     assert record["libraries"]["torch"]
