@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
+from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import Judge, make_judge, race
-from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 

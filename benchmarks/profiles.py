@@ -21,9 +21,9 @@ from benchmarks.measure import Effort
 from benchmarks.scaling import cell_step, gated_step, ranking
 from benchmarks.training import random_batch, training_step
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
+from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.space.cells import CellSpace
-from pdnas.stages.score import IMAGES_AT_ONCE, blocks, folded, score_block
 from pdnas.support.files import atomic_path, write_json
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import Work

@@ -21,8 +21,8 @@ from benchmarks.__main__ import RESULTS
 from benchmarks.measure import Effort, peak_bytes
 from benchmarks.training import random_batch, training_step
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 from pdnas.support.files import atomic_path, write_json
 from pdnas.support.provenance import Stopwatch, provenance

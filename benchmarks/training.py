@@ -13,9 +13,9 @@ from benchmarks.measure import Aim, Effort, Measure, no_gpu, peak_bytes, quantit
 from pdnas.nn.gates import GateMode, GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import Supernet
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.densenet import DenseNetSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 from pdnas.support.timing import Work, paired_times
 

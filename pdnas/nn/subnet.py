@@ -36,8 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.nn.gates import GatedConv2d
 from pdnas.nn.supernets import Supernet
+from pdnas.nn.supernets.cells.operations import AveragePool
 from pdnas.nn.supernets.layers import StochasticDepth
-from pdnas.nn.supernets.nasbench201 import AveragePool
 from pdnas.space.candidates import Choice
 from pdnas.support.errors import PdnasError
 

@@ -38,7 +38,6 @@ from pdnas.space.cells import CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
-from pdnas.stages.score import canonical_cells
 from pdnas.stages.search import make_objective
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
@@ -134,7 +133,7 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLD
         jobs: processes.
     """
     space = space_of(spec)
-    canonical = space.ids(canonical_cells(space))
+    canonical = space.ids(space.canonical_cells())
     distinct = space.cells[np.unique(canonical)]
     config = spec.model_dump(mode="json")
     identity = {"spec": config, "block": _CELLS_AT_ONCE, "code": code_version()}

@@ -20,12 +20,26 @@ from pdnas.support.errors import PdnasError
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The benchmark's five operations, in the benchmark's own order."""
 
+NODES = 4
+"""Nodes of a cell: its input, two between, its output."""
+
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source node, target node) of each edge, in the order of the architecture string."""
 
 CHAIN = (0, 2, 1, 5, 4, 3)
 """The edges as 0>1, 1>2, 0>2, 2>3, 1>3, 0>3: each leaves the node in which the one before it ends,
 or ends in the same node."""
+
+
+def leaving(node: int) -> list[int]:
+    """The edges that leave a node."""
+    return [edge for edge, (source, _) in enumerate(EDGES) if source == node]
+
+
+def entering(node: int) -> list[int]:
+    """The edges that lead to a node."""
+    return [edge for edge, (_, target) in enumerate(EDGES) if target == node]
+
 
 _TOKEN = re.compile(r"([a-z0-9_]+)~(\d)")
 
@@ -44,6 +58,21 @@ class CellSpace:
         """Every cell, shape (len(self), 6), row i being the cell with id i."""
         grids = np.indices((len(self.operations),) * len(EDGES), dtype=np.int8)
         return np.ascontiguousarray(grids.reshape(len(EDGES), -1).T)
+
+    def canonical_cells(self) -> NDArray[np.int8]:
+        """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
+
+        A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it.
+        (A node that nothing *enters* is seen: BatchNorm's offset leaves it.)
+        """
+        cells = self.cells.copy()
+        if "none" not in self.operations:
+            return cells
+        none = self.operations.index("none")
+        for node in (2, 1):
+            unseen = (cells[:, leaving(node)] == none).all(axis=1)
+            cells[np.ix_(unseen, entering(node))] = none
+        return cells
 
     def ids(self, cells: NDArray[np.integer]) -> NDArray[np.int64]:
         """Ids of cells of shape (..., 6): the codes read as digits, first edge most significant."""

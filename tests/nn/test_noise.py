@@ -7,9 +7,9 @@ from torch import nn
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.noise import for_images, micro_batches
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig

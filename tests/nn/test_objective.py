@@ -11,8 +11,8 @@ from scipy.integrate import quad
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 
 

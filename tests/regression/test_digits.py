@@ -8,7 +8,6 @@ import pytest
 from pdnas.regression import digits
 from pdnas.regression.digits import agreement, build_table, by_seed, load_table, train_cell
 from pdnas.spec.spec import Spec
-from pdnas.stages.score import canonical_cells
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_table
 
@@ -42,7 +41,7 @@ def test_every_cell_was_trained_with_every_seed_as_the_scale_says():
 
 def test_cells_that_compute_the_same_share_their_numbers():
     space = digits.space_of(digits.specification("truth"))
-    canonical = space.ids(canonical_cells(space))
+    canonical = space.ids(space.canonical_cells())
     accuracy = by_seed(load_table())
     assert np.array_equal(accuracy, accuracy[:, canonical])
     assert len(np.unique(canonical)) == RECORD["distinct_cells"]

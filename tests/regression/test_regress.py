@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from pdnas.cli import app
-from pdnas.nn.supernets.nasbench201 import _Credit
+from pdnas.nn.supernets.cells.credit import Credit
 from pdnas.regression import digits, regress
 from pdnas.regression.regress import compare, load_calibration, metrics, study
 from pdnas.stages import score
@@ -52,7 +52,7 @@ def test_a_sound_search_passes(sound):
 )
 def test_a_broken_posterior_is_noticed(change, sound_run, monkeypatch):
     """A real search with a wrong gradient; its cells are not scored anew, to save time."""
-    real = _Credit.backward
+    real = Credit.backward
 
     def broken(ctx, slope):
         node, credit, *outputs = real(ctx, slope)
@@ -61,7 +61,7 @@ def test_a_broken_posterior_is_noticed(change, sound_run, monkeypatch):
     def sound_scores(run, images, device):
         shutil.copy(sound_run / "scores.parquet", run.folder)
 
-    monkeypatch.setattr(_Credit, "backward", staticmethod(broken))
+    monkeypatch.setattr(Credit, "backward", staticmethod(broken))
     monkeypatch.setattr(regress, "score_run", sound_scores)
     assert {"speedup", "mean_accuracy"} <= failed(one_seed())
 

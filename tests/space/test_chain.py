@@ -13,7 +13,8 @@ from torch import nn
 
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.nn.supernets.cells.estimators.relaxed import weighted
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
@@ -180,7 +181,7 @@ def test_a_new_chain_is_uniform():
 @pytest.mark.parametrize("estimator", ["score", "straight-through"])
 def test_draws_follow_the_logits(estimator):
     net = chain_net(estimator=estimator, temperature=0.7)
-    drawn = net._draw(20_000).numpy()
+    drawn = net.draws().cells(20_000).numpy()
     assert goodness_of_fit(drawn, net.posterior()) > 1e-3
     assert goodness_of_fit(drawn, CellPosterior(net.posterior().probabilities, TWO)) < 1e-9
 
@@ -228,7 +229,7 @@ def test_score_surrogate_is_unbiased():
     for first, second in itertools.product(range(64), repeat=2):
         if first <= second:
             weight = weights[first] * weights[second] * (1 if first == second else 2)
-            net._drawn = cells[[first, second]]
+            net.drawn = cells[[first, second]]
             total = total + weight * net.score_surrogate(value[[first, second]])
     (mean,) = torch.autograd.grad(total, net.logits)
 
@@ -266,7 +267,7 @@ def test_straight_through_gradient_by_the_definition():
             used[following, soft.argmax(dim=1)] = True
             logits = hard[edge] @ net.logits[following]
     weights = torch.stack([hard[edge] for edge in range(6)], dim=1)
-    features = net.layers[0].forward_weighted(net.stem(x), weights)
+    features = weighted(net.layers[0], net.stem(x), weights)
     expected = net.classifier(net.head(features).mean(dim=(2, 3)))
     torch.testing.assert_close(out, expected)
     (slope,) = torch.autograd.grad(expected.square().mean(), net.logits)
@@ -295,10 +296,10 @@ def learned(dependence, estimator):
         if step == 200:
             optimiser.param_groups[0]["lr"] = 0.01
         if estimator == "score":
-            net._drawn = net._draw(128)
-            nll = planted(net._drawn)
+            net.drawn = net.draws().cells(128)
+            nll = planted(net.drawn)
         else:
-            soft = net._relaxed_draw(128)
+            soft = net.draws().relaxed(128)
             one_hot = nn.functional.one_hot(soft.argmax(dim=2), 3)
             choice = one_hot + (soft - soft.detach())
             nll = 3.0 * (1 - (choice[:, FIRST] * choice[:, SECOND]).sum(dim=1))

@@ -9,20 +9,19 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
+from pdnas.nn.supernets.cells.scoring import (
+    blocks,
+    folded,
+    score_alone,
+    score_block,
+)
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.stages import score
-from pdnas.stages.score import (
-    blocks,
-    canonical_cells,
-    folded,
-    score_alone,
-    score_block,
-    score_run,
-)
+from pdnas.stages.score import score_run
 from pdnas.stages.search import search
 from pdnas.support.files import read_table
 
@@ -69,7 +68,7 @@ def test_scores_are_those_of_the_cells_one_by_one(space):
 def test_canonical_cells_compute_the_same():
     net = trained_alike(CellSpace())
     x, y = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randint(10, (6,))
-    canonical = canonical_cells(net.space)
+    canonical = net.space.canonical_cells()
     changed = np.flatnonzero((canonical != net.space.cells).any(axis=1))
     assert len(np.unique(canonical, axis=0)) == 12_204 + 1
     for cell in np.random.default_rng(1).choice(changed, 20):
@@ -111,7 +110,7 @@ def test_blocks_hold_every_distinct_cell_once():
     parts = blocks(SMALL)
     everything = np.concatenate(parts)
     assert np.array_equal(
-        np.unique(SMALL.ids(everything)), np.unique(SMALL.ids(canonical_cells(SMALL)))
+        np.unique(SMALL.ids(everything)), np.unique(SMALL.ids(SMALL.canonical_cells()))
     )
     assert len(everything) == len(np.unique(everything, axis=0))
     for part in parts:

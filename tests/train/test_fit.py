@@ -13,10 +13,10 @@ from pdnas.data.memory import DeviceLoader
 from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.densenet import DenseNetSupernet
 from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.data import Augmentation
 from pdnas.spec.gates import GateConfig

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pdnas.nn.supernets.base import ChannelSupernet, Supernet
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.densenet import DenseNetSupernet
 from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
-from pdnas.nn.supernets.nasbench201 import NasBench201Supernet
 from pdnas.nn.supernets.resnet import MultiKernelResNetSupernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.supernets import (

@@ -12,14 +12,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.supernets import NAMED, build, nasbench201
+from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets.cells import credit
+from pdnas.nn.supernets.cells.credit import products
+from pdnas.nn.supernets.cells.draws import CellDraws
+from pdnas.nn.supernets.cells.estimators.relaxed import weighted
+from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
+from pdnas.nn.supernets.cells.network import NasBench201Supernet
+from pdnas.nn.supernets.cells.operations import make_operation
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet, shaken
-from pdnas.nn.supernets.nasbench201 import (
-    CellMixture,
-    NasBench201Supernet,
-    make_operation,
-    products,
-)
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.posterior import ChannelPosterior
@@ -367,7 +368,7 @@ def test_dispatch_equals_one_cell_when_all_images_draw_it(monkeypatch, codes):
         grads = {n: p.grad for n, p in net.named_parameters() if n != "logits"}
         return out, {n: g for n, g in grads.items() if g is not None}
 
-    monkeypatch.setattr(net, "_draw", lambda n: torch.tensor(codes).expand(n, 6))
+    monkeypatch.setattr(CellDraws, "cells", lambda _, n: torch.tensor(codes).expand(n, 6))
     dispatched, gradients = outcome()
     with net.candidate(cell(*codes)):
         alone, expected = outcome()
@@ -384,7 +385,7 @@ def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
     rows = CellSpace().cells
     drawn = torch.from_numpy(rows[np.random.default_rng(0).integers(0, len(rows), 24)]).long()
     assert (drawn == 0).any()
-    monkeypatch.setattr(net, "_draw", lambda images: drawn)
+    monkeypatch.setattr(CellDraws, "cells", lambda _, images: drawn)
     x = torch.randn(24, 3, 8, 8, dtype=torch.float64)
     mixed = net(x)
     for image in range(len(x)):
@@ -418,7 +419,7 @@ def test_routes_are_the_images_of_each_operation_in_their_order():
     net = cells_net()
     cells = torch.randint(5, (40, 6), generator=torch.Generator().manual_seed(0))
     cells[:, 2] = 3  # an edge on which the others have no image
-    for edge, route in enumerate(net.routes(cells.to(torch.int8))):
+    for edge, route in enumerate(find_routes(cells.to(torch.int8), net.space.operations)):
         expected = {
             name: (cells[:, edge] == code).nonzero().flatten()
             for code, name in enumerate(net.space.operations)
@@ -433,12 +434,12 @@ def test_images_that_share_a_cell_are_normalised_by_themselves():
     """Each cell's outputs are those of the cell alone, with the statistics of its own images."""
     net = cells_net(cells=2, estimator="score").train()
     net.stem.eval()
-    net._settings = dataclasses.replace(net._settings, masks=3)
+    net.settings = dataclasses.replace(net.settings, masks=3)
     x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
     running = [module.running_mean.clone() for module in norms(net)]
     out = net(x)
     assert all(map(torch.equal, running, [module.running_mean for module in norms(net)]))
-    drawn = net._drawn
+    drawn = net.drawn
     assert len(drawn.unique(dim=0)) == 3
     together = net.forward_cells(x, drawn[:3])
     for cell in range(3):
@@ -452,13 +453,13 @@ def test_images_that_share_a_cell_are_normalised_by_themselves():
 def test_score_surrogate_takes_images_that_share_a_cell_as_one():
     nll = torch.randn(12, generator=torch.Generator().manual_seed(2)).double()
     net = cells_net(estimator="score").train()
-    net._drawn = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(3))
+    net.drawn = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(3))
     net.logits.data = torch.randn(6, 5, generator=torch.Generator().manual_seed(4)).double()
     means = nll.view(4, 3).mean(dim=0)
     (one_each,) = torch.autograd.grad(net.score_surrogate(means), net.logits)
     assert one_each.abs().max() > 0.01
-    net._settings = dataclasses.replace(net._settings, masks=3)
-    net._drawn = net._drawn.repeat(4, 1)
+    net.settings = dataclasses.replace(net.settings, masks=3)
+    net.drawn = net.drawn.repeat(4, 1)
     (shared,) = torch.autograd.grad(net.score_surrogate(nll), net.logits)
     torch.testing.assert_close(shared, one_each)
 
@@ -472,7 +473,6 @@ def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells):
     """Of ``chosen + relaxed - relaxed.detach()``, with every operation on every image."""
     torch.manual_seed(3)
     mixture = CellMixture(4, CellSpace().operations).double().train()
-    net = cells_net()
     x = torch.randn(6, 4, 8, 8, dtype=torch.float64)
     soft = torch.softmax(torch.randn(cells, 6, 5, dtype=torch.float64), dim=2).repeat(
         6 // cells, 1, 1
@@ -481,8 +481,8 @@ def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells):
     chosen = soft.argmax(dim=2)
     weights = nn.functional.one_hot(chosen, 5) + soft - soft.detach()
     outputs = [
-        mixture(x, net.routes(chosen), soft, cells),
-        mixture.forward_weighted(x, weights, cells),
+        mixture(x, find_routes(chosen, mixture.operations), soft, cells),
+        weighted(mixture, x, weights, cells),
     ]
     torch.testing.assert_close(*outputs)
     parameters = [soft, mixture.operation(0, "nor_conv_3x3")[1].weight]
@@ -512,7 +512,7 @@ def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estim
     outcomes, drawn = [], []
     for masks in (None, 1):
         net = cells_net(cells=2, estimator=estimator).train()
-        net._settings = dataclasses.replace(net._settings, masks=masks)
+        net.settings = dataclasses.replace(net.settings, masks=masks)
         out = net(x)
         (out.square().mean(dim=1).mean() + 0 * net.logits.sum()).backward()
         outcomes.append((out, net.logits.grad))
@@ -559,8 +559,8 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
     def loss(weights):
         features = net.stem(x)
         for layer in net.layers:
-            weigh = getattr(layer, "forward_weighted", None)
-            features = weigh(features, weights) if weigh else layer(features)
+            is_cell = isinstance(layer, CellMixture)
+            features = weighted(layer, features, weights) if is_cell else layer(features)
         return net.classifier(net.head(features).mean(dim=(2, 3))).square().mean()
 
     # Not by differences: a node that nothing reaches is zero, where ReLU has a kink.
@@ -575,11 +575,11 @@ def test_a_search_that_does_not_learn_yet_dispatches(estimator):
     net = cells_net(estimator=estimator).train()
     net.logits.requires_grad_(False)
     net(torch.randn(6, 3, 8, 8).double())
-    assert net._drawn.shape == (6, 6)
+    assert net.drawn.shape == (6, 6)
     assert not net.score_surrogate(torch.rand(6).double()).requires_grad
     net.logits.requires_grad_(True)
     net(torch.randn(6, 3, 8, 8).double())
-    assert (net._drawn is not None) == (estimator == "score")
+    assert (net.drawn is not None) == (estimator == "score")
     assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
 
 
@@ -587,7 +587,7 @@ def test_products_of_rows_piece_by_piece(monkeypatch):
     rows, others = torch.randn(2, 7, 5, dtype=torch.float64)
     expected = (rows * others).sum(dim=1)
     for numbers in (1, 10, 15, 10**6):  # rows one by one, two, three (the last alone), all
-        monkeypatch.setattr(nasbench201, "CACHED_NUMBERS", numbers)
+        monkeypatch.setattr(credit, "CACHED_NUMBERS", numbers)
         torch.testing.assert_close(products(rows, others), expected)
 
 
@@ -661,7 +661,7 @@ def test_all_operations_begin_as_skip_connections():
 def test_draws_follow_the_logits():
     torch.manual_seed(1)
     net = cells_net()
-    drawn = net._draw(20_000)
+    drawn = net.draws().cells(20_000)
     assert drawn.shape == (20_000, 6)
     frequencies = nn.functional.one_hot(drawn, 5).double().mean(dim=0)
     np.testing.assert_allclose(frequencies, net.posterior().probabilities, atol=0.015)
@@ -684,7 +684,7 @@ def test_score_surrogate_is_unbiased():
     for first in range(64):
         for second in range(first, 64):
             weight = weights[first] * weights[second] * (1 if first == second else 2)
-            net._drawn = cells[[first, second]]
+            net.drawn = cells[[first, second]]
             surrogate = net.score_surrogate(value[[first, second]])
             total = total + weight * surrogate
             assert surrogate.item() == 0
@@ -705,8 +705,8 @@ def test_score_surrogate_of_larger_batches_agrees_on_average():
     (exact,) = torch.autograd.grad((torch.from_numpy(q) * value * log_q).sum(), net.logits)
     draws = []
     for _ in range(1500):
-        net._drawn = net._draw(16)
-        surrogate = net.score_surrogate(value[net._drawn @ weights])
+        net.drawn = net.draws().cells(16)
+        surrogate = net.score_surrogate(value[net.drawn @ weights])
         draws.append(torch.autograd.grad(surrogate, net.logits)[0])
     draws = torch.stack(draws)
     error = draws.std(dim=0) / len(draws) ** 0.5
