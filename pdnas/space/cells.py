@@ -62,8 +62,8 @@ class CellSpace:
     def canonical_cells(self) -> NDArray[np.int8]:
         """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
 
-        A node whose outgoing edges are all ``none`` is not seen by the output, whatever leads to it.
-        (A node that nothing *enters* is seen: BatchNorm's offset leaves it.)
+        A node whose outgoing edges are all ``none`` is not seen by the output, whatever enters it.
+        (A node that nothing enters is seen: BatchNorm's offset leaves it.)
         """
         cells = self.cells.copy()
         if "none" not in self.operations:
