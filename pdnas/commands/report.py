@@ -113,10 +113,10 @@ def show(
 
         pdnas show runs/laptop/multibranch/guided/seed1
     """
-    from pdnas.report.collect import RunFiles
     from pdnas.report.summary import lines, summarise
+    from pdnas.runs.run import Run
 
-    summary = summarise(RunFiles.read(run))
+    summary = summarise(Run.load(run))
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

@@ -6,15 +6,15 @@ with another configuration than the scale's is an error, because mixing the two 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from pdnas.runs import layout
+from pdnas.runs.records import seconds
+from pdnas.runs.run import Run
 from pdnas.spec.candidates import JUDGED
 from pdnas.spec.products import Selector
 from pdnas.spec.scale import Scale, load_scale
@@ -23,7 +23,6 @@ from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table
-from pdnas.support.provenance import run_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,18 +31,6 @@ GUIDED, RANDOM, FULL = "guided", "random", "full"
 """Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
 and the plain network."""
 
-RECORDS = (
-    "run.json",
-    "ranking-*.json",
-    "result-*.json",
-    "efficiency*.json",
-    "scores.json",
-    "subnet/subnet.json",
-)
-"""The records of a run; each has its provenance."""
-
-_RESULT = re.compile(r"result-(?P<source>[^-]+)-(?P<mode>[^-]+)\.json")
-_RANKING = re.compile(r"ranking-(?P<source>[^-]+)\.json")
 
 COLUMNS = (
     "study",
@@ -91,199 +78,48 @@ def describe_supernet(spec: Spec) -> str:
     return ", ".join(words)
 
 
-def describe_hardware(hardware: Mapping[str, Any]) -> str:
-    """The machine in words: the GPUs where there are any, else the processor."""
-    gpus = list(hardware.get("gpus") or [])
-    threads = hardware.get("threads")
-    if gpus:
-        return " + ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
-    return f"{hardware.get('cpu')}, {threads} thread{'' if threads == 1 else 's'}"
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The records and tables of one run, read on demand; loaders return None for a missing file.
-
-    :class:`pdnas.runs.run.Run` is for working with a run's network and data, which takes torch.
-    """
-
-    path: Path
-    record: Mapping[str, Any]
-    spec: Spec
-
-    @classmethod
-    def read(cls, path: Path) -> RunFiles:
-        """Open a run's folder.
-
-        Raises:
-            PdnasError: the folder holds no run, or one of another version of pdnas.
-        """
-        if not (path / "run.json").is_file():
-            raise PdnasError(f"{path} is no run (it has no run.json); run `pdnas search` first")
-        record = read_json(path / "run.json")
-        try:
-            return cls(path, record, Spec.model_validate(record.get("spec")))
-        except ValidationError as error:
-            place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "spec"
-            raise PdnasError(
-                f"{path / 'run.json'}: {place} does not fit this version of pdnas; "
-                "search again, or use the version named in its provenance"
-            ) from error
-
-    @property
-    def study(self) -> str:
-        return str(self.record["study"])
-
-    @property
-    def variant(self) -> str:
-        return str(self.record["variant"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.record["seed"])
-
-    @property
-    def identity(self) -> str:
-        """The owner of this run's files; one of another run's is refused."""
-        return run_identity(self.record)
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        return dict(self.record.get("provenance") or {})
-
-    @cached_property
-    def records(self) -> dict[Path, dict[str, Any]]:
-        """Every record of this run by its path, the search's first."""
-        paths = [path for pattern in RECORDS for path in sorted(self.path.glob(pattern))]
-        return {path: read_json(path, self.identity) for path in paths}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The specification in one level, with what ranking and fine-tuning were told instead."""
-        flat = flatten(self.spec.model_dump(mode="json"))
-        for record in self.ranking_records.values():
-            told = flatten(record["provenance"]["config"], "candidates.")
-            flat |= {key: value for key, value in told.items() if key in flat}
-        for (_, mode), record in self.results.items():
-            if mode == "finetune":
-                told = record["provenance"]["config"].get("retrain") or {}
-                flat |= flatten(told, "retrain.")
-        return flat
-
-    @cached_property
-    def results(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Records of the chosen candidates by (source, mode)."""
-        return {
-            (match["source"], match["mode"]): read_json(path, self.identity)
-            for path, match in self._matching(_RESULT)
-        }
-
-    @cached_property
-    def ranking_records(self) -> dict[str, dict[str, Any]]:
-        """Records of the rankings by source."""
-        return {
-            match["source"]: read_json(path, self.identity)
-            for path, match in self._matching(_RANKING)
-        }
-
-    def _matching(self, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
-        for path in sorted(self.path.glob("*.json")):
-            if match := pattern.fullmatch(path.name):
-                yield path, match
-
-    def chosen(self, source: str) -> dict[str, Any] | None:
-        """The ranking's row of the best candidate drawn from ``source``."""
-        ranking = self._table(f"ranking-{source}.parquet")
-        if ranking is None or source not in self.ranking_records:
-            return None
-        best = self.ranking_records[source]["best"]
-        return dict(ranking[ranking["candidate"] == best].iloc[0])
-
-    def ranking(self, source: str) -> pd.DataFrame | None:
-        """A row a candidate drawn from ``source``; None after a race, which leaves few of them
-        with an accuracy: their mean, histogram or best of n would be those of survivors."""
-        table = self._table(f"ranking-{source}.parquet")
-        return None if table is None or table["validation_accuracy"].isna().any() else table
-
-    def trajectory(self) -> pd.DataFrame | None:
-        """A row an epoch, gate, group and option."""
-        return self._table("trajectory.parquet")
-
-    def history(self) -> pd.DataFrame | None:
-        """A row an epoch."""
-        return self._table("history.parquet")
-
-    def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
-        """Exact sample efficiency against the ground truth, or that with all cells scored."""
-        path = self.path / ("efficiency-scored.json" if scored else "efficiency.json")
-        return read_json(path, self.identity) if path.is_file() else None
-
-    def subnet(self) -> dict[str, Any] | None:
-        """Sizes and speed of the chosen candidate as a network of its own."""
-        path = self.path / "subnet" / "subnet.json"
-        return read_json(path, self.identity) if path.is_file() else None
-
-    @cached_property
-    def scores_record(self) -> dict[str, Any] | None:
-        """How every cell was scored."""
-        path = self.path / "scores.json"
-        return read_json(path, self.identity) if path.is_file() else None
-
-    def scores(self) -> pd.DataFrame | None:
-        """A row a cell: its one-shot accuracy and loss."""
-        return self._table("scores.parquet")
-
-    def _table(self, name: str) -> pd.DataFrame | None:
-        path = self.path / name
-        return read_table(path, self.identity) if path.is_file() else None
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """This run's rows of :attr:`Collection.measurements`, one a (source, mode)."""
-        common = {
-            "study": self.study,
-            "variant": self.variant,
-            "seed": self.seed,
-            "data": self.spec.data.name,
-            "supernet": describe_supernet(self.spec),
-            "supernet_parameters": self.record.get("supernet_parameters"),
-            "gates_mode": self.spec.gates.mode,
-            "length_scale2": self.spec.gates.length_scale2,
-            "temperature": self.spec.gates.temperature,
-            "search_seconds": _seconds(self.record),
-        }
-        keys: list[tuple[str | None, str | None]] = list(self.results)
-        judged = {source for source, _ in keys}
-        keys += [(source, None) for source in self.ranking_records if source not in judged]
-        for source, mode in keys or [(None, None)]:
-            row: dict[str, Any] = {**common, "source": source, "mode": mode}
-            if source in self.ranking_records:
-                ranking = self.ranking_records[source]
-                whole = ranking.get("supernet_validation_accuracy")
-                table = self.ranking(source)
-                row["candidates"] = None if table is None else len(table)
-                row["supernet_validation_error"] = None if whole is None else 100 * (1 - whole)
-                row["rank_seconds"] = _seconds(ranking)
-            if source is not None and mode is not None:
-                result = self.results[source, mode]
-                # A plain network is not chosen among candidates, so it may have no such accuracy.
-                validation = result.get("validation_accuracy")
-                row["validation_error"] = None if validation is None else 100 * (1 - validation)
-                row["test_error"] = 100 * (1 - result["test_accuracy"])
-                row["parameters"] = result["parameters"]
-                row["retrain_seconds"] = _seconds(result)
-            yield row
-
-
-def _seconds(record: Mapping[str, Any]) -> float | None:
-    wall = (record.get("provenance") or {}).get("wall_seconds")
-    return None if wall is None else float(wall)
+def rows_of(run: Run) -> Iterator[dict[str, Any]]:
+    """A run's rows of :attr:`Collection.measurements`, one a (source, mode)."""
+    common = {
+        "study": run.study,
+        "variant": run.variant,
+        "seed": run.seed,
+        "data": run.spec.data.name,
+        "supernet": describe_supernet(run.spec),
+        "supernet_parameters": run.record.get("supernet_parameters"),
+        "gates_mode": run.spec.gates.mode,
+        "length_scale2": run.spec.gates.length_scale2,
+        "temperature": run.spec.gates.temperature,
+        "search_seconds": seconds(run.record),
+    }
+    keys: list[tuple[str | None, str | None]] = list(run.results)
+    judged = {source for source, _ in keys}
+    keys += [(source, None) for source in run.ranking_records if source not in judged]
+    for source, mode in keys or [(None, None)]:
+        row: dict[str, Any] = {**common, "source": source, "mode": mode}
+        if source in run.ranking_records:
+            ranking = run.ranking_records[source]
+            whole = ranking.get("supernet_validation_accuracy")
+            table = run.ranking(source)
+            row["candidates"] = None if table is None else len(table)
+            row["supernet_validation_error"] = None if whole is None else 100 * (1 - whole)
+            row["rank_seconds"] = seconds(ranking)
+        if source is not None and mode is not None:
+            result = run.results[source, mode]
+            # A plain network is not chosen among candidates, so it may have no such accuracy.
+            validation = result.get("validation_accuracy")
+            row["validation_error"] = None if validation is None else 100 * (1 - validation)
+            row["test_error"] = 100 * (1 - result["test_accuracy"])
+            row["parameters"] = result["parameters"]
+            row["retrain_seconds"] = seconds(result)
+        yield row
 
 
 @dataclass(frozen=True)
 class Efficiency:
     """A run's sample efficiency, as in efficiency.json, and the data set it is held against."""
 
-    run: RunFiles
+    run: Run
     truth: str
     everything: Mapping[str, Any]
 
@@ -318,7 +154,7 @@ class Collection:
     name: str
     asked: str
     scale: Scale
-    runs: tuple[RunFiles, ...]
+    runs: tuple[Run, ...]
     folder: Path
 
     @cached_property
@@ -329,11 +165,11 @@ class Collection:
         rows = [
             {**row, "stands_for": self.scale.studies[run.study].stands_for}
             for run in self.runs
-            for row in run.rows()
+            for row in rows_of(run)
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def find(self, study: str, variant: str) -> list[RunFiles]:
+    def find(self, study: str, variant: str) -> list[Run]:
         """The runs of one variant, in the order of the scale's seeds."""
         return [run for run in self.runs if (run.study, run.variant) == (study, variant)]
 
@@ -367,7 +203,7 @@ class Collection:
             PdnasError: one of them is about another data set than the study.
         """
         found = {}
-        for path in sorted((self.folder / "rivals").glob("*.json")):
+        for path in sorted(self.folder.glob(layout.rival_record("*"))):
             record = read_json(path)
             if record["dataset"] != "cifar10":
                 raise PdnasError(
@@ -394,31 +230,31 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
         for variant in description.variants:
             spec = content.spec(study, variant)
             for seed in description.seeds_of(variant):
-                path = folder / study / variant / f"seed{seed}"
-                if (path / "run.json").is_file():
-                    run = RunFiles.read(path)
+                path = folder / layout.run_folder(study, variant, seed)
+                if (path / layout.RUN).is_file():
+                    run = Run.load(path)
                     _require_same(run, spec, description.score_images)
                     runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, scale, content, tuple(runs), folder)
 
 
-def _require_same(run: RunFiles, spec: Spec, score_images: int | None) -> None:
+def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:
     """The folder's name is a promise about the configuration; hold every record to its part."""
     made, expected = run.spec.model_dump(), spec.model_dump()
     for part in SEARCH_PARTS:
-        _hold(run.path, part, made[part], expected[part])
+        _hold(run.folder, part, made[part], expected[part])
     for source, record in run.ranking_records.items():
-        path = run.path / f"ranking-{source}.json"
+        path = run.folder / layout.ranking_record(source)
         _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
     for (source, mode), record in run.results.items():
-        path, made = run.path / f"result-{source}-{mode}.json", record["provenance"]["config"]
+        path, made = run.folder / layout.result(source, mode), record["provenance"]["config"]
         if mode == "finetune":
             _hold(path, "retrain", made.get("retrain") or {}, expected["retrain"] or {})
         if mode == "none":
             judged = {key: expected["candidates"][key] for key in JUDGED}
             _hold(path, "candidates", made.get("candidates") or {}, judged)
     if run.scores_record is not None:
-        path, made = run.path / "scores.json", run.scores_record["provenance"]["config"]
+        path, made = run.folder / layout.SCORES_RECORD, run.scores_record["provenance"]["config"]
         _hold(path, "candidates", made, expected["candidates"])
         if score_images is not None and made["images"] != score_images:
             raise _other(path, "score_images", made["images"], score_images)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdnas.report.collect import RunFiles
+from pdnas.runs import layout
+from pdnas.runs.run import Run
 from pdnas.spec.roles import source_of
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import Interval, confidence_interval
@@ -62,15 +63,15 @@ class Comparison:
         }
 
 
-def read(path: Path) -> list[RunFiles]:
+def read(path: Path) -> list[Run]:
     """The run in a folder, or a variant's runs in the folders ``seed*`` below it.
 
     Raises:
         PdnasError: there is neither, or a run is of another version of pdnas.
     """
-    if (path / "run.json").is_file():
-        return [RunFiles.read(path)]
-    runs = [RunFiles.read(record.parent) for record in path.glob("seed*/run.json")]
+    if (path / layout.RUN).is_file():
+        return [Run.load(path)]
+    runs = [Run.load(record.parent) for record in path.glob(f"seed*/{layout.RUN}")]
     if not runs:
         raise PdnasError(
             f"{path} is neither a run (it has no run.json) nor a variant (it has no "
@@ -79,7 +80,7 @@ def read(path: Path) -> list[RunFiles]:
     return sorted(runs, key=lambda run: run.seed)
 
 
-def compare(first: Sequence[RunFiles], second: Sequence[RunFiles]) -> Comparison:
+def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
     """Hold two runs, or two variants paired by seed, against each other.
 
     Args:
@@ -129,21 +130,19 @@ def compare(first: Sequence[RunFiles], second: Sequence[RunFiles]) -> Comparison
     )
 
 
-def _name(side: Sequence[RunFiles]) -> str:
+def _name(side: Sequence[Run]) -> str:
     run = side[0]
     return f"{run.study}/{run.variant}" + (f" seed {run.seed}" if len(side) == 1 else "")
 
 
-def _pairs(
-    first: Sequence[RunFiles], second: Sequence[RunFiles]
-) -> list[tuple[RunFiles, RunFiles]]:
+def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
     others = {run.seed: run for run in second}
     return [(run, others[run.seed]) for run in first if run.seed in others]
 
 
-def paired(pairs: Sequence[tuple[RunFiles, RunFiles]]) -> tuple[Difference, ...]:
+def paired(pairs: Sequence[tuple[Run, Run]]) -> tuple[Difference, ...]:
     """Every quantity that all runs of the pairs have."""
     values = [(_quantities(one), _quantities(two)) for one, two in pairs]
     shared = [
@@ -160,7 +159,7 @@ def paired(pairs: Sequence[tuple[RunFiles, RunFiles]]) -> tuple[Difference, ...]
     )
 
 
-def _quantities(run: RunFiles) -> dict[str, float]:
+def _quantities(run: Run) -> dict[str, float]:
     """What was measured of a run: errors in percent, parameters, minutes."""
     source, found = source_of(run.spec), {}
     for mode, words in MODES.items():

@@ -23,6 +23,7 @@ from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style
 from pdnas.report.collect import GUIDED, Collection, describe_supernet
 from pdnas.report.figures import OPERATION_NAMES, Drawing
+from pdnas.runs import layout
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
@@ -153,10 +154,10 @@ def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> lis
 def figure2(collection: Collection) -> Drawing | None:
     """The chosen candidate, else the posterior, of the first guided search over channels."""
     for study in selection.guided_over_channels(collection.scale):
-        for files in collection.find(study, GUIDED):
-            if (files.path / "posterior.safetensors").is_file():
-                source = "posterior" if "posterior" in files.ranking_records else None
-                drawing = _of_run(Run.load(files.path), source, None)
+        for run in collection.find(study, GUIDED):
+            if (run.folder / layout.POSTERIOR).is_file():
+                source = "posterior" if "posterior" in run.ranking_records else None
+                drawing = _of_run(run, source, None)
                 return replace(drawing, data=drawing.data.assign(study=study))
     return None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdnas.report import style
-from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection, RunFiles
+from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
     expected_best,
@@ -23,6 +23,7 @@ from pdnas.report.tables import (
     reciprocal,
     total_minutes,
 )
+from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.spec.roles import SOURCES
 from pdnas.support.statistics import Interval, confidence_interval
@@ -85,7 +86,7 @@ def figure1(collection: Collection) -> Drawing | None:
     import pandas as pd
 
     kinds = ((GUIDED, "posterior"), (RANDOM, "random"))
-    found: dict[str, dict[int, dict[str, RunFiles]]] = {}
+    found: dict[str, dict[int, dict[str, Run]]] = {}
     for study in selection.guided_and_random(collection.scale):
         for variant, source in kinds:
             for run in collection.find(study, variant):
@@ -185,7 +186,7 @@ def figure2(collection: Collection) -> Drawing | None:
     return drawing.figure2(collection)
 
 
-def _whole(run: RunFiles, source: str) -> float | None:
+def _whole(run: Run, source: str) -> float | None:
     """Validation accuracy of the supernet with everything kept."""
     value = run.ranking_records.get(source, {}).get("supernet_validation_accuracy")
     return None if value is None else float(value)
@@ -290,7 +291,7 @@ def mismatch(collection: Collection) -> Drawing | None:
 
 def _judged(
     collection: Collection, study: str, guided: str = GUIDED
-) -> Iterator[tuple[str, RunFiles, Any]]:
+) -> Iterator[tuple[str, Run, Any]]:
     """(label, run, ranking) of ``guided``, its variants in l², and ``random``.
 
     ``guided``: the variant that stands for it.

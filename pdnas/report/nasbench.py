@@ -552,7 +552,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
         order = np.argsort(-truth, kind="stable")
         ranks = np.unique(np.geomspace(1, len(order), 120).round().astype(int))
         masses = np.stack(
-            [np.cumsum(load_probabilities(seed.run.path)[order])[ranks - 1] for seed in seeds]
+            [np.cumsum(load_probabilities(seed.run.folder)[order])[ranks - 1] for seed in seeds]
         )
         for rank, values in zip(ranks, masses.T, strict=True):
             interval = confidence_interval(100 * values).within(0, 100)

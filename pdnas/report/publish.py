@@ -7,19 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pdnas.report.collect import RECORDS, Collection, collect, describe_hardware
+from pdnas.report.collect import Collection, collect
+from pdnas.runs import layout
+from pdnas.runs.records import describe_hardware
 from pdnas.spec.scale import scale_path
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_failure, write_json
-
-TABLES = (
-    "history.parquet",
-    "trajectory.parquet",
-    "posterior.safetensors",
-    "candidates-*.safetensors",
-    "ranking-*.parquet",
-    "scores.parquet",
-)
 
 _LOGS = shutil.ignore_patterns("log")
 
@@ -37,13 +30,13 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
         PdnasError: a run does not fit the scale, no report was made, code without a commit made a
             run, ``out`` holds something else, or the copies could not be written.
     """
-    report = runs / "report"
+    report = runs / layout.REPORT
     if not report.is_dir():
         raise PdnasError(f"{report} is missing; run the workflow first")
-    if out.exists() and not (out / "published.json").is_file():
+    if out.exists() and not (out / layout.PUBLICATION).is_file():
         raise PdnasError(f"{out} exists and is no published result; name another folder")
     collection = collect(scale, runs)
-    folders = [run.path for run in collection.runs]
+    folders = [run.folder for run in collection.runs]
     records = records_of(collection)
     for path, record in records.items():
         code = str(record["provenance"]["code"])
@@ -56,18 +49,18 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
     summary = summarise(collection)
     try:
         for name in ("tables", "figures"):
-            shutil.copytree(report / name, partial / "report" / name)
+            shutil.copytree(report / name, partial / layout.REPORT / name)
         for folder in folders:
             target = partial / folder.relative_to(runs)
             target.mkdir(parents=True)
-            for path in _matching(folder, RECORDS + TABLES):
+            for path in _matching(folder, layout.PUBLISHED):
                 copy = target / path.relative_to(folder)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, copy)
-        if (runs / "rivals").is_dir():
-            shutil.copytree(runs / "rivals", partial / "rivals", ignore=_LOGS)
+        if (runs / layout.RIVALS).is_dir():
+            shutil.copytree(runs / layout.RIVALS, partial / layout.RIVALS, ignore=_LOGS)
         shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")
-        write_json(partial / "published.json", summary)
+        write_json(partial / layout.PUBLICATION, summary)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     except OSError as error:
@@ -102,7 +95,7 @@ def summarise(collection: Collection) -> dict[str, Any]:
         "scale": collection.name,
         "description": collection.scale.description,
         "searches": sum(
-            path.name == "run.json" and "searched_by" not in record
+            path.name == layout.RUN and "searched_by" not in record
             for path, record in records.items()
         ),
         "code": sorted({provenance["code"] for provenance in provenances}),

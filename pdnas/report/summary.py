@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdnas.report.collect import RunFiles, describe_hardware, describe_supernet
+from pdnas.report.collect import describe_supernet
+from pdnas.runs.records import describe_hardware
+from pdnas.runs.run import Run
 
 
-def summarise(run: RunFiles) -> dict[str, Any]:
+def summarise(run: Run) -> dict[str, Any]:
     """The main facts of a run; a stage that was not run is absent. Ready for JSON."""
     provenance = run.provenance
     summary: dict[str, Any] = {
-        "run": str(run.path),
+        "run": str(run.folder),
         "scale": run.record["scale"],
         "study": run.study,
         "variant": run.variant,

@@ -21,11 +21,11 @@ from pdnas.report.collect import (
     GUIDED,
     RANDOM,
     Collection,
-    RunFiles,
-    describe_hardware,
     describe_supernet,
 )
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
+from pdnas.runs.records import describe_hardware
+from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
@@ -781,7 +781,7 @@ def expected_samples(masses: Iterable[float]) -> Interval:
     return geometric_interval([reciprocal(mass) for mass in masses]).within(least=1)
 
 
-def _chosen_accuracies(runs: Iterable[RunFiles], truth: str) -> list[float]:
+def _chosen_accuracies(runs: Iterable[Run], truth: str) -> list[float]:
     """True accuracies (percent) of the best-ranked candidates of the posterior, a run each."""
     from pdnas.truth.table import Dataset, GroundTruth
 

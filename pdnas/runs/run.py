@@ -1,27 +1,26 @@
-"""A run: the folder of one supernet search and all that follows from it (docs/files.md)."""
+"""A run: the folder of one supernet search and all that follows from it (docs/files.md).
+
+Everything is read when it is asked for, and torch imported with the first tensors, so that a report
+of many runs is light.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-import pandas as pd
-import torch
 from pydantic import ValidationError
 
-from pdnas.data.batches import ALL_ROWS, Loader
-from pdnas.data.dataset import DatasetInfo
-from pdnas.data.loaders import build_loader
-from pdnas.data.sets import INFO
-from pdnas.nn.gates import GateSettings
-from pdnas.nn.supernets import Supernet, build
-from pdnas.runs.distributions import load_candidates, load_posterior
-from pdnas.space.candidates import CELL, Candidates, Choice
+from pdnas.runs import layout
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import Posterior
+from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.scale import Scale
+from pdnas.spec.selection import flatten
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
@@ -35,56 +34,83 @@ from pdnas.support.files import (
 )
 from pdnas.support.provenance import run_identity
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from pdnas.data.batches import Loader
+    from pdnas.data.dataset import DatasetInfo
+    from pdnas.nn.supernets import Supernet
+    from pdnas.space.candidates import Candidates, Choice
+    from pdnas.space.posterior import Posterior
+
 EVALUATION_BATCH = 500
 
-SEARCHED = ("splits", "history", "trajectory"), ("weights", "posterior")
-"""What a search leaves besides its record: tables and tensors."""
+_NAMES = ("scale", "study", "variant", "seed")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished search, read from its folder."""
+    """A finished search and what was made of it, read from its folder on demand.
+
+    Attributes:
+        record: ``run.json``.
+        spec: what the run was asked for; :meth:`under` takes what follows a search from a scale.
+    """
 
     folder: Path
-    scale: str
-    study: str
-    variant: str
-    seed: int
+    record: Mapping[str, Any]
     spec: Spec
-    record: dict[str, Any]
 
     @classmethod
     def load(cls, folder: Path) -> Run:
-        """Read ``run.json``.
+        """Open a run's folder.
 
         Raises:
-            PdnasError: there is no finished search in this folder.
+            PdnasError: the folder holds no finished search, or one of another version of pdnas.
         """
-        path = folder / "run.json"
+        path = folder / layout.RUN
         if not path.is_file():
-            raise PdnasError(f"no finished search in {folder}; run `pdnas search` with --out there")
+            raise PdnasError(
+                f"{folder} is no run (there is no finished search: it has no {path.name}); run "
+                "`pdnas search` with --out there"
+            )
         record = read_json(path)
         try:
-            return cls(
-                folder,
-                record["scale"],
-                record["study"],
-                record["variant"],
-                record["seed"],
-                Spec.model_validate(record["spec"]),
-                record,
-            )
-        except (KeyError, ValidationError) as error:
-            raise PdnasError(f"{path} is no run record of this version; search again") from error
+            if missing := [name for name in _NAMES if name not in record]:
+                raise PdnasError(f"{path} says nothing of the {missing[0]}; search again")
+            return cls(folder, record, Spec.model_validate(record.get("spec")))
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "spec"
+            raise PdnasError(
+                f"{path}: {place} does not fit this version of pdnas; "
+                "search again, or use the version named in its provenance"
+            ) from error
 
     @property
+    def scale(self) -> str:
+        return str(self.record["scale"])
+
+    @property
+    def study(self) -> str:
+        return str(self.record["study"])
+
+    @property
+    def variant(self) -> str:
+        return str(self.record["variant"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return dict(self.record.get("provenance") or {})
+
+    @cached_property
     def identity(self) -> str:
         """The owner of this run's files; one of another run's is refused."""
         return run_identity(self.record)
-
-    @property
-    def dataset(self) -> DatasetInfo:
-        return INFO[self.spec.data.name]
 
     def under(self, scale: Scale) -> Run:
         """The same run with what follows the search as ``scale`` has it now.
@@ -97,25 +123,97 @@ class Run:
             raise PdnasError(f"{self.folder} is another search than this scale's; search again")
         return replace(self, spec=spec)
 
-    def cell_string(self, choice: Choice) -> str | None:
-        """A candidate's architecture string; None where candidates are no cells."""
-        supernet = self.spec.supernet
-        if not isinstance(supernet, NasBench201Config):
+    @cached_property
+    def records(self) -> dict[Path, dict[str, Any]]:
+        """Every record of this run by its path, the search's first."""
+        paths = [path for pattern in layout.RECORDS for path in sorted(self.folder.glob(pattern))]
+        return {path: read_json(path, self.identity) for path in paths}
+
+    @cached_property
+    def results(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Records of the chosen candidates by (source, mode)."""
+        found = {
+            (source, mode): self._record(layout.result(source, mode))
+            for source, mode in product(_sorted(JudgedSource), _sorted(RetrainMode))
+        }
+        return {key: record for key, record in found.items() if record is not None}
+
+    @cached_property
+    def ranking_records(self) -> dict[str, dict[str, Any]]:
+        """Records of the rankings by source."""
+        found = {
+            source: self._record(layout.ranking_record(source)) for source in _sorted(JudgedSource)
+        }
+        return {source: record for source, record in found.items() if record is not None}
+
+    @cached_property
+    def scores_record(self) -> dict[str, Any] | None:
+        """How every cell was scored; None if they were not."""
+        return self._record(layout.SCORES_RECORD)
+
+    def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
+        """Exact sample efficiency against the ground truth, or that with all cells scored."""
+        return self._record(layout.EFFICIENCY_SCORED if scored else layout.EFFICIENCY)
+
+    def subnet(self) -> dict[str, Any] | None:
+        """Sizes and speed of the chosen candidate as a network of its own."""
+        return self._record(layout.SUBNET)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The specification in one level, with what ranking and fine-tuning were told instead."""
+        flat = flatten(self.spec.model_dump(mode="json"))
+        for record in self.ranking_records.values():
+            told = flatten(record["provenance"]["config"], "candidates.")
+            flat |= {key: value for key, value in told.items() if key in flat}
+        for (_, mode), record in self.results.items():
+            if mode == "finetune":
+                told = record["provenance"]["config"].get("retrain") or {}
+                flat |= flatten(told, "retrain.")
+        return flat
+
+    def trajectory(self) -> pd.DataFrame | None:
+        """A row an epoch, gate, group and option; None if the file is missing."""
+        return self._table(layout.TRAJECTORY)
+
+    def history(self) -> pd.DataFrame | None:
+        """A row an epoch; None if the file is missing."""
+        return self._table(layout.HISTORY)
+
+    def scores(self) -> pd.DataFrame | None:
+        """A row a cell: its one-shot accuracy and loss; None if they were not scored."""
+        return self._table(layout.SCORES)
+
+    def ranking(self, source: str) -> pd.DataFrame | None:
+        """A row a candidate drawn from ``source``; None after a race, which leaves few of them
+        with an accuracy: their mean, histogram or best of n would be those of survivors."""
+        table = self._table(layout.ranking(source))
+        return None if table is None or table["validation_accuracy"].isna().any() else table
+
+    def chosen(self, source: str) -> dict[str, Any] | None:
+        """The ranking's row of the best candidate drawn from ``source``."""
+        ranking = self._table(layout.ranking(source))
+        if ranking is None or source not in self.ranking_records:
             return None
-        return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
+        best = self.ranking_records[source]["best"]
+        return dict(ranking[ranking["candidate"] == best].iloc[0])
 
     def posterior(self) -> Posterior:
-        return load_posterior(self.folder / "posterior.safetensors", self.identity)
+        """The distribution over architectures that the search ended with."""
+        from pdnas.runs.distributions import load_posterior
+
+        return load_posterior(self.folder / layout.POSTERIOR, self.identity)
 
     def candidates(self, source: str) -> tuple[Candidates, dict[str, Any]]:
         """All candidates drawn from ``source``, and the metadata saved with them."""
-        return load_candidates(self.folder / f"candidates-{source}.safetensors", self.identity)
+        from pdnas.runs.distributions import load_candidates
+
+        return load_candidates(self.folder / layout.candidates(source), self.identity)
 
     def candidate(self, source: str, number: int | None) -> tuple[int, Choice]:
         """One of the candidates drawn from ``source``: its number and what it chooses.
 
         Args:
-            source: ``posterior``, ``random`` or ``uniform``.
             number: from 0; None: the best of the ranking.
 
         Raises:
@@ -126,18 +224,27 @@ class Run:
             number = self._best(source)
         if not 0 <= number < len(candidates):
             raise PdnasError(
-                f"no candidate {number} in candidates-{source}.safetensors; choose 0 to "
+                f"no candidate {number} in {layout.candidates(source)}; choose 0 to "
                 f"{len(candidates) - 1}"
             )
         return number, candidates[number]
 
     def candidates_sha256(self, source: str) -> str:
         """The SHA-256 of the file of candidates, which a ranking keeps as its own subject."""
-        path = self.folder / f"candidates-{source}.safetensors"
+        path = self.folder / layout.candidates(source)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
+    def cell_string(self, choice: Choice) -> str | None:
+        """A candidate's architecture string; None where candidates are no cells."""
+        from pdnas.space.candidates import CELL
+
+        supernet = self.spec.supernet
+        if not isinstance(supernet, NasBench201Config):
+            return None
+        return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
+
     def _best(self, source: str) -> int:
-        path = self.folder / f"ranking-{source}.json"
+        path = self.folder / layout.ranking_record(source)
         ranking = read_json(path, self.identity)
         if ranking.get("candidates_sha256") not in (None, self.candidates_sha256(source)):
             raise PdnasError(f"{path} is of other candidates than there are now; rank them again")
@@ -146,13 +253,27 @@ class Run:
             raise PdnasError(f"{path} names no best candidate; rank them again")
         return best
 
+    def _record(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        return read_json(path, self.identity) if path.is_file() else None
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        path = self.folder / name
+        return read_table(path, self.identity) if path.is_file() else None
+
+    @property
+    def dataset(self) -> DatasetInfo:
+        from pdnas.data.sets import INFO
+
+        return INFO[self.spec.data.name]
+
     def supernet(self, device: torch.device) -> Supernet:
         """The trained supernet, in evaluation mode.
 
         Raises:
             PdnasError: the weights are missing, damaged, or another supernet's.
         """
-        path = self.folder / "weights.safetensors"
+        path = self.folder / layout.WEIGHTS
         weights, _ = read_tensors(path, self.identity)
         network = make_supernet(self.spec, device)
         try:
@@ -162,20 +283,26 @@ class Run:
         return network.eval()
 
     def loader(
-        self, part: str, device: torch.device, *, train: bool = False, rows: slice = ALL_ROWS
+        self, part: str, device: torch.device, *, train: bool = False, rows: slice | None = None
     ) -> Loader:
         """Batches of ``train``, ``validation`` or ``test``, or the given rows of each."""
-        splits: pd.DataFrame = read_table(self.folder / "splits.parquet", self.identity)
+        from pdnas.data.batches import ALL_ROWS
+        from pdnas.data.loaders import build_loader
+
         return build_loader(
             self.spec.data,
             part,
-            splits,
+            read_table(self.folder / layout.SPLITS, self.identity),
             batch=self.spec.training.batch if train else EVALUATION_BATCH,
             device=device,
             train=train,
             seed=self.seed,
-            rows=rows,
+            rows=rows or ALL_ROWS,
         )
+
+
+def _sorted(vocabulary: Any) -> list[str]:
+    return sorted(get_args(vocabulary))
 
 
 def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str, Any]:
@@ -199,19 +326,22 @@ def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str
         "searched_by": run.variant,
     }
     owner = run_identity(record)
-    tables, tensors = SEARCHED
-    for name in tables:
-        path = f"{name}.parquet"
-        write_table(out / path, read_table(run.folder / path, run.identity), owner)
-    for name in tensors:
-        path = f"{name}.safetensors"
-        write_tensors(out / path, *read_tensors(run.folder / path, run.identity), owner)
-    write_json(out / "run.json", record)
+    for name in (layout.SPLITS, layout.HISTORY, layout.TRAJECTORY):
+        write_table(out / name, read_table(run.folder / name, run.identity), owner)
+    for name in (layout.WEIGHTS, layout.POSTERIOR):
+        write_tensors(out / name, *read_tensors(run.folder / name, run.identity), owner)
+    write_json(out / layout.RUN, record)
     return record
 
 
 def make_supernet(spec: Spec, device: torch.device) -> Supernet:
     """A freshly initialised supernet of a specification, channels last."""
+    import torch
+
+    from pdnas.data.sets import INFO
+    from pdnas.nn.gates import GateSettings
+    from pdnas.nn.supernets import build
+
     info = INFO[spec.data.name]
     network = build(spec.supernet, info.channels, len(info.classes))
     # What its distribution can represent decides the shape of its logits, so of a file of weights.

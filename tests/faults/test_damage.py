@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from pdnas.data import sources
-from pdnas.report.collect import RunFiles
 from pdnas.runs.run import Run
 from pdnas.stages.sample import sample as draw
 from pdnas.support.errors import PdnasError
@@ -69,14 +68,14 @@ FILES: dict[str, tuple[str, Read]] = {
     ),
     "candidates-posterior.safetensors": ("tensors", candidates),
     "run.json": ("record", lambda folder: Run.load(folder).record),
-    "ranking-posterior.json": ("record", lambda folder: RunFiles.read(folder).ranking_records),
-    "result-posterior-none.json": ("record", lambda folder: RunFiles.read(folder).results),
+    "ranking-posterior.json": ("record", lambda folder: Run.load(folder).ranking_records),
+    "result-posterior-none.json": ("record", lambda folder: Run.load(folder).results),
     "splits.parquet": ("table", splits),
-    "history.parquet": ("table", lambda folder: str(RunFiles.read(folder).history())),
-    "trajectory.parquet": ("table", lambda folder: str(RunFiles.read(folder).trajectory())),
+    "history.parquet": ("table", lambda folder: str(Run.load(folder).history())),
+    "trajectory.parquet": ("table", lambda folder: str(Run.load(folder).trajectory())),
     "ranking-posterior.parquet": (
         "table",
-        lambda folder: str(RunFiles.read(folder).ranking("posterior")),
+        lambda folder: str(Run.load(folder).ranking("posterior")),
     ),
 }
 """What a run leaves, and how the stages and the report after it read each of them."""

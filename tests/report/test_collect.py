@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.report.collect import RunFiles, collect, describe_hardware, flatten
+from pdnas.report.collect import collect
+from pdnas.runs.records import describe_hardware
+from pdnas.runs.run import Run
 from pdnas.spec import selection
+from pdnas.spec.selection import flatten
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 
@@ -141,7 +144,7 @@ def test_a_setting_that_this_version_lacks_is_named(tree: Tree) -> None:
 
 def test_a_folder_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PdnasError, match="no run"):
-        RunFiles.read(tmp_path)
+        Run.load(tmp_path)
 
 
 def test_hardware_in_words() -> None:

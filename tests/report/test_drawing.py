@@ -10,7 +10,7 @@ import torch
 
 from pdnas.nn.supernets import NAMED, ChannelSupernet, build
 from pdnas.report import drawing
-from pdnas.report.collect import RunFiles, collect
+from pdnas.report.collect import collect
 from pdnas.report.figures import Drawing
 from pdnas.report.style import style
 from pdnas.runs.distributions import save_candidates, save_posterior
@@ -140,7 +140,7 @@ def test_figure2_draws_a_run(tree: Tree, tmp_path: Path) -> None:
     save_posterior(run / "posterior.safetensors", posterior(network), {})
     choice = posterior(network).sample(60, seed=0)
     save_candidates(run / "candidates-posterior.safetensors", choice, {})
-    found = RunFiles.read(run).chosen("posterior")
+    found = Run.load(run).chosen("posterior")
     assert found is not None
     made = drawing.figure2(collect(tree.scale_name, tree.folder))
     assert made is not None

@@ -9,7 +9,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pdnas.report.collect import RunFiles
 from pdnas.runs.run import EVALUATION_BATCH, Run
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
@@ -117,13 +116,13 @@ def plainly(run):
     """The same candidates, every one judged on every image."""
     everything = run.spec.candidates.model_copy(update={"ranking": "all"})
     spec = run.spec.model_copy(update={"candidates": everything})
-    return Run(run.folder, run.scale, run.study, run.variant, run.seed, spec, run.record)
+    return replace(run, spec=spec)
 
 
 def test_a_raced_run_has_the_plain_accuracies_of_whoever_is_left(run):
     record, path = rank_run(run, "posterior", CPU), run.folder / "ranking-posterior.parquet"
     raced = read_table(path)
-    report = RunFiles.read(run.folder)
+    report = Run.load(run.folder)
     assert report.ranking("posterior") is None, "survivors alone must not make a histogram"
     assert report.chosen("posterior")["candidate"] == record["best"]
     plain_record = rank_run(plainly(run), "posterior", CPU)

@@ -1,0 +1,90 @@
+"""The names of all files of a run's folder, and of the folder that holds a scale's runs.
+
+What each file holds is in docs/files.md. Names with a source, mode and the like are functions, so
+that a pattern (``ranking("*")``) or a wildcard (``ranking("{source}")``) can stand for them.
+"""
+
+from __future__ import annotations
+
+RUN = "run.json"
+SPLITS = "splits.parquet"
+WEIGHTS = "weights.safetensors"
+POSTERIOR = "posterior.safetensors"
+HISTORY = "history.parquet"
+TRAJECTORY = "trajectory.parquet"
+SEARCHED = (RUN, SPLITS, WEIGHTS, POSTERIOR, HISTORY, TRAJECTORY)
+"""Everything that a search leaves."""
+
+SCORES = "scores.parquet"
+SCORES_RECORD = "scores.json"
+EFFICIENCY = "efficiency.json"
+EFFICIENCY_SCORED = "efficiency-scored.json"
+SUBNET_FOLDER = "subnet"
+SUBNET_RECORD = "subnet.json"
+SUBNET = f"{SUBNET_FOLDER}/{SUBNET_RECORD}"
+TENSORBOARD = "tensorboard"
+CHECKPOINT = "checkpoint"
+"""Folder of the state that a search, or a ranking, goes on from."""
+
+
+def candidates(source: str) -> str:
+    return f"candidates-{source}.safetensors"
+
+
+def ranking(source: str) -> str:
+    return f"ranking-{source}.parquet"
+
+
+def ranking_record(source: str) -> str:
+    return f"ranking-{source}.json"
+
+
+def result(source: str, mode: str) -> str:
+    return f"result-{source}-{mode}.json"
+
+
+def retrain_checkpoint(source: str, mode: str) -> str:
+    """Folder of the state that a fine-tuning or training from scratch goes on from."""
+    return f"{CHECKPOINT}-{source}-{mode}"
+
+
+RECORDS = (
+    RUN,
+    ranking_record("*"),
+    result("*", "*"),
+    "efficiency*.json",
+    SCORES_RECORD,
+    SUBNET,
+)
+"""Patterns of the records of a run; each has its provenance."""
+
+PUBLISHED = (
+    *RECORDS,
+    HISTORY,
+    TRAJECTORY,
+    POSTERIOR,
+    candidates("*"),
+    ranking("*"),
+    SCORES,
+)
+"""Patterns of what is copied to be published: no weights, logs and splits."""
+
+RUNS = "runs"
+"""Folder of all scales' runs."""
+WARM_UPS = "warm-ups"
+RIVALS = "rivals"
+REPORT = "report"
+PUBLICATION = "published.json"
+
+
+def run_folder(study: str, variant: str, seed: int | str) -> str:
+    """Where a run lies under the folder of its scale's runs."""
+    return f"{study}/{variant}/seed{seed}"
+
+
+def rival_record(method: str) -> str:
+    return f"{RIVALS}/{method}.json"
+
+
+def rival_trace(method: str) -> str:
+    return f"{RIVALS}/{method}.parquet"

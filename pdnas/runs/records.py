@@ -1,0 +1,21 @@
+"""What the records of runs say, in the words that stages and report have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def describe_hardware(hardware: Mapping[str, Any]) -> str:
+    """The machine in words: the GPUs where there are any, else the processor."""
+    gpus = list(hardware.get("gpus") or [])
+    threads = hardware.get("threads")
+    if gpus:
+        return " + ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
+    return f"{hardware.get('cpu')}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def seconds(record: Mapping[str, Any]) -> float | None:
+    """The wall time that a record's work took; None where it does not say."""
+    wall = (record.get("provenance") or {}).get("wall_seconds")
+    return None if wall is None else float(wall)
