@@ -30,7 +30,8 @@ from pdnas.support.provenance import (
     run_identity,
 )
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import Fitted, Session, TrainingData, fit
+from pdnas.train.fit import Session, TrainingData, fit
+from pdnas.train.state import TrainingState
 
 
 def search(
@@ -168,7 +169,7 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
     return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
 
 
-def _trajectory(supernet: Supernet, fitted: Fitted) -> pd.DataFrame:
+def _trajectory(supernet: Supernet, fitted: TrainingState) -> pd.DataFrame:
     """The rows of trajectory.parquet."""
     marginals = supernet.posterior().marginals()
     epochs = [

@@ -16,7 +16,6 @@ from torch.nn.modules.module import register_module_forward_hook
 from pdnas.nn.noise import out_of_memory
 from pdnas.nn.objective import Terms
 from pdnas.nn.supernets import Supernet
-from pdnas.spec.training import TrainingConfig
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.train.checkpoint import Checkpoints
@@ -28,9 +27,7 @@ class NotFiniteError(Exception):
 
 
 @contextmanager
-def explained(
-    state: TrainingState, training: TrainingConfig, checkpoints: Checkpoints | None
-) -> Iterator[None]:
+def explained(state: TrainingState, checkpoints: Checkpoints | None) -> Iterator[None]:
     """Within the block, failures that a setting mends become :class:`PdnasError` and name it."""
     try:
         yield
@@ -41,10 +38,10 @@ def explained(
         ) from error
     except (MemoryError, RuntimeError, ValueError) as error:
         if out_of_memory(error):
-            images = (training.micro_batch or training.batch // distributed.ranks()) // 2
+            at_once = state.training.micro_batch or state.training.batch // distributed.ranks()
             raise PdnasError(
-                f"out of memory in {state.place}; set training.micro_batch to {images} images or "
-                "fewer (and begin anew), or free memory and go on"
+                f"out of memory in {state.place}; set training.micro_batch to {at_once // 2} "
+                "images or fewer (and begin anew), or free memory and go on"
             ) from error
         if "more than 1 value per channel" in str(error):
             raise PdnasError(

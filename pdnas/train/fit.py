@@ -9,9 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from pdnas.data.batches import Batch, Loader
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import Supernet
@@ -20,13 +17,11 @@ from pdnas.spec.training import TrainingConfig
 from pdnas.support import distributed
 from pdnas.support.errors import Unfinished
 from pdnas.support.progress import Progress
-from pdnas.support.provenance import Stopwatch
 from pdnas.train.board import Board
 from pdnas.train.checkpoint import Checkpoints, Saver
 from pdnas.train.failures import explained, require_finite_state
 from pdnas.train.optimizers import held_still, parameters_of
-from pdnas.train.schedule import EpochPlan
-from pdnas.train.state import History, TrainingState
+from pdnas.train.state import TrainingState
 from pdnas.train.step import Step
 
 
@@ -73,38 +68,19 @@ SHORT = Session()
 """A training that leaves nothing but its result."""
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a training run leaves besides the trained network.
-
-    Attributes:
-        history: one record an epoch.
-        trajectory: probabilities of the switches, in the order of ``Posterior.marginals()``, at the
-            start and after each epoch; shape (epochs + 1, marginals).
-        stopwatch: time spent, interrupted calls and a warm-up that was taken over included.
-        warm_up_of: description of the run whose warm-up was taken over; None: its own.
-    """
-
-    history: History
-    trajectory: Tensor
-    stopwatch: Stopwatch
-    warm_up_of: str | None = None
-
-
 def fit(
     supernet: Supernet,
     data: TrainingData,
     training: TrainingConfig,
     gates: GateConfig,
     session: Session = SHORT,
-) -> Fitted:
+) -> TrainingState:
     """Train ``supernet`` in place, from the last checkpoint on where there is one.
 
     Weights and switches are trained together in one pass (paper, section 3.3), or, with images
     held out for the switches, in alternating steps (as DARTS and GDAS do). The order of the
     data is a function of the epoch alone and the random state is part of a checkpoint, so a run
-    that was killed ends with the same bits as one that was not (on a CPU). Checkpoints are made
-    after each epoch, unless that takes too much of the time, and every few minutes within one.
+    that was killed ends with the same bits as one that was not (on a CPU).
 
     Args:
         supernet: on its device; a chosen candidate is trained as that candidate.
@@ -125,9 +101,8 @@ def fit(
         for epoch in range(1, taken_over + 1):
             board.log(state, epoch)
         for epoch in range(done + 1, epochs + 1):
-            plan = state.schedule.epoch(epoch)
-            with explained(state, training, session.checkpoints), plan.applied(supernet):
-                _train_epoch(step, data, plan, state, saver)
+            with explained(state, session.checkpoints), state.schedule.applied(supernet, epoch):
+                _train_epoch(step, data, state, saver)
                 require_finite_state(supernet)
             record = state.end_epoch()
             if session.warm_up and epoch == gates.warmup_epochs and first:
@@ -148,7 +123,7 @@ def fit(
     supernet.set_drop_path(0)
     supernet.set_warm_up(False)
     supernet.eval()
-    return Fitted(state.history, torch.stack(state.trajectory), state.stopwatch, state.warm_up_of)
+    return state
 
 
 def _resume(state: TrainingState, session: Session) -> int:
@@ -165,18 +140,16 @@ def _resume(state: TrainingState, session: Session) -> int:
     return 0
 
 
-def _train_epoch(
-    step: Step, data: TrainingData, plan: EpochPlan, state: TrainingState, saver: Saver
-) -> None:
+def _train_epoch(step: Step, data: TrainingData, state: TrainingState, saver: Saver) -> None:
     """One pass over the data, or what is left of it; ``state`` is kept up to date.
 
     A GPU is waited for once a step, when the loss is looked at.
     """
-    epoch = state.epoch
+    number, epoch = len(state.history) + 1, state.epoch
     started = time.monotonic() - epoch.seconds
-    heldout = None if plan.warm_up else data.heldout
-    heldout_batches = _endless(heldout.loader, plan.number, epoch.steps) if heldout else iter(())
-    for batch in data.loader.epoch(plan.number, epoch.steps):
+    heldout = None if state.schedule.warms_up(number) else data.heldout
+    heldout_batches = _endless(heldout.loader, number, epoch.steps) if heldout else iter(())
+    for batch in data.loader.epoch(number, epoch.steps):
         epoch.steps += 1
         if heldout is None:
             measures = step(batch, data.objective, state.optimizers)
@@ -186,7 +159,7 @@ def _train_epoch(
                 measures = step(batch, data.objective, [weights])
             with held_still(parameters_of(weights)):
                 step(next(heldout_batches), heldout.objective, [switches])
-        state.schedule.step()
+        state.schedule.rates.step()
         epoch.add(measures, len(batch[1]) * distributed.ranks())
         epoch.seconds = time.monotonic() - started
         if saver.is_due():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -23,43 +21,13 @@ from pdnas.spec.training import CosineSchedule, StepSchedule, TrainingConfig, Wa
 from pdnas.train.optimizers import held_still
 
 
-@dataclass(frozen=True)
-class EpochPlan:
-    """How the supernet trains in one epoch.
+class Schedule:
+    """What each epoch is like; their numbers begin with 1.
 
     Attributes:
-        number: from 1.
-        warm_up: weights learn under the broad initial distribution, which stays as it is.
-        temperature: of the switches; None: that of the supernet.
-        drop_path: probability of the last cell.
-        recompile: what was compiled gives the distribution no gradient.
-    """
-
-    number: int
-    warm_up: bool
-    temperature: float | None
-    drop_path: float
-    recompile: bool
-
-    @contextmanager
-    def applied(self, supernet: Supernet) -> Iterator[None]:
-        """Within the block, ``supernet`` is in training mode and as this epoch wants it."""
-        if self.recompile:
-            torch.compiler.reset()
-        if self.temperature is not None:
-            supernet.set_temperature(self.temperature)
-        supernet.set_drop_path(self.drop_path)
-        supernet.set_warm_up(self.warm_up)
-        supernet.train()
-        with held_still(supernet.distribution_parameters() if self.warm_up else ()):
-            yield
-
-
-class Schedule:
-    """The plan of every epoch, and the learning rate of the weights, step by step.
+        rates: sets the learning rate of the weights; its steps are those of the training.
 
     Args:
-        weights: the optimizer whose learning rate is set.
         batches: that an epoch has.
     """
 
@@ -67,38 +35,41 @@ class Schedule:
         self, training: TrainingConfig, gates: GateConfig, weights: Optimizer, batches: int
     ) -> None:
         self._training, self._gates = training, gates
-        self._rates = _learning_rates(training, weights, batches)
-
-    def epoch(self, number: int) -> EpochPlan:
-        """The plan of an epoch; numbers begin with 1."""
-        training, gates = self._training, self._gates
-        temperature = None
-        if gates.temperature_end is not None:
-            share = (number - 1) / max(training.epochs - 1, 1)
-            temperature = gates.temperature + share * (gates.temperature_end - gates.temperature)
-        return EpochPlan(
-            number,
-            warm_up=number <= gates.warmup_epochs,
-            temperature=temperature,
-            # As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs.
-            drop_path=training.drop_path * number / training.epochs,
-            recompile=training.compile and number == gates.warmup_epochs + 1,
-        )
+        self.rates = _learning_rates(training, weights, batches)
 
     @property
     def learning_rate(self) -> float:
         """That of the next step."""
-        return float(self._rates.get_last_lr()[0])
+        return float(self.rates.get_last_lr()[0])
 
-    def step(self) -> None:
-        """Go on to the learning rate of the next step."""
-        self._rates.step()
+    def warms_up(self, epoch: int) -> bool:
+        """Whether weights learn under the broad initial distribution, which stays as it is."""
+        return epoch <= self._gates.warmup_epochs
 
-    def state_dict(self) -> dict[str, Any]:
-        return self._rates.state_dict()
+    def temperature(self, epoch: int) -> float:
+        """From the first to the last epoch in equal steps."""
+        gates = self._gates
+        if gates.temperature_end is None:
+            return gates.temperature
+        share = (epoch - 1) / max(self._training.epochs - 1, 1)
+        return gates.temperature + share * (gates.temperature_end - gates.temperature)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._rates.load_state_dict(state)
+    def drop_path(self, epoch: int) -> float:
+        """As in ENAS, from 0 to its full value over the training; ENAS counts steps, not epochs."""
+        return self._training.drop_path * epoch / self._training.epochs
+
+    @contextmanager
+    def applied(self, supernet: Supernet, epoch: int) -> Iterator[None]:
+        """Within the block, ``supernet`` is in training mode and as the epoch wants it."""
+        if self._training.compile and epoch == self._gates.warmup_epochs + 1:
+            torch.compiler.reset()  # what was compiled gives the distribution no gradient
+        if self._gates.temperature_end is not None:
+            supernet.set_temperature(self.temperature(epoch))
+        supernet.set_drop_path(self.drop_path(epoch))
+        supernet.set_warm_up(self.warms_up(epoch))
+        supernet.train()
+        with held_still(supernet.distribution_parameters() if self.warms_up(epoch) else []):
+            yield
 
 
 def _learning_rates(training: TrainingConfig, weights: Optimizer, batches: int) -> LRScheduler:

@@ -78,7 +78,7 @@ class TrainingState:
     def __init__(
         self, supernet: Supernet, training: TrainingConfig, gates: GateConfig, batches: int
     ) -> None:
-        self.supernet = supernet
+        self.supernet, self.training = supernet, training
         self.optimizers = make_optimizers(supernet, training, gates)
         self.schedule = Schedule(training, gates, self.optimizers[0], batches)
         self.history: History = []
@@ -107,7 +107,7 @@ class TrainingState:
         return {
             "supernet": self.supernet.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedule": self.schedule.state_dict(),
+            "schedule": self.schedule.rates.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self._device) if on_gpu else None,
             "history": self.history,
@@ -127,7 +127,7 @@ class TrainingState:
             self.supernet.load_state_dict(state["supernet"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
-            self.schedule.load_state_dict(state["schedule"])
+            self.schedule.rates.load_state_dict(state["schedule"])
             torch.set_rng_state(state["rng"])
             if state["cuda_rng"] is not None:
                 torch.cuda.set_rng_state(state["cuda_rng"], self._device)

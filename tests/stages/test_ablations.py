@@ -21,8 +21,7 @@ from pdnas.stages.sample import sample
 from pdnas.stages.search import search
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
-from pdnas.support.provenance import Stopwatch
-from pdnas.train.fit import Fitted
+from pdnas.train.state import TrainingState
 
 CPU = torch.device("cpu")
 ABLATIONS = {
@@ -193,7 +192,7 @@ def test_what_trains_on_is_the_candidate(guided, monkeypatch, mode):
         given["masks"] = {
             name: layer.gate.keep_mask for name, layer in supernet.gated_layers().items()
         }
-        return Fitted([], torch.empty(0), Stopwatch())
+        return TrainingState(supernet, training, gates, batches=1)
 
     monkeypatch.setattr(retrain_module, "fit", fit)
     run = Run.load(guided)

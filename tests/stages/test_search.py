@@ -25,7 +25,8 @@ from pdnas.spec.spec import Spec
 from pdnas.stages import search as module
 from pdnas.stages.sample import Source, distribution, sample
 from pdnas.support.errors import PdnasError
-from pdnas.train.fit import Fitted, TrainingData
+from pdnas.train.fit import TrainingData
+from pdnas.train.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -66,7 +67,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
     found: list[Training] = []
     real = module.fit
 
-    def fit(supernet: Supernet, data: TrainingData, *settings: Any) -> Fitted:
+    def fit(supernet: Supernet, data: TrainingData, *settings: Any) -> TrainingState:
         weights = {name: value.clone() for name, value in supernet.state_dict().items()}
         found.append(Training(weights, data))
         return real(supernet, data, *settings)
