@@ -15,7 +15,7 @@ from pdnas.space.cells import CellSpace
 from pdnas.support.files import read_table, write_table
 from pdnas.support.timing import paired_times
 from pdnas.truth import official
-from pdnas.truth.table import tabulate
+from pdnas.truth.columns import tabulate
 
 # The tests know how to write small archives of the real format.
 from tests.truth.test_official import Cell, benchmark, write_file, write_folder

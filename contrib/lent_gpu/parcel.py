@@ -45,17 +45,17 @@ def pack(folder: Path, limit: int) -> list[Path]:
     Raises:
         PdnasError: the data cannot be had, or the files not be written.
     """
-    from pdnas.truth import table
+    from pdnas.truth.build import build, table_path
 
     cifar10.load()
     tensors, metadata = read_tensors(cifar10.path())
-    if not table.table_path().is_file():
-        table.build()
+    if not table_path().is_file():
+        build()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in (
             (_METADATA, json.dumps(metadata).encode()),
-            (table.table_path().name, table.table_path().read_bytes()),
+            (table_path().name, table_path().read_bytes()),
             *_encoded(tensors),
         ):
             member = tarfile.TarInfo(name)
@@ -81,7 +81,7 @@ def unpack(folder: Path) -> list[Path]:
     Raises:
         PdnasError: a part is missing or damaged; it is named.
     """
-    from pdnas.truth import table
+    from pdnas.truth.build import table_path
 
     manifest = read_json(folder / f"{_NAME}.json")
     parts = []
@@ -102,9 +102,9 @@ def unpack(folder: Path) -> list[Path]:
     if _digest(tensors) != manifest["cifar10"]:
         raise PdnasError("this version of Pillow decodes WebP differently; update it")
     write_tensors(cifar10.path(), tensors, json.loads(contents[_METADATA]))
-    with atomic_path(table.table_path()) as temporary:
-        temporary.write_bytes(contents[table.table_path().name])
-    return [cifar10.path(), table.table_path()]
+    with atomic_path(table_path()) as temporary:
+        temporary.write_bytes(contents[table_path().name])
+    return [cifar10.path(), table_path()]
 
 
 def _encoded(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, bytes]]:

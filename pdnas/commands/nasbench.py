@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,14 +17,10 @@ from pdnas.commands.pipeline import (
     load_run,
     set_threads,
 )
+from pdnas.spec.names import RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 
-if TYPE_CHECKING:
-    from pdnas.truth.efficiency import Efficiency
-
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
-
-_RIVALS = "random, evolution, reinforce, local-search or predictor."
 
 
 @app.command()
@@ -44,7 +40,7 @@ def build(
 
         pdnas nasbench build
     """
-    from pdnas.truth.table import build
+    from pdnas.truth.build import build
 
     typer.echo(build(source))
 
@@ -79,7 +75,9 @@ def efficiency(
     target: Annotated[
         list[float] | None, typer.Option(help="Accuracy in percent to reach; repeatable.")
     ] = None,
-    dataset: Annotated[str, typer.Option(help="Data set that --target is about.")] = "cifar10",
+    dataset: Annotated[TruthData, typer.Option(help="Data set that --target is about.")] = (
+        "cifar10"
+    ),
     scores: Annotated[
         Path | None,
         typer.Option(
@@ -99,40 +97,30 @@ def efficiency(
 
         pdnas nasbench efficiency runs/laptop/nasbench201/guided/seed1 --target 93.5
     """
-    from pdnas.support import files
-    from pdnas.support.provenance import Stopwatch, provenance, run_identity
-    from pdnas.truth import efficiency as arithmetic
-    from pdnas.truth.table import DATASETS, GroundTruth
+    from pdnas.support.provenance import Stopwatch
+    from pdnas.truth import efficiency as exact
+    from pdnas.truth.columns import TARGETS
+    from pdnas.truth.table import GroundTruth
 
     stopwatch = Stopwatch()
-    targets: dict[Any, tuple[float, ...]] = dict(arithmetic.TARGETS)
-    if dataset not in DATASETS:
-        raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(DATASETS)}")
+    targets = dict(TARGETS)
     if target:
         # From percent to the nearest fraction: 93.1 / 100 itself is a little above 0.931.
         targets[dataset] = tuple(round(each / 100, 10) for each in target)
     if len(runs) > 1 and (out is not None or scores is not None):
         raise PdnasError("--out and --scores belong to a single run; name one run")
     truth = GroundTruth.load()
-    scored = arithmetic.load_scores(scores) if scores is not None else None
+    scored = exact.load_scores(scores) if scores is not None else None
     records = [
-        arithmetic.efficiency(arithmetic.load_probabilities(run), truth, targets, scored)
+        exact.exact_efficiency(exact.load_probabilities(run), truth, targets, scored)
         for run in runs
     ]
     if out is not None:
-        run_record = runs[0] / "run.json"
-        run = files.read_json(run_record) if run_record.is_file() else {}
-        config = {"targets": {name: list(values) for name, values in targets.items()}}
-        files.write_json(
-            out,
-            {**records[0].to_json(), "provenance": provenance(config, run.get("seed"), stopwatch)},
-            run_identity(run) if run else None,
-        )
-    summary = arithmetic.summarise(records)
+        exact.write_efficiency(out, records[0], runs[0], targets, stopwatch)
+    summary = exact.summarise_seeds(records)
     if as_json:
-        named = {str(run): record.to_json() for run, record in zip(runs, records, strict=True)}
-        single = records[0].to_json()
-        typer.echo(json.dumps(single if len(runs) == 1 else {"runs": named, **summary}, indent=2))
+        named = {"runs": dict(zip(map(str, runs), records, strict=True)), **summary}
+        typer.echo(json.dumps(records[0] if len(runs) == 1 else named, indent=2))
     else:
         _print_efficiency(records, summary)
 
@@ -173,12 +161,12 @@ def score(
 
 @app.command()
 def rival(
-    method: Annotated[str, typer.Argument(metavar="NAME", help=_RIVALS)],
+    method: Annotated[RivalMethod, typer.Argument(help="The method.")],
     seeds: Annotated[str, typer.Option(help="A seed, or a range like 0-99.")] = "0-99",
     queries: Annotated[int, typer.Option(help="Cells that each search asks for.")] = 300,
-    dataset: Annotated[str, typer.Option(help="Data set to search on and to be judged on.")] = (
-        "cifar10"
-    ),
+    dataset: Annotated[
+        TruthData, typer.Option(help="Data set to search on and to be judged on.")
+    ] = "cifar10",
     out: Annotated[
         Path | None,
         typer.Option(help="Write every query to this .parquet, the summary to .json beside it."),
@@ -190,24 +178,14 @@ def rival(
     It sees validation accuracies after 12 epochs and is judged by test accuracy after 200.
     Example: pdnas nasbench rival evolution --seeds 0-499 --queries 100
     """
-    from pdnas.space.cells import CellSpace
     from pdnas.support import files
     from pdnas.support.provenance import Stopwatch, provenance
-    from pdnas.truth import rivals
-    from pdnas.truth.efficiency import TARGETS
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.rivals import compete
 
     stopwatch = Stopwatch()
     if out is not None and out.suffix != ".parquet":
         raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
-    names = _seed_range(seeds)
-    truth = GroundTruth.load()
-    accuracy = truth.accuracy(dataset)  # type: ignore[arg-type]  # it checks the name
-    targets = TARGETS[dataset]  # type: ignore[index]
-    signal = truth.validation_12(dataset)  # type: ignore[arg-type]
-    asked = rivals.search(method, signal, names, queries, CellSpace())
-    table = rivals.trace(asked, names, signal, accuracy)
-    record = {"method": method, "dataset": dataset, **rivals.summarise(table, targets)}
+    table, record = compete(method, dataset, _seed_range(seeds), queries)
     if out is not None:
         files.write_table(out, table)
         config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
@@ -233,7 +211,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pdnas.truth.table import DATASETS
+    from pdnas.truth.columns import DATASETS
 
     console = Console()
     console.print(facts["cell"], style="bold", markup=False, highlight=False)
@@ -250,7 +228,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _print_efficiency(records: list[Efficiency], summary: dict[str, Any]) -> None:
+def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -258,8 +236,8 @@ def _print_efficiency(records: list[Efficiency], summary: dict[str, Any]) -> Non
     if len(records) == 1:
         record = records[0]
         console.print(
-            f"entropy {record.entropy:.3f} nats = {record.effective_cells:.1f} equally likely "
-            f"cells; mode {record.mode} ({record.mode_probability:.2%})",
+            f"entropy {record['entropy']:.3f} nats = {record['effective_cells']:.1f} equally "
+            f"likely cells; mode {record['mode']} ({record['mode_probability']:.2%})",
             markup=False,
             highlight=False,
         )

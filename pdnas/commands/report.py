@@ -113,10 +113,10 @@ def show(
 
         pdnas show runs/laptop/multibranch/guided/seed1
     """
-    from pdnas.report.summary import lines, summarise
+    from pdnas.report.summary import lines, summarise_run
     from pdnas.runs.run import Run
 
-    summary = summarise(Run.load(run))
+    summary = summarise_run(Run.load(run))
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

@@ -43,6 +43,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
+from pdnas.support.statistics import kendall_tau
 from pdnas.train.evaluate import evaluate
 from pdnas.train.fit import TrainingData, fit
 
@@ -216,7 +217,7 @@ def agreement(accuracies: ArrayLike) -> dict[str, Any]:
         between two seeds, the mean over pairs; ``reliability`` and ``noise_ceiling`` of the means,
         of ranks.
     """
-    from scipy.stats import kendalltau, spearmanr
+    from scipy.stats import spearmanr
 
     seeds = np.asarray(accuracies, dtype=np.float64)
     pairs = list(combinations(seeds, 2))
@@ -227,7 +228,7 @@ def agreement(accuracies: ArrayLike) -> dict[str, Any]:
     return {
         "quantiles": dict(zip(map(str, levels), quantiles.round(4).tolist(), strict=True)),
         "noise": float(np.sqrt(seeds.var(axis=0, ddof=1).mean())),
-        "kendall_tau": float(np.mean([kendalltau(a, b).statistic for a, b in pairs])),
+        "kendall_tau": float(np.mean([kendall_tau(a, b) for a, b in pairs])),
         "spearman": rank_correlation,
         "reliability": reliability,
         "noise_ceiling": float(np.sqrt(max(reliability, 0.0))),

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
-from scipy.stats import kendalltau
 
 from pdnas.data.sources import cache_directory
 from pdnas.regression.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
@@ -32,9 +31,9 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
-from pdnas.support.statistics import prediction_interval
-from pdnas.truth.efficiency import (
-    expected_accuracy_of_best,
+from pdnas.support.statistics import kendall_tau, prediction_interval
+from pdnas.truth.sampling import (
+    expected_accuracy_of_chosen,
     mass_at_least,
     mean_accuracy,
 )
@@ -86,9 +85,9 @@ def metrics(
     return {
         "speedup": float(mass_at_least(probabilities, accuracy, target)) / good,
         "mean_accuracy": mean_accuracy(probabilities, accuracy),
-        "kendall_tau": float(kendalltau(scores, accuracy).statistic),
+        "kendall_tau": kendall_tau(scores, accuracy),
         "chosen_accuracy": float(
-            expected_accuracy_of_best(probabilities, scores, accuracy, candidates)[0]
+            expected_accuracy_of_chosen(probabilities, scores, accuracy, candidates)[0]
         ),
     }
 

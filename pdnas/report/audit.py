@@ -24,8 +24,9 @@ from pdnas.report.tables import paper
 from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
 from pdnas.spec.supernets import MultiBranchConfig, SupernetConfig
 from pdnas.support.errors import PdnasError
+from pdnas.truth.columns import DATASETS
 from pdnas.truth.isomorphism import isomorphism_classes
-from pdnas.truth.table import DATASETS, GroundTruth
+from pdnas.truth.table import GroundTruth
 
 Block = Callable[[], Table]
 

@@ -28,7 +28,7 @@ TABLES: dict[str, Callable[[Collection], Table]] = {
     "table9": tables.table9,
     "ablations": tables.ablations,
     "extraction": tables.extraction,
-    "efficiency": tables.efficiency,
+    "efficiency": tables.sample_efficiency,
     "nasbench": nasbench.nasbench,
     "rivals": nasbench.rivals,
 }
@@ -43,7 +43,7 @@ FIGURES: dict[str, Callable[[Collection], Drawing | None]] = {
     "trajectories": figures.trajectories,
     "kept-share": figures.kept_share,
     "posterior-cells": figures.posterior_cells,
-    "efficiency": figures.efficiency,
+    "efficiency": figures.samples_to_reach,
     "best-of-n": figures.best_of_n,
     "samples-to-target": nasbench.samples_to_target,
     "best-so-far": nasbench.best_so_far,

@@ -116,7 +116,7 @@ def rows_of(run: Run) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Efficiency:
+class RunEfficiency:
     """A run's sample efficiency, as in efficiency.json, and the data set it is held against."""
 
     run: Run
@@ -173,25 +173,27 @@ class Collection:
         """The runs of one variant, in the order of the scale's seeds."""
         return [run for run in self.runs if (run.study, run.variant) == (study, variant)]
 
-    def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[Efficiency]]:
+    def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[RunEfficiency]]:
         """Sample efficiencies of distributions over cells, by (study, variant).
 
         Args:
             target: ``all``: the learned posteriors that this target runs; ``nasbench``: every
                 distribution, with what all cells' scores add where they were scored.
         """
-        found: dict[tuple[str, str], list[Efficiency]] = {}
+        found: dict[tuple[str, str], list[RunEfficiency]] = {}
         for run in self.runs:
             if target == "all":
                 here = self.scale.studies[run.study].target == "all"
-                record = run.efficiency() if here and run.spec.gates.mode == "learned" else None
+                record = (
+                    run.efficiency_record() if here and run.spec.gates.mode == "learned" else None
+                )
             else:
-                record = run.efficiency(scored=True) or run.efficiency()
+                record = run.efficiency_record(scored=True) or run.efficiency_record()
             if record is not None:
                 # A data set that the benchmark lacks (digits) is held against its first one.
                 names = record["datasets"]
                 truth = run.spec.data.name if run.spec.data.name in names else next(iter(names))
-                efficiency = Efficiency(run, truth, record)
+                efficiency = RunEfficiency(run, truth, record)
                 found.setdefault((run.study, run.variant), []).append(efficiency)
         return found
 

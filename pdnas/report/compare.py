@@ -176,7 +176,7 @@ def _quantities(run: Run) -> dict[str, float]:
         found["validation error, mean of all candidates [%]"] = float(errors.mean())
         found["validation error, best candidate [%]"] = float(errors.min())
         found["parameters, mean of all candidates [M]"] = float(ranking["parameters"].mean()) / 1e6
-    efficiency = run.efficiency()
+    efficiency = run.efficiency_record()
     if efficiency is not None:
         for name, record in efficiency["datasets"].items():
             found[f"true accuracy of a sample, {name} [%]"] = 100 * record["mean_accuracy"]

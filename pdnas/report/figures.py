@@ -16,17 +16,20 @@ from pdnas.report import style
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import (
-    expected_best,
-    expected_samples,
     measured,
     most_candidates,
-    reciprocal,
     total_minutes,
 )
 from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.spec.roles import SOURCES
-from pdnas.support.statistics import Interval, confidence_interval
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    expected_best_of_subset,
+    expected_draws,
+    expected_draws_over_seeds,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -411,7 +414,7 @@ def candidates(collection: Collection) -> Drawing | None:
         for label, seeds in judged.items():
             total = min(map(len, seeds))
             for count in np.unique(np.geomspace(1, total, 40).round().astype(int)).tolist():
-                errors = [100 * (1 - expected_best(values, count)) for values in seeds]
+                errors = [100 * (1 - expected_best_of_subset(values, count)) for values in seeds]
                 interval = confidence_interval(errors)
                 records.append((study, label, count, *bounds(interval), interval.count))
     if not records:
@@ -716,7 +719,7 @@ def _main_efficiencies(collection: Collection) -> dict[str, Sequence[Any]]:
     }
 
 
-def efficiency(collection: Collection) -> Drawing | None:
+def samples_to_reach(collection: Collection) -> Drawing | None:
     """Expected samples to reach an accuracy, uniform against learned."""
     import pandas as pd
 
@@ -728,8 +731,8 @@ def efficiency(collection: Collection) -> Drawing | None:
     for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
         curves = [seed.record["mass_by_accuracy"] for seed in seeds]
         for index, threshold in enumerate(curves[0]["threshold"]):
-            uniform = reciprocal(curves[0]["uniform_mass"][index])
-            learned = expected_samples(curve["mass"][index] for curve in curves)
+            uniform = expected_draws(curves[0]["uniform_mass"][index])
+            learned = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
             records.append((study, 100 * threshold, uniform, *bounds(learned), learned.count))
         names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
         data = pd.DataFrame(records, columns=names)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdnas.report import figures, style
-from pdnas.report.collect import GUIDED, Collection, Efficiency, Rival
+from pdnas.report.collect import GUIDED, Collection, Rival, RunEfficiency
 from pdnas.report.figures import OPERATION_NAMES, Drawing, best_line, bounds, data_name
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table, text
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
@@ -25,15 +25,19 @@ from pdnas.report.tables import (
     SEEDS,
     conditions,
     estimate,
-    expected_samples,
     paper,
-    reciprocal,
 )
 from pdnas.support.errors import PdnasError
-from pdnas.support.statistics import Interval, confidence_interval
-from pdnas.truth.efficiency import TARGETS, load_probabilities
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    expected_draws,
+    expected_draws_over_seeds,
+)
+from pdnas.truth.columns import DATASETS, TARGETS
+from pdnas.truth.efficiency import load_probabilities
 from pdnas.truth.rivals import queries_to_reach
-from pdnas.truth.table import DATASETS, GroundTruth
+from pdnas.truth.table import GroundTruth
 
 NAMES = {
     GUIDED: "posterior-guided",
@@ -66,13 +70,13 @@ PUBLISHED_NOTE = (
 )
 
 
-def methods(collection: Collection) -> dict[str, list[Efficiency]]:
+def methods(collection: Collection) -> dict[str, list[RunEfficiency]]:
     """Seeds of every method that was run, by variant, the guided one first.
 
     Raises:
         PdnasError: two studies over cells have a variant of the same name.
     """
-    found: dict[str, list[Efficiency]] = {}
+    found: dict[str, list[RunEfficiency]] = {}
     for (study, variant), seeds in collection.efficiencies("nasbench").items():
         if variant in found:
             raise PdnasError(
@@ -83,17 +87,17 @@ def methods(collection: Collection) -> dict[str, list[Efficiency]]:
     return dict(sorted(found.items(), key=lambda each: each[0] != GUIDED))
 
 
-def scored_methods(collection: Collection) -> dict[str, list[Efficiency]]:
+def scored_methods(collection: Collection) -> dict[str, list[RunEfficiency]]:
     """Those of :func:`methods` whose supernets scored every cell."""
     return {variant: seeds for variant, seeds in methods(collection).items() if is_scored(seeds)}
 
 
-def is_scored(seeds: Sequence[Efficiency]) -> bool:
+def is_scored(seeds: Sequence[RunEfficiency]) -> bool:
     """Whether the supernets of all seeds scored every cell."""
     return all(seed.record["chosen_of_n"] for seed in seeds)
 
 
-def is_uniform(seeds: Sequence[Efficiency]) -> bool:
+def is_uniform(seeds: Sequence[RunEfficiency]) -> bool:
     """Whether the method draws every cell alike, so that it prefers none."""
     return seeds[0].run.spec.gates.mode == "fixed"
 
@@ -109,7 +113,7 @@ def published(method: str | None, dataset: str) -> Cell:
     return f"{row['test_accuracy_pct']:.2f}{spread}"
 
 
-def chosen_accuracies(seeds: Sequence[Efficiency], dataset: str) -> list[float]:
+def chosen_accuracies(seeds: Sequence[RunEfficiency], dataset: str) -> list[float]:
     """True accuracy (percent) of the cell that a method ends with, by seed.
 
     That is the best-scored of DRAWN samples (an expectation), or, unless all seeds have scores, the
@@ -122,7 +126,7 @@ def chosen_accuracies(seeds: Sequence[Efficiency], dataset: str) -> list[float]:
     return [100 * float(curve["expected"][curve["n"].index(DRAWN)]) for curve in curves]
 
 
-def search_seconds(seed: Efficiency) -> float:
+def search_seconds(seed: RunEfficiency) -> float:
     """What the search cost: processor time, which other work on the machine leaves alone, or on a
     GPU the time by the clock."""
     spent = seed.run.provenance
@@ -177,7 +181,9 @@ def nasbench(collection: Collection) -> Table:
     for variant, seeds in found.items():
         first = seeds[0].record
         by_target = zip(*(seed.record["targets"] for seed in seeds), strict=True)
-        samples = [expected_samples(target["mass"] for target in same) for same in by_target]
+        samples = [
+            expected_draws_over_seeds(target["mass"] for target in same) for same in by_target
+        ]
         chosen = [estimate(chosen_accuracies(seeds, name)) for name in DATASETS]
         rows.append(
             (
@@ -339,7 +345,7 @@ def samples_to_target(collection: Collection) -> Drawing | None:
             "uniform sampling",
             "sampling",
             100 * target["target"],
-            *(reciprocal(target["uniform_mass"]), np.nan, np.nan),
+            *(expected_draws(target["uniform_mass"]), np.nan, np.nan),
         )
         for target in truth.record["targets"]
     ]
@@ -347,7 +353,9 @@ def samples_to_target(collection: Collection) -> Drawing | None:
         if is_uniform(seeds):
             continue
         for number, target in enumerate(targets):
-            interval = expected_samples(seed.record["targets"][number]["mass"] for seed in seeds)
+            interval = expected_draws_over_seeds(
+                seed.record["targets"][number]["mass"] for seed in seeds
+            )
             name = NAMES.get(variant, variant)
             records.append((name, "one-shot", 100 * target, *_triple(interval)))
     for method, rival in collection.rivals.items():
@@ -467,7 +475,7 @@ def one_shot(collection: Collection) -> Drawing | None:
     figure, axes = style.panels(rows, columns, height=2.1, sharey=True)
     records = []
     for axis, (variant, seeds) in zip(axes.flat, found.items(), strict=False):
-        truth = 100 * GroundTruth.load().accuracy(seeds[0].truth)  # type: ignore[arg-type]
+        truth = 100 * GroundTruth.load().accuracy(seeds[0].truth)
         table = seeds[0].run.scores()
         assert table is not None  # efficiency-scored.json was made from it
         scores = 100 * table.sort_values("cell_id")["score"].to_numpy()
@@ -548,7 +556,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     table = GroundTruth.load()
     records = []
     for variant, seeds in found.items():
-        truth = table.accuracy(seeds[0].truth)  # type: ignore[arg-type]
+        truth = table.accuracy(seeds[0].truth)
         order = np.argsort(-truth, kind="stable")
         ranks = np.unique(np.geomspace(1, len(order), 120).round().astype(int))
         masses = np.stack(

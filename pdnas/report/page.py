@@ -15,7 +15,7 @@ from pdnas.report import formats
 from pdnas.report.catalogue import table
 from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
 from pdnas.report.formats import Column, Table
-from pdnas.report.publish import summarise
+from pdnas.report.publish import summarise_provenance
 from pdnas.report.tables import measured
 from pdnas.spec import selection
 from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
@@ -82,7 +82,7 @@ def write(collection: Collection, page: Path) -> None:
             }
             for path in figures
         ],
-        how=summarise(collection),
+        how=summarise_provenance(collection),
     )
     with atomic_path(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -124,7 +124,7 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
         commands[f"pdnas {kind} {name} --scale {scale}"] = "from finished runs"
     return {
         "studies": studies,
-        "how": summarise(replace(collection, runs=runs)) if runs else None,
+        "how": summarise_provenance(replace(collection, runs=runs)) if runs else None,
         "commands": commands,
     }
 

@@ -46,7 +46,7 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             )
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    summary = summarise(collection)
+    summary = summarise_provenance(collection)
     try:
         for name in ("tables", "figures"):
             shutil.copytree(report / name, partial / layout.REPORT / name)
@@ -79,7 +79,7 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
         yield from sorted(folder.glob(pattern))
 
 
-def summarise(collection: Collection) -> dict[str, Any]:
+def summarise_provenance(collection: Collection) -> dict[str, Any]:
     """What made a collection's numbers: commits, machines, seconds by stage summed over jobs."""
     records = records_of(collection)
     seconds: dict[str, float] = {}

@@ -9,7 +9,7 @@ from pdnas.runs.records import describe_hardware
 from pdnas.runs.run import Run
 
 
-def summarise(run: Run) -> dict[str, Any]:
+def summarise_run(run: Run) -> dict[str, Any]:
     """The main facts of a run; a stage that was not run is absent. Ready for JSON."""
     provenance = run.provenance
     summary: dict[str, Any] = {
@@ -81,7 +81,7 @@ def summarise(run: Run) -> dict[str, Any]:
             }
             for (source, mode), record in run.results.items()
         ]
-    efficiency = run.efficiency()
+    efficiency = run.efficiency_record()
     if efficiency is not None:
         summary["efficiency"] = {
             name: {

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,11 +27,17 @@ from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
 from pdnas.runs.records import describe_hardware
 from pdnas.runs.run import Run
 from pdnas.spec import selection
-from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    expected_best_of_subset,
+    expected_draws,
+    expected_draws_over_seeds,
+    geometric_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import ArrayLike
 
 ERROR = Column("ours_test_error_pct", "test error [%]", OURS, estimate=True)
 PARAMETERS = Column("ours_params_m", "parameters [M]", OURS, decimals=3, estimate=True)
@@ -63,23 +69,6 @@ def paper(name: str) -> pd.DataFrame:
 
     with resources.files("pdnas.paper").joinpath(f"{name}.csv").open("rb") as file:
         return pd.read_csv(file)
-
-
-def expected_best(values: ArrayLike, count: int) -> float:
-    """Expected maximum of ``count`` of ``values`` drawn without replacement, exactly.
-
-    With the values sorted, the i-th smallest of n is the maximum of k drawn with probability
-    C(i-1, k-1) / C(n, k): it is drawn, and the other k-1 are among the i-1 below it.
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ordered)
-    if not 1 <= count <= n:
-        raise ValueError(f"cannot draw {count} of {n}")
-    # Neighbouring binomials have a simple ratio: C(i, k-1) / C(i-1, k-1) = i / (i - k + 1).
-    i = np.arange(count, n)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(i) - np.log(i - count + 1))])
-    weights = np.exp(logs - logs[-1])
-    return float(weights @ ordered[count - 1 :] / weights.sum())
 
 
 # --- measured cells -------------------------------------------------------------------------------
@@ -436,7 +425,9 @@ def table6(collection: Collection) -> Table:
                 continue
             cells: Sequence[Cell] = (
                 study,
-                estimate(100 * (1 - expected_best(values, count)) for values, _ in rankings),
+                estimate(
+                    100 * (1 - expected_best_of_subset(values, count)) for values, _ in rankings
+                ),
                 estimate(tested.get(count, ())),
                 estimate(count * seconds / len(values) / 60 for values, seconds in rankings),
                 len(rankings),
@@ -693,7 +684,7 @@ def extraction(collection: Collection) -> Table:
     )
 
 
-def efficiency(collection: Collection) -> Table:
+def sample_efficiency(collection: Collection) -> Table:
     """NAS-Bench-201: how many samples the learned posterior saves."""
     rows: list[tuple[Cell, ...]] = []
     found = collection.efficiencies()
@@ -703,12 +694,12 @@ def efficiency(collection: Collection) -> Table:
         for same in zip(*(record["targets"] for record in records), strict=True):
             uniform_mass, masses = same[0]["uniform_mass"], [target["mass"] for target in same]
             ratios = [mass / uniform_mass for mass in masses] if uniform_mass else []
-            most = reciprocal(uniform_mass)
+            most = expected_draws(uniform_mass)
             quantities.append(
                 (
                     f"expected samples to {100 * same[0]['target']:.1f} % on {truth}",
                     most,
-                    expected_samples(masses),
+                    expected_draws_over_seeds(masses),
                     geometric_interval(ratios).within(most=most) if ratios else None,
                 )
             )
@@ -768,26 +759,13 @@ def efficiency(collection: Collection) -> Table:
     )
 
 
-def reciprocal(mass: float) -> float:
-    """Expected number of draws until one falls on a set of probability ``mass``."""
-    return 1 / mass if mass else float("inf")
-
-
-def expected_samples(masses: Iterable[float]) -> Interval:
-    """Expected samples to cells that have each of these masses (one a seed), over the seeds.
-
-    It takes one sample at least, whatever the logarithms' interval says.
-    """
-    return geometric_interval([reciprocal(mass) for mass in masses]).within(least=1)
-
-
 def _chosen_accuracies(runs: Iterable[Run], truth: str) -> list[float]:
     """True accuracies (percent) of the best-ranked candidates of the posterior, a run each."""
-    from pdnas.truth.table import Dataset, GroundTruth
+    from pdnas.truth.table import GroundTruth
 
     cells = [str(chosen["cell"]) for run in runs if (chosen := run.chosen("posterior")) is not None]
     if not cells:
         return []
     table = GroundTruth.load()
-    accuracy = table.accuracy(cast(Dataset, truth))
+    accuracy = table.accuracy(truth)
     return [100 * float(accuracy[table.cell_id(cell)]) for cell in cells]

@@ -151,7 +151,7 @@ class Run:
         """How every cell was scored; None if they were not."""
         return self._record(layout.SCORES_RECORD)
 
-    def efficiency(self, scored: bool = False) -> dict[str, Any] | None:
+    def efficiency_record(self, scored: bool = False) -> dict[str, Any] | None:
         """Exact sample efficiency against the ground truth, or that with all cells scored."""
         return self._record(layout.EFFICIENCY_SCORED if scored else layout.EFFICIENCY)
 

@@ -51,3 +51,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 Target = Literal["all", "nasbench"]
 """Snakemake's targets that run studies."""
+
+TruthData = Literal["cifar10", "cifar100", "imagenet16_120"]
+"""Data sets on which NAS-Bench-201 knows how good every cell truly is."""
+
+RivalMethod = Literal["random", "evolution", "reinforce", "local-search", "predictor"]
+"""Searches of the table of ground truth that train nothing."""

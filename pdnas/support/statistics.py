@@ -1,8 +1,8 @@
-"""Intervals over seeds: what every table and figure of the suite puts behind a ±."""
+"""Intervals over seeds, and expectations of draws: what tables and figures of the suite share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,3 +115,46 @@ def geometric_interval(values: Sequence[float] | ArrayLike, level: float = 0.95)
         mean, low, high = _student_t(np.log(sample), level)
     estimate, low, high = np.exp([mean, low, high]).tolist()
     return Interval(estimate, low, high, count=sample.size, level=level)
+
+
+def expected_draws(probability: float) -> float:
+    """Expected number of independent draws until an event of this probability happens."""
+    return 1 / probability if probability else float("inf")
+
+
+def expected_draws_over_seeds(probabilities: Iterable[float], level: float = 0.95) -> Interval:
+    """Expected draws until an event happens that has each of these probabilities (one a seed).
+
+    It takes one draw at least, whatever the logarithms' interval says.
+    """
+    return geometric_interval(list(map(expected_draws, probabilities)), level).within(least=1)
+
+
+def expected_best_of_subset(values: ArrayLike, count: int) -> float:
+    """Expected maximum of ``count`` of ``values`` drawn without replacement, exactly.
+
+    With the values sorted, the i-th smallest of n is the maximum of k drawn with probability
+    C(i-1, k-1) / C(n, k): it is drawn, and the other k-1 are among the i-1 below it.
+
+    Raises:
+        ValueError: ``count`` is none of 1 … n.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    if not 1 <= count <= n:
+        raise ValueError(f"cannot draw {count} of {n}")
+    # Neighbouring binomials have a simple ratio: C(i, k-1) / C(i-1, k-1) = i / (i - k + 1).
+    i = np.arange(count, n)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(i) - np.log(i - count + 1))])
+    weights = np.exp(logs - logs[-1])
+    return float(weights @ ordered[count - 1 :] / weights.sum())
+
+
+def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
+    """Kendall's tau-b (ties counted as neither) between two arrays of equal length.
+
+    NaN where one of them is constant: it orders nothing.
+    """
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(one, other).statistic)

@@ -24,11 +24,12 @@ from typing import Any, Literal
 import numpy as np
 
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import TruthData
 from pdnas.truth import cost
-from pdnas.truth.table import Dataset, GroundTruth
+from pdnas.truth.table import GroundTruth
 
 # What NASLib's search space looks up, classes and image side, for each of our data sets.
-_NASLIB: dict[Dataset, tuple[str, int, int]] = {
+_NASLIB: dict[TruthData, tuple[str, int, int]] = {
     "cifar10": ("cifar10-valid", 10, 32),
     "cifar100": ("cifar100", 100, 32),
     "imagenet16_120": ("ImageNet16-120", 120, 16),
@@ -36,7 +37,7 @@ _NASLIB: dict[Dataset, tuple[str, int, int]] = {
 
 
 def dataset_api(
-    truth: GroundTruth, dataset: Dataset, epochs: Literal[12, 200]
+    truth: GroundTruth, dataset: TruthData, epochs: Literal[12, 200]
 ) -> dict[str, dict[str, Any]]:
     """The dictionary that NASLib's NAS-Bench-201 search space reads.
 

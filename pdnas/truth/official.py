@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 
 from pdnas.space.cells import CellSpace
 from pdnas.support.errors import PdnasError, first_line
-from pdnas.truth.table import DATASETS, accuracy_fractions, rows_of_cells, tabulate
+from pdnas.support.unpickle import NUMPY_ARRAYS, ListedUnpickler
+from pdnas.truth.columns import DATASETS, accuracy_fractions, rows_of_cells, tabulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,35 +78,19 @@ def _numpy_scalars() -> AbstractContextManager[None]:
     return torch.serialization.safe_globals(allowed)
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds plain containers and NumPy's numbers and arrays; any other name is refused."""
-
-    _ALLOWED = frozenset(
-        {
-            *(
-                (f"numpy.{core}.multiarray", name)
-                for core in ("core", "_core")
-                for name in ("scalar", "_reconstruct")
-            ),
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("collections", "OrderedDict"),
-            ("collections", "defaultdict"),
-            *(("builtins", name) for name in ("dict", "list", "set", "frozenset", "int", "float")),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+_NUMBERS_AND_CONTAINERS = NUMPY_ARRAYS | {
+    *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
+    *(("collections", name) for name in ("OrderedDict", "defaultdict")),
+    *(("builtins", name) for name in ("dict", "list", "set", "frozenset", "int", "float")),
+}
+"""What the folder's pickles may name."""
 
 
 def _load_plain(path: str | Path) -> Any:
     """What the package's ``pickle_load`` does, without running what a file asks for."""
     path = Path(path)
     with bz2.open(path if path.is_file() else f"{path}.pbz2") as file:
-        return _PlainUnpickler(file).load()
+        return ListedUnpickler(file, _NUMBERS_AND_CONTAINERS).load()
 
 
 def _open(archive: Path) -> Any:
@@ -170,7 +155,7 @@ def read(archive: Path, space: CellSpace) -> tuple[NDArray[np.int64], dict[str, 
 
 
 def assemble(archive: Path) -> pd.DataFrame:
-    """The table of :mod:`pdnas.truth.table` from one of the benchmark's own archives.
+    """The table of :mod:`pdnas.truth.columns` from one of the benchmark's own archives.
 
     Raises:
         PdnasError: as :func:`read`.

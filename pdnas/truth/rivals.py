@@ -23,14 +23,16 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from pdnas.space.cells import EDGES, CellSpace
+from pdnas.spec.names import RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval, finite_or_none
-from pdnas.truth.efficiency import QUANTILES
+from pdnas.truth.columns import TARGETS
+from pdnas.truth.sampling import QUANTILES, Floats
+from pdnas.truth.table import GroundTruth
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Method = Callable[[CellSpace, Floats, Sequence[Generator], int], Ids]
 
@@ -209,7 +211,7 @@ def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> 
     return asked[:queries]
 
 
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[RivalMethod, Method] = {
     "random": random_search,
     "evolution": regularised_evolution,
     "reinforce": reinforce,
@@ -220,7 +222,7 @@ METHODS: Mapping[str, Method] = {
 
 
 def search(
-    method: str, signal: ArrayLike, seeds: Sequence[int], queries: int, space: CellSpace
+    method: RivalMethod, signal: ArrayLike, seeds: Sequence[int], queries: int, space: CellSpace
 ) -> Ids:
     """The cells that a method asks for.
 
@@ -236,11 +238,9 @@ def search(
         Cell ids, shape (len(seeds), queries).
 
     Raises:
-        PdnasError: unknown method, no seed, a signal of another length, or a number of queries
+        PdnasError: no seed, a signal of another length, or a number of queries
             outside 1 … len(space).
     """
-    if method not in METHODS:
-        raise PdnasError(f"no rival {method!r}; choose one of {', '.join(METHODS)}")
     values = np.asarray(signal, dtype=np.float64)
     if values.shape != (len(space),):
         raise PdnasError(f"the signal must have one value for each of the {len(space)} cells")
@@ -301,7 +301,7 @@ def queries_to_reach(reached: Floats, targets: ArrayLike) -> Floats:
     return first
 
 
-def summarise(table: pd.DataFrame, targets: Sequence[float]) -> dict[str, Any]:
+def summarise_searches(table: pd.DataFrame, targets: Sequence[float]) -> dict[str, Any]:
     """What ``rival.json`` says about a :func:`trace`; see docs/files.md.
 
     A seed that does not reach a target is not left out: it counts as infinitely many queries, so
@@ -332,3 +332,15 @@ def summarise(table: pd.DataFrame, targets: Sequence[float]) -> dict[str, Any]:
             for target, values in zip(targets, needed.T, strict=True)
         ],
     }
+
+
+def compete(
+    method: RivalMethod, dataset: TruthData, seeds: Sequence[int], queries: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Search the benchmark's table: the :func:`trace`, and what ``rival.json`` says about it."""
+    truth = GroundTruth.load()
+    signal = truth.validation_12(dataset)
+    asked = search(method, signal, seeds, queries, CellSpace())
+    table = trace(asked, seeds, signal, truth.accuracy(dataset))
+    summary = summarise_searches(table, TARGETS[dataset])
+    return table, {"method": method, "dataset": dataset, **summary}

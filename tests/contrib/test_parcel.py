@@ -12,7 +12,7 @@ from contrib.lent_gpu import parcel
 from pdnas.data import cifar10
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
-from pdnas.truth.table import table_path
+from pdnas.truth.build import table_path
 
 LIMIT = 100_000
 

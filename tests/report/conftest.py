@@ -19,8 +19,9 @@ from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.space.posterior import CellPosterior
 from pdnas.spec.scale import Scale, load_scale
 from pdnas.support.files import write_json, write_table
-from pdnas.truth.efficiency import Efficiency, efficiency
-from pdnas.truth.table import DATASETS, GroundTruth
+from pdnas.truth.columns import DATASETS
+from pdnas.truth.efficiency import exact_efficiency
+from pdnas.truth.table import GroundTruth
 
 SCALE = """
 description: Numbers made up for tests
@@ -251,9 +252,11 @@ def cell_posteriors() -> list[CellPosterior]:
 
 
 @pytest.fixture(scope="session")
-def efficiencies(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> list[Efficiency]:
+def efficiencies(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> list[dict[str, Any]]:
     """Their exact sample efficiency."""
-    return [efficiency(posterior.cell_probabilities(), truth) for posterior in cell_posteriors]
+    return [
+        exact_efficiency(posterior.cell_probabilities(), truth) for posterior in cell_posteriors
+    ]
 
 
 @pytest.fixture
@@ -290,7 +293,7 @@ def guided_accuracies(seed: int) -> np.ndarray:
 def grown(
     tmp_path_factory: pytest.TempPathFactory,
     cell_posteriors: list[CellPosterior],
-    efficiencies: list[Efficiency],
+    efficiencies: list[dict[str, Any]],
 ) -> Path:
     """Runs of a scale of which most, but not all, was run: no ``warm``, one ``weak-prior``."""
     tree = plant(tmp_path_factory.mktemp("grown"))
@@ -321,7 +324,7 @@ def grown(
         codes = posterior.sample(20, seed).choices["cell"].numpy()
         cells = [space.to_string(cell) for cell in codes]
         tree.rank(path, "posterior", (np.arange(20) / 40).tolist(), whole=None, cells=cells)
-        record = {**efficiencies[seed].to_json(), "provenance": provenance(1.0)}
+        record = {**efficiencies[seed], "provenance": provenance(1.0)}
         write_json(path / "efficiency.json", record)
     path = tree.search("branches", "weak-prior", 0)
     tree.rank(path, "posterior", [0.5, 0.6])

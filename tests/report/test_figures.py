@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +17,6 @@ from pdnas.report import catalogue, figures
 from pdnas.report.collect import collect
 from pdnas.spec import products
 from pdnas.support.errors import PdnasError
-from pdnas.truth.efficiency import Efficiency
 
 from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
 
@@ -136,25 +136,25 @@ def test_posterior_cells(tree: Tree, tmp_path: Path) -> None:
     assert row["half_width95_pct"] == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(values))
 
 
-def test_efficiency(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -> None:
+def test_efficiency(tree: Tree, efficiencies: list[dict[str, Any]], tmp_path: Path) -> None:
     data = draw("efficiency", tree, tmp_path).set_index("target_pct")
-    targets = [each.datasets["cifar10"].targets for each in efficiencies]
+    targets = [each["datasets"]["cifar10"]["targets"] for each in efficiencies]
     for index, target in enumerate(targets[0]):
-        row = data.loc[100 * target.target]
-        assert row["uniform"] == pytest.approx(target.uniform_expected_samples)
-        samples = [seed[index].expected_samples for seed in targets]
+        row = data.loc[100 * target["target"]]
+        assert row["uniform"] == pytest.approx(target["uniform_expected_samples"])
+        samples = [seed[index]["expected_samples"] for seed in targets]
         assert row["learned"] == pytest.approx(stats.gmean(samples))
         assert row["low95"] < row["learned"] < row["high95"]
 
 
-def test_best_of_n(tree: Tree, efficiencies: list[Efficiency], tmp_path: Path) -> None:
+def test_best_of_n(tree: Tree, efficiencies: list[dict[str, Any]], tmp_path: Path) -> None:
     data = draw("best-of-n", tree, tmp_path)
     first = data[data["n"] == 1].iloc[0]
-    datasets = [each.datasets["cifar10"] for each in efficiencies]
+    datasets = [each["datasets"]["cifar10"] for each in efficiencies]
     assert first["learned_pct"] == pytest.approx(
-        100 * np.mean([each.mean_accuracy for each in datasets])
+        100 * np.mean([each["mean_accuracy"] for each in datasets])
     )
-    assert first["uniform_pct"] == pytest.approx(100 * datasets[0].uniform_mean_accuracy)
+    assert first["uniform_pct"] == pytest.approx(100 * datasets[0]["uniform_mean_accuracy"])
     assert (data["learned_pct"] <= data["optimum_pct"] + 1e-9).all()
     assert data["learned_pct"].is_monotonic_increasing
 

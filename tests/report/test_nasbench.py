@@ -21,7 +21,8 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json, write_table
 from pdnas.support.statistics import Interval, confidence_interval
 from pdnas.truth import rivals
-from pdnas.truth.efficiency import efficiency, expected_accuracy_of_best, expected_samples
+from pdnas.truth.efficiency import exact_efficiency
+from pdnas.truth.sampling import expected_accuracy_of_chosen, mass_at_least
 from pdnas.truth.table import GroundTruth
 
 from .conftest import Tree, provenance
@@ -57,9 +58,9 @@ def studied(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Studied
     return [
         (
             *(study, variant, seed, posterior),
-            efficiency(
+            exact_efficiency(
                 posterior.cell_probabilities(), truth, scores=one_shot_scores(truth, seed)
-            ).to_json(),
+            ),
         )
         for study, variant, seed, posterior in runs
     ]
@@ -80,7 +81,7 @@ def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
     asked = rivals.search("random", truth.accuracy(), range(30), 120, CellSpace())
     trace = rivals.trace(asked, range(30), truth.accuracy(), truth.accuracy())
     write_table(tree.folder / "rivals" / "random.parquet", trace)
-    record = {"dataset": "cifar10", **rivals.summarise(trace, (0.93,))}
+    record = {"dataset": "cifar10", **rivals.summarise_searches(trace, (0.93,))}
     write_json(tree.folder / "rivals" / "random.json", record)
     return collect(tree.scale_name, tree.folder)
 
@@ -95,14 +96,14 @@ def test_table_of_methods(
 
     guided = rows["posterior-guided"]
     needed = [
-        expected_samples(q.cell_probabilities(), truth.accuracy(), 0.935) for q in cell_posteriors
+        1 / mass_at_least(q.cell_probabilities(), truth.accuracy(), 0.935) for q in cell_posteriors
     ]
     samples = guided["ours_samples_to_935"]
     assert isinstance(samples, Interval)
     assert samples.estimate == pytest.approx(np.exp(np.log(needed).mean()))
     assert samples.count == guided["ours_seeds"] == 3
     chosen = [
-        expected_accuracy_of_best(
+        expected_accuracy_of_chosen(
             q.cell_probabilities(), one_shot_scores(truth, seed), truth.accuracy(), 100
         )[0]
         for seed, q in enumerate(cell_posteriors)
@@ -115,7 +116,7 @@ def test_table_of_methods(
     spos = rows["SPOS (uniform)"]
     uniform = np.full(len(CellSpace()), 1 / len(CellSpace()))
     assert spos["ours_samples_to_935"] == pytest.approx(
-        expected_samples(uniform, truth.accuracy(), 0.935)
+        1 / mass_at_least(uniform, truth.accuracy(), 0.935)
     )
     assert spos["ours_mode_accuracy_pct"] is None, "a uniform distribution has no mode"
     assert spos["published_cifar10_pct"] is None, "RSPS chooses in another way"

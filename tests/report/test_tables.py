@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import pdnas.paper
-from pdnas.report import catalogue, formats, tables
+from pdnas.report import catalogue, formats
 from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Column, Table, text
 from pdnas.space.cells import CellSpace
@@ -190,24 +190,6 @@ def test_table5_pairs_temperatures_as_the_paper_writes_them(tree: Tree) -> None:
     cold = row_of(table, supernet="M", temperature="1/5", finetuned="no")
     assert_interval(cold["ours_test_error_pct"], 100 * (1 - np.array(GUIDED_TEST)))
     assert row_of(table, supernet="EI", finetuned="yes")["ours_test_error_pct"] == NOT_RUN
-
-
-@pytest.mark.parametrize("count", range(1, 8))
-def test_expected_best_against_every_subset(count: int) -> None:
-    values = [0.1, 0.5, 0.5, 0.2, 0.9, 0.7, 0.3]
-    subsets = list(itertools.combinations(values, count))
-    expected = sum(max(subset) for subset in subsets) / len(subsets)
-    assert tables.expected_best(values, count) == pytest.approx(expected, rel=1e-12)
-
-
-def test_expected_best_of_many() -> None:
-    values = np.arange(20_000) / 20_000
-    # The maximum of k of the numbers 0 … n-1 has mean k (n + 1) / (k + 1) - 1.
-    for count in (1, 50, 10_000, 19_999, 20_000):
-        mean = count * 20_001 / (count + 1) - 1
-        assert tables.expected_best(values, count) == pytest.approx(mean / 20_000, rel=1e-9)
-    with pytest.raises(ValueError, match="cannot draw 3 of 2"):
-        tables.expected_best([1.0, 2.0], 3)
 
 
 def test_table6(tree: Tree) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from pdnas.data import sources
 from pdnas.support import files
-from pdnas.truth.table import GroundTruth, assemble
+from pdnas.truth.public_files import assemble
+from pdnas.truth.table import GroundTruth
 
 
 def pytest_configure(config: pytest.Config) -> None:

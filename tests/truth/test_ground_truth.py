@@ -16,7 +16,9 @@ import pytest
 from pdnas.space.cells import CellSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
-from pdnas.truth.table import DATASETS, GroundTruth, assemble, read_pickled_frame
+from pdnas.truth.columns import DATASETS
+from pdnas.truth.public_files import assemble, read_pickled_frame
+from pdnas.truth.table import GroundTruth
 
 
 @pytest.mark.data
@@ -38,8 +40,8 @@ class TestTable:
         assert truth.table["cell"].tolist() == [space.to_string(cell) for cell in space.cells]
         codes = truth.table.filter(like="operation_").to_numpy()
         np.testing.assert_array_equal(codes, space.cells)
-        assert sorted(truth.benchmark_index) == list(range(len(space)))
-        csv = pd.read_csv(source_files[0]).iloc[truth.benchmark_index]
+        assert sorted(truth.column("benchmark_index")) == list(range(len(space)))
+        csv = pd.read_csv(source_files[0]).iloc[truth.column("benchmark_index")]
         assert csv["ArchitectureString"].tolist() == truth.table["cell"].tolist()
         np.testing.assert_allclose(
             truth.accuracy("cifar100") * 100, csv["CIFAR100TestAccuracy200Epochs"], atol=1e-6
@@ -55,14 +57,6 @@ class TestTable:
             correlation = np.corrcoef(truth.validation_12(name), truth.accuracy(name))
             assert correlation[0, 1] > 0.85
 
-    def test_lookup(self, truth: GroundTruth) -> None:
-        found = truth.lookup([3, 15_624, 3])
-        assert found["cell"].tolist() == [truth.table["cell"][i] for i in (3, 15_624, 3)]
-        assert len(truth.lookup([])) == 0
-        for ids in ([-1], [15_625]):
-            with pytest.raises(PdnasError, match="cell ids go from 0 to 15624"):
-                truth.lookup(ids)
-
     def test_million_lookups_a_second(self, truth: GroundTruth) -> None:
         ids = np.random.default_rng(0).integers(0, 15_625, 1_000_000)
         accuracy = truth.accuracy()
@@ -72,7 +66,7 @@ class TestTable:
 
     def test_unknown_data_set_and_cell(self, truth: GroundTruth) -> None:
         with pytest.raises(PdnasError, match="choose cifar10, cifar100, imagenet16_120"):
-            truth.accuracy("mnist")  # type: ignore[arg-type]
+            truth.accuracy("mnist")
         with pytest.raises(PdnasError, match="numbers go from 0 to 15624"):
             truth.cell_id("15625")
         with pytest.raises(PdnasError, match="is no cell"):

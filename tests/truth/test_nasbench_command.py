@@ -18,8 +18,9 @@ from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
+from pdnas.truth.columns import DATASETS
 from pdnas.truth.efficiency import load_probabilities, load_scores
-from pdnas.truth.table import DATASETS, GroundTruth
+from pdnas.truth.table import GroundTruth
 
 ALL_3X3 = CellSpace().to_string([3] * 6)
 
@@ -122,8 +123,10 @@ class TestEfficiency:
             call("efficiency", run, run, "--scores", scores)
 
     def test_unknown_data_set(self, run: Path) -> None:
-        with pytest.raises(PdnasError, match="choose cifar10"):
-            call("efficiency", run, "--target", 90, "--dataset", "mnist")
+        arguments = ["efficiency", str(run), "--target", "90", "--dataset", "mnist"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        assert "'mnist' is not one of" in result.output
 
     def test_missing_run(self, tmp_path: Path) -> None:
         with pytest.raises(PdnasError, match="does not exist"):

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from pdnas.spec.names import TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.truth.naslib_adapter import dataset_api
-from pdnas.truth.table import Dataset, GroundTruth
+from pdnas.truth.table import GroundTruth
 
 pytestmark = pytest.mark.data
 
@@ -48,7 +49,7 @@ def query(api: dict[str, Any], indices: tuple[int, ...], dataset: str, key: str)
         ("imagenet16_120", "ImageNet16-120"),
     ],
 )
-def test_every_cell(dataset: Dataset, theirs: str, truth: GroundTruth) -> None:
+def test_every_cell(dataset: TruthData, theirs: str, truth: GroundTruth) -> None:
     signal, result = dataset_api(truth, dataset, 12), dataset_api(truth, dataset, 200)
     cells = list(itertools.product(range(5), repeat=6))
     ids = [truth.cell_id(architecture_string(cell)) for cell in cells[::50]]

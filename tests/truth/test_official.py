@@ -236,5 +236,5 @@ def test_build_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(
         truth.accuracy(), expected(cells, ids, "test_200_cifar10"), atol=1e-8
     )
-    assert truth.table["cell"][truth.benchmark_index.argmin()] == names[0]
-    assert truth.parameters.max() == 1_531_546
+    assert truth.table["cell"][truth.column("benchmark_index").argmin()] == names[0]
+    assert truth.column("parameters").max() == 1_531_546

@@ -82,8 +82,6 @@ def test_better_than_random(method: str) -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(PdnasError, match=r"no rival 'bohb'; choose one of random, evolution"):
-        rivals.search("bohb", SIGNAL, [0], 10, SPACE)
     with pytest.raises(PdnasError, match="one value for each of the 729 cells"):
         rivals.search("random", SIGNAL[:-1], [0], 10, SPACE)
     with pytest.raises(PdnasError, match="one seed or more"):
@@ -223,7 +221,7 @@ class TestTrace:
 
     def test_summary_keeps_seeds_that_fail(self) -> None:
         table = rivals.trace(self.asked, [7, 8], self.signal, self.accuracy)
-        summary = rivals.summarise(table, [0.35, 0.5])
+        summary = rivals.summarise_searches(table, [0.35, 0.5])
         json.dumps(summary, allow_nan=False)
         assert summary["chosen_accuracy"]["estimate"] == pytest.approx(0.2)
         assert summary["chosen_accuracy"]["standard_deviation"] == pytest.approx(0.2 / np.sqrt(2))
@@ -285,7 +283,6 @@ class TestCommand:
             ("--seeds", "a-b", "a number or a range like 0-99"),
             ("--seeds", "5-", "a number or a range like 0-99"),
             ("--seeds", "5-3", "smaller seed first"),
-            ("--dataset", "mnist", "choose cifar10"),
             ("--out", "table.csv", "must end in .parquet"),
             ("--queries", "0", "between 1 and 15625"),
         ],
@@ -293,3 +290,9 @@ class TestCommand:
     def test_bad_input(self, option: str, value: str, complaint: str) -> None:
         with pytest.raises(PdnasError, match=complaint):
             call("random", option, value)
+
+    @pytest.mark.parametrize("arguments", [("bohb",), ("random", "--dataset", "mnist")])
+    def test_unknown_names(self, arguments: tuple[str, ...]) -> None:
+        result = CliRunner().invoke(app, ["rival", *arguments])
+        assert result.exit_code == 2
+        assert f"'{arguments[-1]}' is not one of" in result.output

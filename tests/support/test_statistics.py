@@ -1,7 +1,8 @@
-"""Confidence intervals against scipy.stats and by coverage."""
+"""Intervals against scipy.stats and by coverage; expectations against enumeration."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 from pdnas.support.statistics import (
     Interval,
     confidence_interval,
+    expected_best_of_subset,
     geometric_interval,
     prediction_interval,
 )
@@ -86,3 +88,21 @@ def test_prediction_interval_covers_means_of_new_seeds() -> None:
         found = prediction_interval(rng.normal(5, 2, 20), 4, 0.9)
         covered += found.low <= rng.normal(5, 2, 4).mean() <= found.high
     assert covered / 2000 == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_expected_best_against_every_subset(count: int) -> None:
+    values = [0.1, 0.5, 0.5, 0.2, 0.9, 0.7, 0.3]
+    subsets = list(itertools.combinations(values, count))
+    expected = sum(max(subset) for subset in subsets) / len(subsets)
+    assert expected_best_of_subset(values, count) == pytest.approx(expected, rel=1e-12)
+
+
+def test_expected_best_of_many() -> None:
+    values = np.arange(20_000) / 20_000
+    # The maximum of k of the numbers 0 … n-1 has mean k (n + 1) / (k + 1) - 1.
+    for count in (1, 50, 10_000, 19_999, 20_000):
+        mean = count * 20_001 / (count + 1) - 1
+        assert expected_best_of_subset(values, count) == pytest.approx(mean / 20_000, rel=1e-9)
+    with pytest.raises(ValueError, match="cannot draw 3 of 2"):
+        expected_best_of_subset([1.0, 2.0], 3)
