@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pdnas.nn.noise import for_images, shared
-
-GateMode = Literal["learned", "fixed", "none"]
-Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
-Dependence = Literal["independent", "chain"]
+from pdnas.nn.noise import DrawsNoise, shared
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.names import Dependence, Estimator, GateMode
 
 # torch.rand gives multiples of 2^-24 in [0, 1); half a step away from 0 keeps the logit finite.
 _SMALLEST_UNIFORM = 2.0**-25
@@ -42,8 +40,8 @@ class GateSettings:
             probabilities; ``none`` makes the layers plain ones (drop probability 0).
         initial: initial (learned) or permanent (fixed) drop probability.
         temperature: τ of the relaxation.
-        masks: how many masks (or cells) a batch has, of which image i takes number i modulo
-            ``masks``; None: every image has its own.
+        masks_per_batch: how many masks (or cells) the images share, of which image i takes number i
+            modulo this; None: every image has its own.
         estimator: how logits of one-of-many switches get their gradient; two-way ones are always
             relaxed.
         dependence: ``chain`` lets each one-of-many switch depend on the one before it; two-way ones
@@ -53,9 +51,15 @@ class GateSettings:
     mode: GateMode = "learned"
     initial: float = 0.1
     temperature: float = 0.2
-    masks: int | None = None
+    masks_per_batch: int | None = None
     estimator: Estimator = "straight-through"
     dependence: Dependence = "independent"
+
+    @classmethod
+    def of(cls, config: GateConfig, initial: float | None = None) -> GateSettings:
+        """What a specification says of gates, with another ``initial`` if one is given."""
+        settings = cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+        return settings if initial is None else replace(settings, initial=initial)
 
 
 def logistic_noise(shape: Sequence[int], device: torch.device) -> Tensor:
@@ -141,7 +145,7 @@ class SquareNorms(torch.autograd.Function):
         )
 
 
-class ChannelGate(nn.Module):
+class ChannelGate(DrawsNoise):
     """Switches on the input channels of one layer, one drop probability for each group of them.
 
     Args:
@@ -232,8 +236,8 @@ class Gates:
         def noise(images: int) -> Tensor:
             return logistic_noise((images, sum(self._channels)), x.device)
 
-        masks = first.settings.masks
-        drawn = for_images(len(x), noise) if masks is None else noise(masks)
+        masks = first.settings.masks_per_batch
+        drawn = first.for_images(len(x), noise) if masks is None else noise(masks)
         keep = relaxed_keep(self._of_channels(self._logits()), drawn, first.settings.temperature)
         keep = keep.clamp_min(_SMALLEST_KEEP)
         if masks is not None and masks > 1:

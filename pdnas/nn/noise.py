@@ -7,14 +7,12 @@ once, and how it is cut changes rounding alone.
 BatchNorm is the exception: it normalises a part by that part's own mean and variance. Its running
 statistics move as much as in one pass, towards the mean of the parts' statistics. So two ranks
 compute what one process does with micro-batches of half a batch.
-
-In evaluation images know nothing of each other, so there a batch may be cut however memory asks.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +20,33 @@ from torch import Tensor, nn
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 
-_rows: tuple[int, int] | None = None
-"""While a part goes through: its first row in the batch, and the images of the whole batch."""
+
+class PartOfBatch(NamedTuple):
+    """Which images of a batch are at hand."""
+
+    first: int
+    """Row of the first of them in the batch."""
+    batch: int
+    """Images of the whole batch."""
 
 
-def for_images(images: int, draw: Callable[[int], Tensor], dim: int = 0) -> Tensor:
-    """Random numbers for the ``images`` at hand, be they a whole batch or a part of one.
+class DrawsNoise(nn.Module):
+    """A module that draws random numbers for each image.
 
-    Args:
-        draw: draws them for a number of images, in which dimension ``dim`` counts the images.
+    While a part of a batch goes through its network, :func:`micro_batches` has told it which.
     """
-    if _rows is None:
-        return draw(images)
-    first, batch = _rows
-    return draw(batch).narrow(dim, first, images)
+
+    part: PartOfBatch | None = None
+
+    def for_images(self, images: int, draw: Callable[[int], Tensor], dim: int = 0) -> Tensor:
+        """Random numbers for the ``images`` at hand, be they a whole batch or a part of one.
+
+        Args:
+            draw: draws them for a number of images, in which dimension ``dim`` counts the images.
+        """
+        if self.part is None:
+            return draw(images)
+        return draw(self.part.batch).narrow(dim, self.part.first, images)
 
 
 def shared(drawn: Tensor, images: int) -> Tensor:
@@ -69,12 +80,12 @@ def micro_batches(
         x: (images, ...); with several ranks, this one's rows of the batch.
         y: (images,).
     """
-    global _rows
     size = size or len(y)
     if size >= len(y) and distributed.ranks() == 1:
         yield x, y
         return
     random = _random_state(x.device)
+    drawing = [module for module in network.modules() if isinstance(module, DrawsNoise)]
     statistics = _running_statistics(network)
     before = [value.clone() for value in statistics]
     mean = [torch.zeros_like(value) for value in statistics]
@@ -84,44 +95,19 @@ def micro_batches(
         _set_random_state(x.device, random)
         for value, at_first in zip(statistics, before, strict=True):
             value.copy_(at_first)
-        _rows = first, batch
+        for module in drawing:
+            module.part = PartOfBatch(first, batch)
         try:
             yield images, labels
         finally:
-            _rows = None
+            for module in drawing:
+                module.part = None
         first += len(labels)
         for value, total in zip(statistics, mean, strict=True):
             total.add_(value, alpha=len(labels) / len(y))
     distributed.average(mean)
     for value, total in zip(statistics, mean, strict=True):
         value.copy_(total)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a GPU, in torch on a CPU, or elsewhere."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
-
-
-def as_memory_allows(
-    judge: Callable[[Tensor, Tensor], tuple[Tensor, ...]], x: Tensor, y: Tensor
-) -> tuple[Tensor, ...]:
-    """``judge(x, y)``, by halves, quarters and so on if memory does not do for all images at once.
-
-    Args:
-        judge: of images (images, ...) and labels (images,); images are the last dimension of each
-            of its results, and do not depend on each other.
-    """
-    try:
-        return judge(x, y)
-    except (MemoryError, RuntimeError) as error:
-        if len(y) == 1 or not out_of_memory(error):
-            raise
-    # Not in the handler: the error holds on to all that the attempt had allocated.
-    warnings.warn(f"out of memory with {len(y)} images at once; going on by halves", stacklevel=2)
-    halves = zip(x.tensor_split(2), y.tensor_split(2), strict=True)
-    parts = [as_memory_allows(judge, *half) for half in halves]
-    return tuple(torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
 
 
 def _running_statistics(network: nn.Module) -> list[Tensor]:

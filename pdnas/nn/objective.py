@@ -1,4 +1,4 @@
-"""The training objective: the negative ELBO for each training example (method.md section 4).
+"""The training objective: the negative ELBO for each training example .
 
     loss = NLL + prior_scale · Σ_k keep_k ‖m_k‖² - (1/N) · Σ_k H_k
 
@@ -13,12 +13,12 @@ drop probabilities neither weaken it nor learn from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-ObjectiveForm = Literal["paper", "official"]
-Prior = Literal["kept", "constant"]
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.names import Form, Prior
 
 
 class Variational(Protocol):
@@ -50,8 +50,18 @@ class Objective:
 
     length_scale2: float
     examples: int
-    form: ObjectiveForm = "paper"
+    form: Form = "paper"
     prior: Prior = "kept"
+
+    @classmethod
+    def of(cls, gates: GateConfig, images: int) -> Objective:
+        """The objective of a specification trained on ``images`` images."""
+        return cls(
+            length_scale2=gates.length_scale2,
+            examples=gates.examples or images,
+            form=gates.form,
+            prior=gates.prior,
+        )
 
     @property
     def prior_scale(self) -> float:

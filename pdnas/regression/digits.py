@@ -32,13 +32,13 @@ from pdnas.data.loaders import build_loader
 from pdnas.data.sources import cache_directory
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.objective import Objective
 from pdnas.runs.run import EVALUATION_BATCH, make_supernet
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
-from pdnas.stages.search import make_objective
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
 from pdnas.support.progress import Progress
@@ -100,7 +100,7 @@ def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float,
     network.begin_alone()
     images = _loader(spec, "train", seed)
     with network.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}), quiet():
-        data = TrainingData(images, make_objective(spec.gates, images.examples))
+        data = TrainingData(images, Objective.of(spec.gates, images.examples))
         fit(network, data, spec.training, spec.gates)
         validation, test = (
             evaluate(network, _loader(spec, part, 0), spec.training)[0]

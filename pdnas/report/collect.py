@@ -65,10 +65,10 @@ def describe_supernet(spec: Spec) -> str:
         return f"3-branch ResNet, width {supernet.width}, {supernet.blocks} {blocks} a stage"
     if isinstance(supernet, NasBench201Config):
         operations = len(supernet.operations)
-        cells = "cell" if supernet.cells == 1 else "cells"
+        count = supernet.cells_per_stage
+        cells = "1 cell" if count == 1 else f"{count} cells"
         return (
-            f"NAS-Bench-201, {supernet.channels} channels, {supernet.cells} {cells} a stage, "
-            f"{operations} operations"
+            f"NAS-Bench-201, {supernet.channels} channels, {cells} a stage, {operations} operations"
         )
     settings = supernet.model_dump()
     words = [settings.pop("name")]

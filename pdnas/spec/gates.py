@@ -43,8 +43,8 @@ class GateConfig(Strict):
     """One mask (or cell) for every image, one a batch, or so many a batch (docs/nasbench201.md)."""
 
     @property
-    def masks(self) -> int | None:
-        """Masks (or cells) a batch; None: one for every image."""
+    def masks_per_batch(self) -> int | None:
+        """How many masks (or cells) the images of a batch share; None: every one has its own."""
         if self.noise == "image":
             return None
         return 1 if self.noise == "batch" else self.noise

@@ -79,6 +79,11 @@ class NasBench201Config(Strict):
     operations: tuple[str, ...] = OPERATIONS
     """Operations among which every edge chooses: two or more different ones of these."""
 
+    @property
+    def cells_per_stage(self) -> int:
+        """``cells`` by a name that cannot be taken for architectures."""
+        return self.cells
+
     @model_validator(mode="after")
     def _known_operations(self) -> Self:
         unknown = set(self.operations) - set(OPERATIONS)

@@ -9,11 +9,11 @@ import torch
 
 from pdnas.data.batches import Loader
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.objective import Objective
 from pdnas.runs.run import Run, make_supernet
 from pdnas.space.candidates import Choice
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.stages.rank import Judge, make_judge
-from pdnas.stages.search import make_objective
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_json
@@ -89,7 +89,7 @@ def retrain(
         with supernet.candidate(choice):
             fitted = fit(
                 supernet,
-                TrainingData(loader, make_objective(spec.gates, loader.examples)),
+                TrainingData(loader, Objective.of(spec.gates, loader.examples)),
                 training,
                 spec.gates.model_copy(update={"warmup_epochs": 0}),
                 Session(

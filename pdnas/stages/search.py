@@ -17,7 +17,6 @@ from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import load_posterior, save_posterior
 from pdnas.runs.run import make_supernet
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.gates import GateConfig
 from pdnas.spec.spec import Spec
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
@@ -86,7 +85,7 @@ def search(
             seed=seed,
             rows=distributed.rows(spec.training.batch),
         )
-        return TrainingData(loader, make_objective(spec.gates, loader.examples))
+        return TrainingData(loader, Objective.of(spec.gates, loader.examples))
 
     data = images("train")
     if spec.data.heldout:
@@ -142,11 +141,6 @@ def _shared_warm_up(spec: Spec, seed: int, folder: Path | None) -> Checkpoints |
     return Checkpoints(folder, fingerprint({"warm_up": spec.warm_up, "seed": seed, "code": code}))
 
 
-def make_objective(gates: GateConfig, images: int) -> Objective:
-    """The objective of a specification trained on ``images`` images."""
-    return Objective(gates.length_scale2, gates.examples or images, gates.form, gates.prior)
-
-
 def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | None:
     """Set the gates; returns the drop probability where it is a fixed one."""
     gates = spec.gates
@@ -156,16 +150,7 @@ def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | No
         if not isinstance(like, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
             raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
         drop = supernet.matching_drop_probability(like)
-    supernet.configure_gates(
-        GateSettings(
-            gates.mode,
-            drop,
-            gates.temperature,
-            gates.masks,
-            gates.estimator,
-            gates.dependence,
-        )
-    )
+    supernet.configure_gates(GateSettings.of(gates, drop))
     return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
 
 

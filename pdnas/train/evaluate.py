@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pdnas.data.batches import Loader
-from pdnas.nn.noise import as_memory_allows
 from pdnas.nn.supernets import Supernet
 from pdnas.spec.training import TrainingConfig
 from pdnas.train.device import autocast
+from pdnas.train.memory import as_memory_allows
 
 
 @torch.no_grad()

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from pdnas.nn.noise import out_of_memory
 from pdnas.nn.objective import Terms
 from pdnas.nn.supernets import Supernet
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.train.checkpoint import Checkpoints
+from pdnas.train.memory import out_of_memory
 from pdnas.train.state import TrainingState
 
 

@@ -137,7 +137,7 @@ def test_configure_sets_probability_and_gradient(mode):
 def test_noise_per_image_or_shared(masks):
     torch.manual_seed(5)
     gate = ChannelGate([50]).train()
-    gate.configure(GateSettings(initial=0.5, temperature=1.0, masks=masks))
+    gate.configure(GateSettings(initial=0.5, temperature=1.0, masks_per_batch=masks))
     out = gate(torch.ones(4, 50, 4, 5))
     switches = out[:, :, 0, 0]
     assert torch.equal(out, switches[:, :, None, None].expand_as(out))  # same for all pixels
@@ -150,7 +150,7 @@ def test_noise_per_image_or_shared(masks):
 
 def test_masks_that_cannot_be_shared_evenly_are_refused():
     gate = ChannelGate([5]).train()
-    gate.configure(GateSettings(masks=3))
+    gate.configure(GateSettings(masks_per_batch=3))
     with pytest.raises(PdnasError, match="4 images go through at once, which 3 masks cannot share"):
         gate(torch.ones(4, 5, 2, 2))
 
@@ -271,7 +271,7 @@ def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, masks):
     noise = logistic_noise((masks or 4, 5), CPU)
     freeze_noise(monkeypatch, noise)
     conv = GatedConv2d(5, 6, 3, padding=1, relu=True, group_sizes=[2, 3]).train().double()
-    conv.gate.configure(GateSettings(masks=masks))
+    conv.gate.configure(GateSettings(masks_per_batch=masks))
     x = torch.randn(4, 5, 6, 6, dtype=torch.float64, requires_grad=True)
     parameters = x, conv.weight, conv.gate.logit_p
     ours = torch.autograd.grad(conv(x).square().sum(), parameters)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.noise import for_images, micro_batches
+from pdnas.nn.noise import DrawsNoise, micro_batches
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.enas import EnasSupernet
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_whole_batch(micro_batch, masks):
     for size in (None, micro_batch):
         torch.manual_seed(0)
         net = Plain().double()
-        net.configure_gates(GateSettings(initial=0.3, masks=masks))
+        net.configure_gates(GateSettings(initial=0.3, masks_per_batch=masks))
         start = {name: value.clone() for name, value in net.state_dict().items()}
         records.append(one_step(net, OneBatch(torch.float64), size))
         moved.append({name: value - start[name] for name, value in net.state_dict().items()})
@@ -137,10 +137,12 @@ def test_batchnorm_statistics_move_to_the_mean_of_the_parts():
 
 
 def test_outside_of_parts_numbers_are_drawn_for_the_images_at_hand():
-    assert for_images(4, torch.arange).tolist() == [0, 1, 2, 3]
+    network = DrawsNoise()
+    assert network.for_images(4, torch.arange).tolist() == [0, 1, 2, 3]
     x, y = OneBatch().x, OneBatch().y
     drawn = [
-        for_images(len(part), torch.arange).tolist() for part, _ in micro_batches(Plain(), x, y, 6)
+        network.for_images(len(part), torch.arange).tolist()
+        for part, _ in micro_batches(network, x, y, 6)
     ]
     assert drawn == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], [12, 13, 14, 15]]
-    assert for_images(4, torch.arange).tolist() == [0, 1, 2, 3]
+    assert network.for_images(4, torch.arange).tolist() == [0, 1, 2, 3]

@@ -277,7 +277,7 @@ def test_cells_train_in_bfloat16(estimator, noise):
     net = NasBench201Supernet(4, 1, CellSpace(), in_channels=3, classes=10)
     settings = {"learning_rate": 0.1, "estimator": estimator, "noise": noise}
     gates = GateConfig(length_scale2=1, warmup_epochs=1, **settings)
-    net.configure_gates(GateSettings(estimator=estimator, masks=gates.masks))
+    net.configure_gates(GateSettings(estimator=estimator, masks_per_batch=gates.masks_per_batch))
     computed = set()
     net.stem[0].register_forward_hook(lambda module, x, out: computed.add(out.dtype))
     torch.manual_seed(0)

@@ -33,7 +33,7 @@ _BUILDERS: Mapping[str, Callable[[Any, int, int], Supernet]] = {
     ),
     "densenet": lambda c, inputs, classes: DenseNetSupernet(c.layers, c.growth, inputs, classes),
     "nasbench201": lambda c, inputs, classes: NasBench201Supernet(
-        c.channels, c.cells, CellSpace(c.operations), inputs, classes, c.stages
+        c.channels, c.cells_per_stage, CellSpace(c.operations), inputs, classes, c.stages
     ),
 }
 

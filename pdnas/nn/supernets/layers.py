@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d
-from pdnas.nn.noise import for_images
+from pdnas.nn.noise import DrawsNoise
 
 
 class FactorizedReduction(nn.Module):
@@ -31,7 +31,7 @@ class FactorizedReduction(nn.Module):
         return self.norm(torch.cat([self.conv(here), self.conv_shifted(there)], dim=1))
 
 
-class StochasticDepth(nn.Module):
+class StochasticDepth(DrawsNoise):
     """Drop-path: in training, an image's input becomes 0 with probability ``p``, else x / (1 - p).
 
     It is torchvision's module of this name in its mode "row". Importing that one would cost every
@@ -50,5 +50,5 @@ class StochasticDepth(nn.Module):
         def draw(images: int) -> Tensor:
             return x.new_empty(images, *(1,) * (x.dim() - 1)).bernoulli_(survival)
 
-        survives = for_images(len(x), draw)
+        survives = self.for_images(len(x), draw)
         return x * (survives / survival if survival else survives)

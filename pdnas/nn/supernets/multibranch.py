@@ -10,17 +10,15 @@ the stem is gated: the stem's input channels are colours, and the classifier is 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d
-from pdnas.nn.noise import for_images
+from pdnas.nn.noise import DrawsNoise
 from pdnas.nn.supernets.base import ChannelSupernet
 from pdnas.nn.supernets.layers import FactorizedReduction
-
-Merge = Literal["sum", "shake-shake"]
+from pdnas.spec.names import BranchMerge
 
 STEM_CHANNELS = 16
 
@@ -43,39 +41,42 @@ class Shortcut(FactorizedReduction):
         return super().forward(torch.relu(x))
 
 
-def shaken(first: Tensor, second: Tensor) -> Tensor:
-    """Shake-shake: a random convex combination for each image (Gastaldi 2017).
+class ShakeShake(DrawsNoise):
+    """A random convex combination for each image, in evaluation the mean (Gastaldi 2017).
 
     The weights of the forward pass and those of the backward pass are drawn independently,
     uniformly from 0 to 1; the shapes are (images, channels, height, width).
     """
 
-    def draw(images: int) -> Tensor:
-        return torch.rand((2, images, 1, 1, 1), device=first.device, dtype=first.dtype)
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        if not self.training:
+            # The expectation of the weights, also for a candidate that lacks one of the paths: its
+            # BatchNorm has left a constant in the other's place.
+            return (first + second) * 0.5
 
-    forward, backward = for_images(len(first), draw, dim=1)
-    gradient = torch.lerp(second, first, backward)
-    return gradient + (torch.lerp(second, first, forward) - gradient).detach()
+        def draw(images: int) -> Tensor:
+            return torch.rand((2, images, 1, 1, 1), device=first.device, dtype=first.dtype)
+
+        forward, backward = self.for_images(len(first), draw, dim=1)
+        gradient = torch.lerp(second, first, backward)
+        return gradient + (torch.lerp(second, first, forward) - gradient).detach()
 
 
 class MultiBranchBlock(nn.Module):
     """Skip connection plus two residual paths, added up or merged by shake-shake."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, merge: Merge) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, merge: BranchMerge) -> None:
         super().__init__()
         self.branch1 = residual_path(inputs, outputs, stride)
         self.branch2 = residual_path(inputs, outputs, stride)
         same = inputs == outputs and stride == 1
         self.skip = nn.Identity() if same else Shortcut(inputs, outputs, stride)
-        self.merge = merge
+        self.shake = ShakeShake() if merge == "shake-shake" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.merge == "sum":
+        if self.shake is None:
             return self.skip(x) + self.branch1(x) + self.branch2(x)
-        first, second = self.branch1(x), self.branch2(x)
-        # The expectation of the weights, also for a candidate that lacks one of the paths: its
-        # BatchNorm has left a constant in the other's place.
-        merged = shaken(first, second) if self.training else (first + second) * 0.5
+        merged = self.shake(self.branch1(x), self.branch2(x))
         return self.skip(x) + merged
 
 
@@ -91,7 +92,7 @@ class MultiBranchSupernet(ChannelSupernet):
     """
 
     def __init__(
-        self, width: int, blocks: int, in_channels: int, classes: int, merge: Merge = "sum"
+        self, width: int, blocks: int, in_channels: int, classes: int, merge: BranchMerge = "sum"
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)

@@ -20,7 +20,7 @@ from pdnas.nn.supernets.cells.estimators.relaxed import weighted
 from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.operations import make_operation
-from pdnas.nn.supernets.multibranch import MultiBranchSupernet, shaken
+from pdnas.nn.supernets.multibranch import MultiBranchSupernet, ShakeShake
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.posterior import ChannelPosterior
@@ -219,7 +219,7 @@ def test_shake_shake_draws_weights_of_each_image_and_others_for_the_gradient():
     torch.manual_seed(0)
     first = torch.randn(3000, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     second = torch.randn_like(first, requires_grad=True)
-    out = shaken(first, second)
+    out = ShakeShake()(first, second)
     weights = ((out - second) / (first - second)).detach().flatten(1)
     torch.testing.assert_close(weights, weights[:, :1].expand_as(weights))
     gradients = torch.autograd.grad(out.sum(), (first, second))
@@ -434,7 +434,7 @@ def test_images_that_share_a_cell_are_normalised_by_themselves():
     """Each cell's outputs are those of the cell alone, with the statistics of its own images."""
     net = cells_net(cells=2, estimator="score").train()
     net.stem.eval()
-    net.settings = dataclasses.replace(net.settings, masks=3)
+    net.settings = dataclasses.replace(net.settings, masks_per_batch=3)
     x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
     running = [module.running_mean.clone() for module in norms(net)]
     out = net(x)
@@ -458,7 +458,7 @@ def test_score_surrogate_takes_images_that_share_a_cell_as_one():
     means = nll.view(4, 3).mean(dim=0)
     (one_each,) = torch.autograd.grad(net.score_surrogate(means), net.logits)
     assert one_each.abs().max() > 0.01
-    net.settings = dataclasses.replace(net.settings, masks=3)
+    net.settings = dataclasses.replace(net.settings, masks_per_batch=3)
     net.drawn = net.drawn.repeat(4, 1)
     (shared,) = torch.autograd.grad(net.score_surrogate(nll), net.logits)
     torch.testing.assert_close(shared, one_each)
@@ -512,7 +512,7 @@ def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estim
     outcomes, drawn = [], []
     for masks in (None, 1):
         net = cells_net(cells=2, estimator=estimator).train()
-        net.settings = dataclasses.replace(net.settings, masks=masks)
+        net.settings = dataclasses.replace(net.settings, masks_per_batch=masks)
         out = net(x)
         (out.square().mean(dim=1).mean() + 0 * net.logits.sum()).backward()
         outcomes.append((out, net.logits.grad))

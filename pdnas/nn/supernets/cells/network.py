@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.noise import for_images
+from pdnas.nn.noise import DrawsNoise
 from pdnas.nn.supernets.base import Supernet
 from pdnas.nn.supernets.cells.draws import CellDraws
 from pdnas.nn.supernets.cells.estimators import ESTIMATORS, GradientEstimator
@@ -58,7 +58,7 @@ class Reduction(nn.Module):
         return self.shortcut(x) + body
 
 
-class NasBench201Supernet(Supernet):
+class NasBench201Supernet(DrawsNoise, Supernet):
     """NAS-Bench-201's skeleton over all cells of a space.
 
     Args:
@@ -187,8 +187,8 @@ class NasBench201Supernet(Supernet):
             logits,
             self.space.operations,
             self.settings.temperature,
-            self.settings.masks,
-            for_images,
+            self.settings.masks_per_batch,
+            self.for_images,
         )
 
     def _estimator(self) -> GradientEstimator:
@@ -278,7 +278,7 @@ class NasBench201Supernet(Supernet):
         """
         surrogate = None
         if self._choice is None and self.logits.requires_grad and self.drawn is not None:
-            drawn, cells_per_batch = self.drawn, self.settings.masks
+            drawn, cells_per_batch = self.drawn, self.settings.masks_per_batch
             if cells_per_batch is not None:
                 nll = nll.view(-1, cells_per_batch).mean(dim=0)
                 drawn = drawn[:cells_per_batch]
