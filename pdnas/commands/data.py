@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pdnas.support.errors import PdnasError
 
+if TYPE_CHECKING:
+    from pdnas.data.dataset import DatasetInfo
+    from pdnas.data.sources import Source
+
 app = typer.Typer(help="Data sets and downloads: get, list and check them.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; see `list`.")]
-
-_DATASETS = {  # what, licence; data sets made of sources or brought by the user
-    "cifar10": ("CIFAR-10 from either cifar10-* source, decoded", "none stated"),
-    "cifar100": ("CIFAR-100, in a folder of the user's (PDNAS_DATA)", "none stated"),
-    "imagenet": ("ImageNet, in a folder of the user's (PDNAS_DATA)", "research only"),
-    "digits": ("8 x 8 digits, part of scikit-learn", "BSD-3-Clause"),
-}
 
 
 @app.command()
@@ -32,13 +28,16 @@ def fetch(names: Names = None, as_json: Json = False) -> None:
 
         pdnas data fetch cifar10
     """
+    from pdnas.data.sets import INFO
     from pdnas.data.sources import SOURCES
 
-    # Either archive makes the data set cifar10, so neither is needed for itself.
-    default = ["cifar10", *(name for name in SOURCES if not name.startswith("cifar10-"))]
+    # Any of a data set's sources makes it, so none is needed for itself.
+    parts = {name for info in INFO.values() for name in info.sources}
+    default = [name for name, info in INFO.items() if info.sources]
+    default += [name for name in SOURCES if name not in parts]
     fetched = [
-        {"name": name, "path": _text(_fetch(name, progress=not as_json))}
-        for name in _known(names or default)
+        {"name": entry.name, "path": _text(entry.fetch(progress=not as_json))}
+        for entry in _chosen(names or default)
     ]
     if as_json:
         typer.echo(json.dumps(fetched, indent=2))
@@ -58,14 +57,23 @@ def list_(as_json: Json = False) -> None:
 
         pdnas data list
     """
-    from pdnas.data.sources import SOURCES
+    from pdnas.data.sources import Source
 
-    rows: list[dict[str, Any]] = []
-    for name, (what, licence) in _DATASETS.items():
-        rows.append(_row(name, what, licence, None))
-    for source in SOURCES.values():
-        row = _row(source.name, source.description, source.licence, source.size)
-        rows.append(row | {"file": source.filename, "sha256": source.sha256, "from": source.origin})
+    rows = []
+    for entry in _chosen(None):
+        path = entry.find()
+        row: dict[str, Any] = {
+            "name": entry.name,
+            "what": entry.description,
+            "licence": entry.licence,
+            "size": None,
+            "present": path is not None or entry.installed,
+            "path": _text(path),
+        }
+        if isinstance(entry, Source):
+            row["size"] = entry.size
+            row |= {"file": entry.filename, "sha256": entry.sha256, "from": entry.origin}
+        rows.append(row)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -92,13 +100,11 @@ def verify(names: Names = None, as_json: Json = False) -> None:
 
         pdnas data verify cifar10
     """
-    from pdnas.data.sources import SOURCES
-
     rows = []
-    for name in _known(names or [*_DATASETS, *SOURCES]):
-        problem = None
+    for entry in _chosen(names):
+        name, problem = entry.name, None
         try:
-            state = "whole" if _check(name) else "absent"
+            state = "whole" if entry.verify() else "absent"
         except PdnasError as error:
             state, problem = "damaged", str(error)
         if state == "absent" and names:
@@ -114,85 +120,16 @@ def verify(names: Names = None, as_json: Json = False) -> None:
         raise PdnasError("; ".join(problems))
 
 
-def _known(names: list[str]) -> list[str]:
+def _chosen(names: list[str] | None) -> list[DatasetInfo | Source]:
+    """The data sets and sources of these names; by default all there are."""
+    from pdnas.data.sets import INFO
     from pdnas.data.sources import SOURCES
 
-    for name in names:
-        if name not in _DATASETS and name not in SOURCES:
-            choices = ", ".join([*_DATASETS, *SOURCES])
-            raise PdnasError(f"no data set or source {name!r}; choose one of {choices}")
-    return names
-
-
-def _fetch(name: str, progress: bool) -> Path | None:
-    """Get one thing; its path, or None where there is nothing to get."""
-    from pdnas.data import cifar10, sources
-
-    if name in sources.SOURCES:
-        return sources.fetch(name, progress)
-    if name == "cifar10":
-        cifar10.load(progress)
-        return cifar10.path()
-    _open(name)  # the user's own data: an error says which files go where
-    return None if name == "digits" else sources.data_directory(None, name)
-
-
-def _locate(name: str) -> tuple[bool, Path | None]:
-    """Whether something is here, and the file or folder to show for it."""
-    from pdnas.data import cifar10, sources
-
-    if name == "digits":
-        return True, None
-    if name in sources.SOURCES:
-        path = sources.find(name)
-    elif name == "cifar10":
-        path = cifar10.path()
-    else:
-        folder = {"cifar100": "cifar-100-python", "imagenet": "train"}[name]
-        named = os.environ.get("PDNAS_DATA")
-        path = Path(named) / folder if named else None
-    return (True, path) if path is not None and path.exists() else (False, None)
-
-
-def _open(name: str) -> None:
-    """Open a data set's files; a PdnasError says what is missing or damaged."""
-    from pdnas.data.sets import INFO
-
-    INFO[name].load(None)
-
-
-def _check(name: str) -> bool:
-    """Check one thing thoroughly; False if it is not here.
-
-    Raises:
-        PdnasError: it is damaged.
-    """
-    from pdnas.data import cifar10, sources
-    from pdnas.support.files import read_tensors
-
-    if name in sources.SOURCES:
-        source = sources.SOURCES[name]
-        cached = sources.cache_directory() / source.filename
-        if cached.is_file() and not sources.matches(cached, source):
-            raise PdnasError(f"{cached} has a wrong SHA-256; fetch {name} again to replace it")
-    present, path = _locate(name)
-    if present and name == "cifar10" and path is not None:
-        cifar10.verify(read_tensors(path)[0], path)
-    elif present and name in _DATASETS:
-        _open(name)
-    return present
-
-
-def _row(name: str, what: str, licence: str, size: int | None) -> dict[str, Any]:
-    present, path = _locate(name)
-    return {
-        "name": name,
-        "what": what,
-        "licence": licence,
-        "size": size,
-        "present": present,
-        "path": _text(path),
-    }
+    known: dict[str, DatasetInfo | Source] = {**INFO, **SOURCES}
+    for name in names or []:
+        if name not in known:
+            raise PdnasError(f"no data set or source {name!r}; choose one of {', '.join(known)}")
+    return [known[name] for name in names or known]
 
 
 def _text(path: Path | None) -> str | None:

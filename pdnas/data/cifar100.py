@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,26 +10,9 @@ import torch
 
 from pdnas.data import cifar10
 from pdnas.data.dataset import DatasetInfo, ImageSet
-from pdnas.data.sources import data_directory
+from pdnas.data.sources import data_directory, users_path
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support.errors import PdnasError
-
-# fmt: off
-_CLASSES = (
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle",
-    "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle",
-    "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup",
-    "dinosaur", "dolphin", "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house",
-    "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard", "lobster", "man",
-    "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid",
-    "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy",
-    "porcupine", "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal",
-    "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar",
-    "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor",
-    "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
-    "worm",
-)
-# fmt: on
 
 
 def _load(directory: Path | None) -> dict[str, ImageSet]:
@@ -57,10 +41,13 @@ def _load(directory: Path | None) -> dict[str, ImageSet]:
 
 CIFAR100 = DatasetInfo(
     name="cifar100",
+    description="CIFAR-100, in a folder of the user's (PDNAS_DATA)",
+    licence="none stated",
     channels=3,
     size=IMAGE_SIDE["cifar100"],
-    classes=_CLASSES,
+    classes=100,
     mean=(0.5071, 0.4865, 0.4409),
     std=(0.2673, 0.2564, 0.2762),
     load=_load,
+    path=partial(users_path, "cifar-100-python"),
 )

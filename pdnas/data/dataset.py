@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from pdnas.spec.names import DataName
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -39,20 +41,68 @@ class ImageFiles:
         return ImageFiles([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a network and a loader must know of a data set, and how to open it.
+Files = Mapping[str, ImageSet | ImageFiles]
+"""What a data set consists of: ``train`` and ``test``."""
 
-    ``size`` is the side of the square images in pixels; ``mean`` and ``std`` are those of each
-    channel over the training images, as fractions of full brightness. ``load`` gives the files
-    ``train`` and ``test``; its argument is the folder of data that users bring themselves (None:
-    ``PDNAS_DATA``), and it raises a PdnasError where they are missing or damaged.
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """All that the suite must know of a data set.
+
+    Attributes:
+        classes: their number.
+        size: side of the square images in pixels.
+        mean, std: of each channel over the training images, as fractions of full brightness.
+        load: opens it; takes the folder of data that users bring themselves (None:
+            ``PDNAS_DATA``), and raises a PdnasError where something is missing or damaged.
+        path: where it lies or would lie, None if unknown; absent: with an installed library.
+        sources: downloads of which any makes it; empty: users bring it, or it is installed.
+        download: makes it of its sources; takes whether to show a bar on standard error.
+        check: for more than ``load`` finds wrong; raises as that does.
     """
 
-    name: str
+    name: DataName
+    description: str
+    licence: str
     channels: int
     size: int
-    classes: tuple[str, ...]
+    classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    load: Callable[[Path | None], Mapping[str, ImageSet | ImageFiles]]
+    load: Callable[[Path | None], Files]
+    path: Callable[[], Path | None] | None = None
+    sources: tuple[str, ...] = ()
+    download: Callable[[bool], object] | None = None
+    check: Callable[[], None] | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether it comes with a library, so that there is no file to show."""
+        return self.path is None
+
+    def find(self) -> Path | None:
+        """The file or folder in which it lies, if it is here."""
+        path = self.path() if self.path else None
+        return path if path and path.exists() else None
+
+    def fetch(self, progress: bool = True) -> Path | None:
+        """Get it, and say where it lies; an error may say which of the user's files go where."""
+        if self.download:
+            self.download(progress)
+        else:
+            self.load(None)
+        return self.find()
+
+    def verify(self) -> bool:
+        """Check it again; False if it is not here.
+
+        Raises:
+            PdnasError: it is damaged.
+        """
+        if not self.installed and self.find() is None:
+            return False
+        if self.check:
+            self.check()
+        else:
+            self.load(None)
+        return True

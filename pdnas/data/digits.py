@@ -31,9 +31,11 @@ def _load(directory: Path | None) -> dict[str, ImageSet]:
 
 DIGITS = DatasetInfo(
     name="digits",
+    description="8 x 8 digits, part of scikit-learn",
+    licence="BSD-3-Clause",
     channels=1,
     size=IMAGE_SIDE["digits"],
-    classes=tuple("0123456789"),
+    classes=10,
     mean=(0.3052,),
     std=(0.3758,),
     load=_load,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pdnas.data.batches import ALL_ROWS, Batch, count_batches, epoch_seed
 from pdnas.data.dataset import DatasetInfo, ImageFiles
-from pdnas.data.sources import data_directory
+from pdnas.data.sources import data_directory, users_path
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError, first_line
@@ -48,12 +49,15 @@ def _load(directory: Path | None) -> dict[str, ImageFiles]:
 
 IMAGENET = DatasetInfo(
     name="imagenet",
+    description="ImageNet, in a folder of the user's (PDNAS_DATA)",
+    licence="research only",
     channels=3,
     size=IMAGE_SIDE["imagenet"],
-    classes=tuple(str(number) for number in range(1000)),  # the user's folders carry the names
+    classes=1000,
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     load=_load,
+    path=partial(users_path, "train"),
 )
 
 

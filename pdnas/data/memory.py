@@ -57,7 +57,7 @@ class DeviceLoader:
         self._seed = seed
         self._rows = rows
         on_gpu = self._device.type == "cuda"
-        self._batches_at_once = max(1, GPU_IMAGES_AT_ONCE // batch) if on_gpu else 1
+        self.batches_at_once = max(1, GPU_IMAGES_AT_ONCE // batch) if on_gpu else 1
 
         pad = self._augmentation.crop
         _, channels, self._height, self._width = part.images.shape
@@ -90,8 +90,8 @@ class DeviceLoader:
         top, left = integers(2 * cut.crop + 1), integers(2 * cut.crop + 1)
         flipped = integers(2).bool() if cut.flip else torch.zeros_like(order, dtype=torch.bool)
         centre_y, centre_x = integers(self._height), integers(self._width)
-        for first in range(start, len(self), self._batches_at_once):
-            numbers = range(first, min(first + self._batches_at_once, len(self)))
+        for first in range(start, len(self), self.batches_at_once):
+            numbers = range(first, min(first + self.batches_at_once, len(self)))
             batches = [self._places(number) for number in numbers]
             now = torch.cat(batches).to(self._device)
             images = self._normalise(self._crop(order[now], top[now], left[now], flipped[now]))

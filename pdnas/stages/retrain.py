@@ -62,7 +62,7 @@ def retrain(
     spec = run.spec
     held_out = [run.loader(part, device) for part in ("validation", "test")]
     measures = [(part, 1) for part in held_out]
-    if len(run.dataset.classes) >= MANY_CLASSES:
+    if run.dataset.classes >= MANY_CLASSES:
         measures.append((held_out[1], 5))
     if mode != "none":
         training = spec.training

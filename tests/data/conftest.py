@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES, Source
+
+Register = Callable[..., Source]
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +69,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., sources.Source]:
+def register(monkeypatch: pytest.MonkeyPatch) -> Register:
     """Add a source to the table: ``register(content, origin, name=..., filename=...)``."""
 
     def add(
         content: bytes, origin: str, name: str = "thing", filename: str = "thing.bin"
-    ) -> sources.Source:
-        source = sources.Source(
+    ) -> Source:
+        source = Source(
             name=name,
             filename=filename,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -82,7 +84,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., sources.Source]:
             licence="MIT",
             description="a test's own file",
         )
-        monkeypatch.setitem(sources.SOURCES, name, source)
+        monkeypatch.setitem(SOURCES, name, source)
         return source
 
     return add

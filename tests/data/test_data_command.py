@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from pdnas.commands.data import app
 from pdnas.data import cifar10, sources
+from pdnas.data.sets import INFO
 from pdnas.support.errors import PdnasError
+
+from .conftest import Register, Server
 
 CONTENT = b"content"
 
@@ -23,7 +28,7 @@ def rows(*arguments: str) -> dict[str, dict[str, object]]:
     return {row["name"]: row for row in json.loads(run(*arguments, "--json").stdout)}
 
 
-def test_list(register, cache):
+def test_list(register: Register, cache: Path) -> None:
     source = register(CONTENT, "http://127.0.0.1:9/x")
     listed = rows("list")
     assert set(sources.SOURCES) | {"cifar10", "cifar100", "imagenet", "digits"} == set(listed)
@@ -36,7 +41,7 @@ def test_list(register, cache):
     assert "thing" in run("list").stdout
 
 
-def test_fetch_a_source(register, server, cache):
+def test_fetch_a_source(register: Register, server: Server, cache: Path) -> None:
     register(CONTENT, f"{server.address}/x")
     server.content = CONTENT
     assert rows("fetch", "thing")["thing"]["path"] == str(cache / "thing.bin")
@@ -46,29 +51,32 @@ def test_fetch_a_source(register, server, cache):
     ]
 
 
-def test_fetch_by_default_needs_no_folder_of_the_users(monkeypatch, register, server):
+def test_fetch_by_default_needs_no_folder_of_the_users(
+    monkeypatch: pytest.MonkeyPatch, register: Register, server: Server
+) -> None:
     monkeypatch.setattr(sources, "SOURCES", {})
     for name in ("thing", "cifar10-archive"):
         source = register(CONTENT, f"{server.address}/x", name, f"{name}.bin")
         sources.SOURCES[name] = source
-    monkeypatch.setattr(cifar10, "load", lambda progress: {})
+    made = replace(INFO["cifar10"], download=lambda progress: None)
+    monkeypatch.setitem(INFO, "cifar10", made)
     server.content = CONTENT
     assert set(rows("fetch")) == {"cifar10", "thing"}
 
 
-def test_fetch_cannot_get_the_users_data():
+def test_fetch_cannot_get_the_users_data() -> None:
     for name, words in (("cifar100", "cifar-100-python"), ("imagenet", "train/CLASS")):
         with pytest.raises(PdnasError, match=words):
             run("fetch", name)
 
 
-def test_unknown_name():
+def test_unknown_name() -> None:
     for command in ("fetch", "verify"):
         with pytest.raises(PdnasError, match="choose one of cifar10"):
             run(command, "cifar11")
 
 
-def test_verify(register, cache):
+def test_verify(register: Register, cache: Path) -> None:
     register(CONTENT, "http://127.0.0.1:9/x")
     checked = rows("verify")
     assert (checked["thing"]["state"], checked["digits"]["state"]) == ("absent", "whole")
@@ -84,7 +92,7 @@ def test_verify(register, cache):
             run(*arguments)
 
 
-def test_verify_looks_into_the_compact_file(cache):
+def test_verify_looks_into_the_compact_file(cache: Path) -> None:
     import torch
 
     from pdnas.support.files import write_tensors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ CONFIG = DataConfig(name="imagenet", validation=4)
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory, make_imagenet) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, make_imagenet: Callable[..., Path]) -> Path:
     """Two classes; 12 training and 6 test images."""
     return make_imagenet(tmp_path_factory.mktemp("imagenet"), train=6, val=3)
 
@@ -45,14 +46,14 @@ def loader(
     )
 
 
-def test_splits_are_stratified(directory):
+def test_splits_are_stratified(directory: Path) -> None:
     splits = make_splits(CONFIG, directory)
     assert splits["part"].value_counts().to_dict() == {"train": 8, "validation": 4, "test": 6}
     held_out = splits.loc[splits["part"] == "validation", "index"]
     assert (held_out < 6).sum() == 2  # of the first class
 
 
-def test_evaluation_is_torchvisions_central_crop(directory):
+def test_evaluation_is_torchvisions_central_crop(directory: Path) -> None:
     judging = loader(directory, "test", train=False)
     assert (len(judging), judging.examples) == (2, 6)
     batches = list(judging.epoch(0))
@@ -74,7 +75,7 @@ def test_evaluation_is_torchvisions_central_crop(directory):
     torch.testing.assert_close(images, expected)
 
 
-def test_epochs_repeat_whatever_the_workers(directory):
+def test_epochs_repeat_whatever_the_workers(directory: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     alone = loader(directory, "train", train=True)
@@ -92,7 +93,7 @@ def test_epochs_repeat_whatever_the_workers(directory):
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory, train):
+def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory: Path, train: bool) -> None:
     whole = list(loader(directory, "train", train=train).epoch(3))
     rest = list(loader(directory, "train", train=train, workers=1).epoch(3, 1))
     assert len(rest) == len(whole) - 1 > 0
@@ -100,7 +101,7 @@ def test_an_epoch_can_begin_at_any_batch_with_other_workers(directory, train):
         assert all(map(torch.equal, one, other))
 
 
-def test_rows_of_a_batch_are_those_of_the_whole(directory):
+def test_rows_of_a_batch_are_those_of_the_whole(directory: Path) -> None:
     whole = loader(directory, "train", train=True, batch=4)
     second = loader(directory, "train", train=True, batch=4, rows=slice(2, 4))
     assert len(second) == len(whole) == 2
@@ -111,7 +112,9 @@ def test_rows_of_a_batch_are_those_of_the_whole(directory):
         assert torch.equal(own_labels, labels[2:])
 
 
-def test_build_loader_reads_the_environment(directory, monkeypatch):
+def test_build_loader_reads_the_environment(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PDNAS_DATA", str(directory))
     splits = make_splits(CONFIG)
     judging = build_loader(CONFIG, "validation", splits, batch=3, device="cpu", train=False, seed=0)
@@ -119,20 +122,20 @@ def test_build_loader_reads_the_environment(directory, monkeypatch):
     assert (len(judging), judging.examples) == (2, 4)
 
 
-def test_missing_folders(tmp_path):
+def test_missing_folders(tmp_path: Path) -> None:
     with pytest.raises(PdnasError, match="PDNAS_DATA"):
         make_splits(CONFIG)
     with pytest.raises(PdnasError, match=r"train/CLASS/\*\.JPEG"):
         make_splits(CONFIG, tmp_path)
 
 
-def test_batch_larger_than_the_part(directory):
+def test_batch_larger_than_the_part(directory: Path) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(directory, "train", train=True, batch=9)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_damaged_image_is_named_in_one_line(tmp_path, workers):
+def test_damaged_image_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
     for folder in ("train", "val"):
         (tmp_path / folder / "a").mkdir(parents=True)
         for number in range(5):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from pdnas.data.batches import ALL_ROWS, epoch_seed
+from pdnas.data.batches import ALL_ROWS, Batch, epoch_seed
 from pdnas.data.dataset import DatasetInfo, ImageSet
 from pdnas.data.loaders import build_loader
 from pdnas.data.memory import DeviceLoader
@@ -34,14 +36,21 @@ def info() -> DatasetInfo:
 
 
 def loader(
-    part, info, *, batch=4, augmentation=None, shuffle=False, seed=0, rows=ALL_ROWS
+    part: ImageSet,
+    info: DatasetInfo,
+    *,
+    batch: int = 4,
+    augmentation: Augmentation | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    rows: slice = ALL_ROWS,
 ) -> DeviceLoader:
     return DeviceLoader(
         part, info, batch, "cpu", augmentation=augmentation, shuffle=shuffle, seed=seed, rows=rows
     )
 
 
-def whole_epoch(batches) -> tuple[torch.Tensor, torch.Tensor]:
+def whole_epoch(batches: Iterable[Batch]) -> Batch:
     images, labels = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
@@ -57,8 +66,8 @@ def raw(images: torch.Tensor, info: DatasetInfo) -> torch.Tensor:
     return ((images * std + mean) * 255).round().to(torch.uint8)
 
 
-def test_rows_of_a_batch_are_those_of_the_whole(part, info):
-    settings = {"augmentation": Augmentation(crop=2, cutout=4), "shuffle": True}
+def test_rows_of_a_batch_are_those_of_the_whole(part: ImageSet, info: DatasetInfo) -> None:
+    settings: Any = {"augmentation": Augmentation(crop=2, cutout=4), "shuffle": True}
     whole = loader(part, info, **settings).epoch(1)
     second = loader(part, info, rows=slice(2, 4), **settings).epoch(1)
     for (images, labels), (own, own_labels) in zip(whole, second, strict=True):
@@ -66,7 +75,7 @@ def test_rows_of_a_batch_are_those_of_the_whole(part, info):
         assert torch.equal(own_labels, labels[2:])
 
 
-def test_evaluation_gives_every_image_in_order(part, info):
+def test_evaluation_gives_every_image_in_order(part: ImageSet, info: DatasetInfo) -> None:
     batches = list(loader(part, info).epoch(0))
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     for images, _ in batches:
@@ -77,14 +86,16 @@ def test_evaluation_gives_every_image_in_order(part, info):
     torch.testing.assert_close(images, normalised(part.images, info))
 
 
-def test_one_channel(info):
+def test_one_channel(info: DatasetInfo) -> None:
     grey = replace(info, channels=1, mean=(0.3,), std=(0.5,))
     images = torch.randint(0, 256, (5, 1, 8, 6), dtype=torch.uint8)
     found, _ = next(loader(ImageSet(images, torch.arange(5)), grey, batch=5).epoch(0))
     torch.testing.assert_close(found, normalised(images, grey))
 
 
-def test_training_shuffles_and_drops_the_incomplete_batch(part, info):
+def test_training_shuffles_and_drops_the_incomplete_batch(
+    part: ImageSet, info: DatasetInfo
+) -> None:
     training = loader(part, info, shuffle=True)
     assert len(training) == 2
     assert len(loader(part, info)) == 3
@@ -99,13 +110,13 @@ def test_training_shuffles_and_drops_the_incomplete_batch(part, info):
     assert torch.cat(seen).unique().tolist() == list(range(10))
 
 
-def test_batch_larger_than_the_part(part, info):
+def test_batch_larger_than_the_part(part: ImageSet, info: DatasetInfo) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(part, info, batch=11, shuffle=True)
     assert len(loader(part, info, batch=11)) == 1
 
 
-def test_epoch_depends_on_seed_and_number_only(part, info):
+def test_epoch_depends_on_seed_and_number_only(part: ImageSet, info: DatasetInfo) -> None:
     everything = Augmentation(crop=2, flip=True, cutout=4)
     first = loader(part, info, augmentation=everything, shuffle=True, seed=7)
     straight = [whole_epoch(first.epoch(number)) for number in range(4)]
@@ -123,7 +134,7 @@ def test_epoch_depends_on_seed_and_number_only(part, info):
     assert not torch.equal(whole_epoch(other.epoch(0))[0], straight[0][0])
 
 
-def test_an_epoch_can_begin_at_any_batch(part, info):
+def test_an_epoch_can_begin_at_any_batch(part: ImageSet, info: DatasetInfo) -> None:
     for shuffle in (True, False):
         training = loader(part, info, augmentation=Augmentation(cutout=4), shuffle=shuffle)
         whole = list(training.epoch(3))
@@ -136,28 +147,30 @@ def test_an_epoch_can_begin_at_any_batch(part, info):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("rows", [ALL_ROWS, slice(1, 2)])
-def test_batches_augmented_together_are_the_same(part, info, shuffle, rows, monkeypatch):
+def test_batches_augmented_together_are_the_same(
+    part: ImageSet, info: DatasetInfo, shuffle: bool, rows: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a GPU; 2, 3 and more batches at once than there are."""
-    settings = {"batch": 2, "augmentation": Augmentation(crop=2, cutout=4)}
+    settings: Any = {"batch": 2, "augmentation": Augmentation(crop=2, cutout=4)}
     settings |= {"shuffle": shuffle, "rows": rows}
     one_by_one = list(loader(part, info, **settings).epoch(1, 1))
     assert len(one_by_one) > 3
     for at_once in (2, 3, 100):
         together = loader(part, info, **settings)
-        monkeypatch.setattr(together, "_batches_at_once", at_once)
+        monkeypatch.setattr(together, "batches_at_once", at_once)
         for one, other in zip(one_by_one, together.epoch(1, 1), strict=True):
             assert all(map(torch.equal, one, other))
             assert other[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_epoch_seed_is_pinned():
+def test_epoch_seed_is_pinned() -> None:
     """New seeds would be new data for every published run."""
     assert epoch_seed(0, 0) == 15793235383387715774
     assert len({epoch_seed(seed, number) for seed in range(30) for number in range(30)}) == 900
 
 
 @pytest.mark.parametrize("pad", [1, 4])
-def test_crop_and_flip_are_torchvisions(part, info, pad):
+def test_crop_and_flip_are_torchvisions(part: ImageSet, info: DatasetInfo, pad: int) -> None:
     """Every image found is exactly one of torchvision's, and all of them occur."""
     training = loader(
         part, info, batch=10, augmentation=Augmentation(crop=pad, flip=True, cutout=0), shuffle=True
@@ -184,7 +197,7 @@ def test_crop_and_flip_are_torchvisions(part, info, pad):
 
 
 @pytest.mark.parametrize("side", [3, 4, 30])
-def test_cutout(info, side):
+def test_cutout(info: DatasetInfo, side: int) -> None:
     """The hole is a clipped square of the right side, of the mean, and centred uniformly."""
     bright = ImageSet(torch.full((500, 3, 12, 12), 255, dtype=torch.uint8), torch.arange(500))
     cut = loader(
@@ -210,7 +223,7 @@ def test_cutout(info, side):
     assert holes[:, 0].sum(dim=(1, 2)).double().mean().item() == pytest.approx(expected, rel=0.1)
 
 
-def test_augmentation_switches_are_independent(part, info):
+def test_augmentation_switches_are_independent(part: ImageSet, info: DatasetInfo) -> None:
     """Cutout on or off leaves order, crop and flip as they were."""
     plain = loader(part, info, augmentation=Augmentation(cutout=0), shuffle=True)
     cut = loader(part, info, augmentation=Augmentation(cutout=4), shuffle=True)
@@ -222,7 +235,7 @@ def test_augmentation_switches_are_independent(part, info):
     assert torch.equal(whole_epoch(nothing.epoch(5))[1], first)
 
 
-def test_build_loader(info):
+def test_build_loader(info: DatasetInfo) -> None:
     config = DataConfig(name="digits", train=200, validation=100, augmentation=Augmentation(crop=1))
     splits = make_splits(config)
     training = build_loader(config, "train", splits, batch=64, device="cpu", train=True, seed=3)
@@ -250,7 +263,7 @@ def test_build_loader(info):
     assert torch.equal(whole_epoch(by_hand.epoch(2))[0], whole_epoch(training.epoch(2))[0])
 
 
-def test_held_out_images_have_an_order_of_their_own(info):
+def test_held_out_images_have_an_order_of_their_own(info: DatasetInfo) -> None:
     """The same images twice, as either part, with the same seed."""
     config = DataConfig(name="digits", train=256, validation=100)
     training = make_splits(config)

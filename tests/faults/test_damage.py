@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.runs.run import Run
 from pdnas.stages.sample import sample as draw
 from pdnas.support.errors import PdnasError
@@ -188,9 +188,9 @@ def test_a_damaged_download(
 ) -> None:
     whole = random.Random(1).randbytes(5000)
     pinned = replace(
-        sources.SOURCES["nats-bench"], sha256=hashlib.sha256(whole).hexdigest(), size=len(whole)
+        SOURCES["nats-bench"], sha256=hashlib.sha256(whole).hexdigest(), size=len(whole)
     )
-    monkeypatch.setitem(sources.SOURCES, "nats-bench", pinned)
+    monkeypatch.setitem(SOURCES, "nats-bench", pinned)
     monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PDNAS_MIRROR", str(tmp_path))
     file = tmp_path / pinned.filename
@@ -199,8 +199,8 @@ def test_a_damaged_download(
         other = dice.randbytes(len(whole))
         file.write_bytes(other if damage == "exchanged" else DAMAGE[damage](whole, dice))
         with pytest.raises(PdnasError, match="has not the SHA-256") as raised:
-            sources.find("nats-bench")
+            SOURCES["nats-bench"].find()
         assert str(file) in str(raised.value)
         ledger.add(f"download {damage}", NAMED)
     file.write_bytes(whole)
-    assert sources.find("nats-bench") == file
+    assert SOURCES["nats-bench"].find() == file

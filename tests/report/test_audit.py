@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.report import audit
 from pdnas.support.errors import PdnasError
 
@@ -26,7 +26,7 @@ DATA = {
     [pytest.param(name, marks=pytest.mark.data if name in DATA else ()) for name in audit.BLOCKS],
 )
 def test_a_block_is_up_to_date(name: str) -> None:
-    if name in DATA and sources.find(DATA[name]) is None:
+    if name in DATA and SOURCES[DATA[name]].find() is None:
         pytest.skip(f"run `pdnas data fetch {DATA[name]}` or set PDNAS_MIRROR")
     text = DOCUMENT.read_text()
     written = re.search(rf"<!-- begin {name} -->\n(.*?)<!-- end {name} -->", text, re.DOTALL)

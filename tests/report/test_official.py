@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.report import official
 from pdnas.report.style import style
 from pdnas.support.errors import PdnasError
@@ -16,7 +16,7 @@ from pdnas.support.errors import PdnasError
 
 @pytest.fixture(scope="module")
 def path() -> Path:
-    found = sources.find("pgnas-log-p")
+    found = SOURCES["pgnas-log-p"].find()
     if found is None:
         pytest.skip("no official log; run `pdnas data fetch pgnas-log-p` or set PDNAS_MIRROR")
     return found
@@ -29,7 +29,7 @@ def log(path: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def selection() -> pd.DataFrame:
-    found = sources.find("pgnas-selection")
+    found = SOURCES["pgnas-selection"].find()
     if found is None:
         pytest.skip("no official log; run `pdnas data fetch pgnas-selection` or set PDNAS_MIRROR")
     return official.read_selection(found)

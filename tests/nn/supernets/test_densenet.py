@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from pdnas.data import sources
+from pdnas.data.sources import SOURCES
 from pdnas.nn.describe import describe
 from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.supernets import NAMED, build
@@ -33,7 +33,7 @@ def small(layers=(2, 3), growth=4, classes=7):
 @pytest.fixture(scope="module")
 def official_log():
     """Gate names and drop probabilities that the official search printed, epoch by epoch."""
-    path = sources.find("pgnas-log-p")
+    path = SOURCES["pgnas-log-p"].find()
     if path is None:
         pytest.skip("no official log; run `pdnas data fetch pgnas-log-p` or set PDNAS_MIRROR")
     text = path.read_text()
