@@ -8,21 +8,12 @@ import torch
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
-from pdnas.nn.supernets import NAMED, ChannelSupernet, build
+from pdnas.nn.supernets import ChannelSupernet, build
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.spec.base import first_problem
-from pdnas.spec.supernets import DenseNetConfig, NasBench201Config, ResNetConfig
+from pdnas.spec.supernets import NAMED, DenseNetConfig, NasBench201Config, ResNetConfig
 from pdnas.support.errors import PdnasError
-
-_WIDTH = {
-    "multibranch": "width",
-    "enas": "filters",
-    "resnet": "width",
-    "densenet": "growth",
-    "nasbench201": "channels",
-}
-"""What says how wide a supernet is, by the name of its configuration."""
 
 
 def describe(
@@ -31,7 +22,7 @@ def describe(
     """Parameters, multiply-adds for one image, and every gate with its number of probabilities.
 
     Args:
-        name: a key of :data:`pdnas.nn.supernets.NAMED`; ``d169`` is short for ``supernet-d169``.
+        name: a key of :data:`pdnas.spec.supernets.NAMED`; ``d169`` is short for ``supernet-d169``.
         width: channels, filters or growth rate in place of the supernet's own.
         cell: for nasbench201, the network of this one cell.
         classes: None for those of the data set the supernet was made for.
@@ -46,7 +37,7 @@ def describe(
         raise PdnasError(f"no supernet {name!r}; choose one of {', '.join(NAMED)}")
     config = NAMED[name]
     if width is not None:
-        settings = config.model_dump() | {_WIDTH[config.name]: width}
+        settings = config.model_dump() | {config.WIDTH: width}
         try:
             config = type(config).model_validate(settings)
         except ValidationError as error:

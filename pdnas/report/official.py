@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from pdnas.data.sources import SOURCES
-from pdnas.nn.supernets import NAMED, ChannelSupernet, build
+from pdnas.nn.supernets import ChannelSupernet, build
 from pdnas.report import style
 from pdnas.report.drawing import architecture, operations
 from pdnas.report.figures import Drawing
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
 from pdnas.report.tables import paper
 from pdnas.space.posterior import ChannelPosterior
+from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:

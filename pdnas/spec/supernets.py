@@ -1,8 +1,13 @@
-"""Configuration of supernets: one model a family, told apart by its ``name``."""
+"""Configuration of supernets: one model a family, told apart by its ``name``.
+
+``WIDTH`` names what says how wide such a supernet is. What builds it stands in a module of
+:mod:`pdnas.nn.supernets`, since this one is read without torch.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +19,7 @@ from pdnas.spec.names import BranchMerge
 class MultiBranchConfig(Strict):
     """The 3-branch ResNet: SupNet-M has width 96, SupNet-MI 160, both 4 blocks a stage."""
 
+    WIDTH: ClassVar = "width"
     name: Literal["multibranch"]
     width: Annotated[int, Field(ge=2)]
     """Channels of the first stage, an even number; doubled by each further stage."""
@@ -26,6 +32,7 @@ class MultiBranchConfig(Strict):
 class EnasConfig(Strict):
     """The network of ENAS's best cell: SupNet-E has 36 filters, SupNet-EI 72, both 15 layers."""
 
+    WIDTH: ClassVar = "filters"
     name: Literal["enas"]
     filters: Count
     """Channels inside the first cells; doubled by each reduction cell."""
@@ -36,6 +43,7 @@ class EnasConfig(Strict):
 class ResNetConfig(Strict):
     """Multi-kernel ResNet: the defaults are SupNet-R-50, and with kernels [3] plain ResNet-50."""
 
+    WIDTH: ClassVar = "width"
     name: Literal["resnet"]
     width: Count = 64
     """Channels of the stem, and inside the first stage's blocks; doubled by each further stage."""
@@ -54,6 +62,7 @@ class ResNetConfig(Strict):
 class DenseNetConfig(Strict):
     """DenseNet: the defaults are SupNet-D-121; 169 and 201 have other numbers of layers."""
 
+    WIDTH: ClassVar = "growth"
     name: Literal["densenet"]
     layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 12, 24, 16)
     """Layers of each dense block."""
@@ -69,6 +78,7 @@ class DenseNetConfig(Strict):
 class NasBench201Config(Strict):
     """NAS-Bench-201's skeleton; the defaults are the benchmark's."""
 
+    WIDTH: ClassVar = "channels"
     name: Literal["nasbench201"]
     channels: Count = 16
     """Channels of the first stage; each further stage has twice as many."""
@@ -96,3 +106,16 @@ SupernetConfig = Annotated[
     MultiBranchConfig | EnasConfig | ResNetConfig | DenseNetConfig | NasBench201Config,
     Field(discriminator="name"),
 ]
+
+NAMED: Mapping[str, SupernetConfig] = {
+    "supernet-m": MultiBranchConfig(name="multibranch", width=96),
+    "supernet-mi": MultiBranchConfig(name="multibranch", width=160),
+    "supernet-e": EnasConfig(name="enas", filters=36),
+    "supernet-ei": EnasConfig(name="enas", filters=72),
+    "supernet-r50": ResNetConfig(name="resnet"),
+    "supernet-d121": DenseNetConfig(name="densenet", layers=(6, 12, 24, 16)),
+    "supernet-d169": DenseNetConfig(name="densenet", layers=(6, 12, 32, 32)),
+    "supernet-d201": DenseNetConfig(name="densenet", layers=(6, 12, 48, 32)),
+    "nasbench201": NasBench201Config(name="nasbench201"),
+}
+"""The supernets of the paper at full size, and the benchmark's own network."""

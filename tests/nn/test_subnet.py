@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from pdnas.cli import app
 from pdnas.nn.gates import GatedConv2d, GatedLinear
 from pdnas.nn.subnet import extract, multiply_adds, parameters
-from pdnas.nn.supernets import NAMED, ChannelSupernet, Supernet, build
+from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
@@ -30,6 +30,7 @@ from pdnas.space.cells import CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import (
+    NAMED,
     DenseNetConfig,
     EnasConfig,
     MultiBranchConfig,

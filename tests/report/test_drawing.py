@@ -8,7 +8,7 @@ import matplotlib.text
 import pytest
 import torch
 
-from pdnas.nn.supernets import NAMED, ChannelSupernet, build
+from pdnas.nn.supernets import ChannelSupernet, build
 from pdnas.report import drawing
 from pdnas.report.collect import collect
 from pdnas.report.figures import Drawing
@@ -19,6 +19,7 @@ from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
+from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
 
 from .conftest import Tree

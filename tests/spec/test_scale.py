@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pdnas.nn.supernets import NAMED
 from pdnas.spec.scale import SCALES, load_scale
+from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
 
 SCALE = {

@@ -30,6 +30,8 @@ from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d
 from pdnas.nn.supernets.base import ChannelSupernet
+from pdnas.nn.supernets.registry import register
+from pdnas.spec.supernets import DenseNetConfig
 
 BOTTLENECK = 4
 """Channels between the two convolutions of a layer, in multiples of the growth rate."""
@@ -122,3 +124,9 @@ class DenseNetSupernet(ChannelSupernet):
     def forward(self, x: Tensor) -> Tensor:
         self.draw_switches(x)
         return self.classifier(torch.relu(self.features(x)).mean(dim=(2, 3)))
+
+
+@register(DenseNetConfig)
+def build(config: DenseNetConfig, in_channels: int, classes: int) -> DenseNetSupernet:
+    """The supernet of a configuration."""
+    return DenseNetSupernet(config.layers, config.growth, in_channels, classes)

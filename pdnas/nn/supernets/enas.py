@@ -38,6 +38,8 @@ from torch import Tensor, nn
 from pdnas.nn.gates import GatedConv2d, GatedLinear
 from pdnas.nn.supernets.base import ChannelSupernet
 from pdnas.nn.supernets.layers import FactorizedReduction, StochasticDepth
+from pdnas.nn.supernets.registry import register
+from pdnas.spec.supernets import EnasConfig
 from pdnas.support.errors import PdnasError
 
 NORMAL_CELL = (0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1)
@@ -276,3 +278,9 @@ def auxiliary_head(channels: int, classes: int) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(768, classes, bias=False),
     )
+
+
+@register(EnasConfig)
+def build(config: EnasConfig, in_channels: int, classes: int) -> EnasSupernet:
+    """The supernet of a configuration."""
+    return EnasSupernet(config.layers, config.filters, in_channels, classes)

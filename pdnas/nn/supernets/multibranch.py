@@ -18,7 +18,9 @@ from pdnas.nn.gates import GatedConv2d
 from pdnas.nn.noise import DrawsNoise
 from pdnas.nn.supernets.base import ChannelSupernet
 from pdnas.nn.supernets.layers import FactorizedReduction
+from pdnas.nn.supernets.registry import register
 from pdnas.spec.names import BranchMerge
+from pdnas.spec.supernets import MultiBranchConfig
 
 STEM_CHANNELS = 16
 
@@ -114,3 +116,9 @@ class MultiBranchSupernet(ChannelSupernet):
         self.draw_switches(x)
         x = self.stages(self.stem_norm(self.stem(x)))
         return self.classifier(torch.relu(x).mean(dim=(2, 3)))
+
+
+@register(MultiBranchConfig)
+def build(config: MultiBranchConfig, in_channels: int, classes: int) -> MultiBranchSupernet:
+    """The supernet of a configuration."""
+    return MultiBranchSupernet(config.width, config.blocks, in_channels, classes, config.merge)

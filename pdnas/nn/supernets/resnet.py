@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d
 from pdnas.nn.supernets.base import ChannelSupernet
+from pdnas.nn.supernets.registry import register
+from pdnas.spec.supernets import ResNetConfig
 from pdnas.support.errors import PdnasError
 
 EXPANSION = 4
@@ -147,3 +149,11 @@ class MultiKernelResNetSupernet(ChannelSupernet):
         self.draw_switches(x)
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         return self.fc(self.stages(x).mean(dim=(2, 3)))
+
+
+@register(ResNetConfig)
+def build(config: ResNetConfig, in_channels: int, classes: int) -> MultiKernelResNetSupernet:
+    """The supernet of a configuration."""
+    return MultiKernelResNetSupernet(
+        config.width, config.blocks, config.kernels, in_channels, classes
+    )

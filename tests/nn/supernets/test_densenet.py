@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from pdnas.data.sources import SOURCES
 from pdnas.nn.describe import describe
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets import build
 from pdnas.nn.supernets.densenet import DenseNetSupernet
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.spec import Spec
-from pdnas.spec.supernets import DenseNetConfig
+from pdnas.spec.supernets import NAMED, DenseNetConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import (

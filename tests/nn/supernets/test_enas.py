@@ -10,11 +10,11 @@ from pdnas.nn.describe import describe
 from pdnas.nn.gates import ChannelGate, GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.subnet import extract, parameters
-from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets import build
 from pdnas.nn.supernets.enas import Cell, EnasSupernet, SeparableConv2d, make_operation
 from pdnas.nn.supernets.layers import StochasticDepth
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.supernets import EnasConfig, MultiBranchConfig
+from pdnas.spec.supernets import NAMED, EnasConfig, MultiBranchConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import randomised

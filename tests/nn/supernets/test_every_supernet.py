@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.subnet import extract, parameters
-from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets import build
 from pdnas.spec.supernets import (
+    NAMED,
     DenseNetConfig,
     EnasConfig,
     MultiBranchConfig,

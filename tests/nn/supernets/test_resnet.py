@@ -9,13 +9,13 @@ from torchvision.models.resnet import Bottleneck
 
 from pdnas.nn.describe import describe
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets import build
 from pdnas.nn.supernets.resnet import (
     MultiKernelBottleneck,
     MultiKernelConv2d,
     MultiKernelResNetSupernet,
 )
-from pdnas.spec.supernets import ResNetConfig
+from pdnas.spec.supernets import NAMED, ResNetConfig
 from pdnas.support.errors import PdnasError
 
 from .conftest import (

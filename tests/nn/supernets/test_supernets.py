@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.supernets import NAMED, build
+from pdnas.nn.supernets import build
 from pdnas.nn.supernets.cells import credit
 from pdnas.nn.supernets.cells.credit import products
 from pdnas.nn.supernets.cells.draws import CellDraws
+from pdnas.nn.supernets.cells.estimators import ESTIMATORS
 from pdnas.nn.supernets.cells.estimators.relaxed import weighted
 from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
@@ -24,7 +26,8 @@ from pdnas.nn.supernets.multibranch import MultiBranchSupernet, ShakeShake
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
+from pdnas.spec.names import Estimator
+from pdnas.spec.supernets import NAMED, MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.truth.cost import parameters
 
@@ -656,6 +659,10 @@ def test_all_operations_begin_as_skip_connections():
     for name in ("nor_conv_1x1", "nor_conv_3x3"):
         operation = net.layers[0].operation(0, name).eval()
         torch.testing.assert_close(operation(x), x, rtol=1e-4, atol=0)
+
+
+def test_every_estimator_of_the_vocabulary_is_there_and_no_other():
+    assert set(ESTIMATORS) == set(get_args(Estimator))
 
 
 def test_draws_follow_the_logits():

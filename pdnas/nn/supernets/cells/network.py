@@ -31,10 +31,12 @@ from pdnas.nn.supernets.cells.draws import CellDraws
 from pdnas.nn.supernets.cells.estimators import ESTIMATORS, GradientEstimator
 from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
 from pdnas.nn.supernets.cells.operations import applied, conv_op, normalised
+from pdnas.nn.supernets.registry import register
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.chain import edge_marginals, row_weights
 from pdnas.space.posterior import CellPosterior
+from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
 
 
@@ -295,3 +297,16 @@ class NasBench201Supernet(DrawsNoise, Supernet):
             for name in self.space.operations
             for weight in self._convolutions(edge, name)
         ]
+
+
+@register(NasBench201Config)
+def build(config: NasBench201Config, in_channels: int, classes: int) -> NasBench201Supernet:
+    """The supernet of a configuration."""
+    return NasBench201Supernet(
+        config.channels,
+        config.cells_per_stage,
+        CellSpace(config.operations),
+        in_channels,
+        classes,
+        config.stages,
+    )
