@@ -107,15 +107,11 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         two float64 tensors of shape (C,).
     """
-    total = torch.zeros(images.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for chunk in torch.split(images, 500):  # small enough for the processor's cache
-        pixels = chunk.flatten(2).float() / 255
-        total += pixels.sum(dim=2).double().sum(dim=0)
-        squares += pixels.square().sum(dim=2).double().sum(dim=0)
-    count = images.numel() / images.shape[1]
-    mean = total / count
-    return mean, (squares / count - mean.square()).sqrt()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = [channel.flatten().bincount(minlength=256) for channel in images.unbind(1)]
+    shares = torch.stack(counts).double() * images.shape[1] / images.numel()
+    mean = shares @ levels
+    return mean, (shares @ levels.square() - mean.square()).sqrt()
 
 
 def read_batch(content: bytes, encoding: str) -> dict[Any, Any]:
