@@ -17,7 +17,8 @@ BYTECODE = "; without bytecode it takes more than twice as long (docs/speed.md)"
 def commands(effort: Effort) -> list[Measure]:
     """Seconds of each command, and how many times those of an empty Python."""
     with tempfile.TemporaryDirectory() as folder:
-        dry_run = ["-m", "snakemake", "-n", "all", "--snakefile", str(ROOT / "Snakefile")]
+        snakefile = str(ROOT / "workflow" / "Snakefile")
+        dry_run = ["-m", "snakemake", "-n", "all", "--snakefile", snakefile]
         every = {
             "`import pdnas`": (["-c", "import pdnas"], 0.2, ""),
             "`pdnas --help`": (

@@ -28,12 +28,14 @@ class Product:
     Attributes:
         studies: those whose runs it is made from.
         target: the Snakemake target that makes it, with the runs of these studies.
+        networks: whether it reads of chosen candidates as networks of their own.
     """
 
     kind: Kind
     name: str
     studies: Selector
     target: Target = "all"
+    networks: bool = False
 
     @property
     def rule(self) -> str:
@@ -67,7 +69,7 @@ TABLES = _named(
     Product("table", "table8", partial(selection.stand_ins, supernet="D-121")),
     Product("table", "table9", partial(selection.stand_ins, supernet="R-50")),
     Product("table", "ablations", selection.ablated),
-    Product("table", "extraction", selection.over_channels),
+    Product("table", "extraction", selection.over_channels, networks=True),
     Product("table", "efficiency", selection.over_cells_in_all),
     Product("table", "nasbench", selection.over_cells, target="nasbench"),
     Product("table", "rivals", _no_study, target="nasbench"),  # searches of a table are no runs

@@ -96,7 +96,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE
 def workflow(folder: Path, target: str, scale: str | Path) -> subprocess.CompletedProcess[str]:
     """Make ``target`` with the profile's settings, but without accounting and second tries."""
     return run(
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")),
         *("--profile", str(ROOT / "workflow" / "profiles" / "slurm"), "--directory", str(folder)),
         *("--slurm-no-account", "--slurm-status-command", "squeue"),
         *("--slurm-init-seconds-before-status-checks", "5", "--retries", "0"),

@@ -24,7 +24,7 @@ from .same import differences
 
 ROOT = Path(__file__).parents[2]
 SCALE = Path(__file__).with_name("kills.yaml")
-TARGETS = ["table3", "figure1"]
+TARGETS = ["table3", "table_extraction", "figure1"]
 STAGES = ("search", "sample", "rank", "retrain", "extract", "table", "figure")
 ENVIRONMENT = {
     **os.environ,
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.faults
 
 def workflow(folder: Path, *options: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")),
         *("--directory", str(folder), "--cores", "2", *options),
         *("--config", f"scale={SCALE}"),
     ]

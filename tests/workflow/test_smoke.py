@@ -15,7 +15,7 @@ import pytest
 
 from ..conftest import ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
+SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def snakemake(folder: Path, *target: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)),
             *("--directory", str(folder), "--cores", "2", *map(str, target)),
             *("--config", "scale=smoke"),
         ],

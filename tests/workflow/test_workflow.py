@@ -17,16 +17,17 @@ from pdnas.spec.selection import over_cells
 from ..conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
 STUDY = Path("runs/tiny/multibranch")
 REPORT = ("table ", "figure ", "one page of all tables and figures")
 
 
-def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, *options: str, snakefile: Path = SNAKEFILE
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
     return subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-            *("--cores", "1", *options),
-        ],
+        [*command, *options],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -35,9 +36,10 @@ def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def snakemake(folder: Path, *options: str) -> str:
+def snakemake(folder: Path, *options: str, snakefile: Path = SNAKEFILE) -> str:
     """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
-    done = start(folder, *options, "all", "--config", "scale=tiny.yaml", "studies=multibranch")
+    config = ("--config", "scale=tiny.yaml", "studies=multibranch")
+    done = start(folder, *options, "all", *config, snakefile=snakefile)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout + done.stderr
 
@@ -57,13 +59,26 @@ def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Pa
     assert named in line
 
 
-@pytest.mark.parametrize(("name", "studies"), [("table9", set()), ("figure1", {"multibranch"})])
-def test_a_target_runs_no_other_study(name: str, studies: set[str], tmp_path: Path) -> None:
-    done = start(tmp_path, "--dry-run", name)
+SEARCHED = {"search": 6, "sample": 4, "rank": 4, "retrain": 10}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("table9", {"table9": 1}),
+        ("table3", SEARCHED | {"table3": 1}),
+        ("table_extraction", SEARCHED | {"extract": 4, "table_extraction": 1}),
+        ("table_efficiency", {"search": 1, "sample": 1, "rank": 1, "table_efficiency": 1}),
+    ],
+)
+def test_a_target_runs_only_what_it_needs(
+    target: str, expected: dict[str, int], tmp_path: Path
+) -> None:
+    done = start(tmp_path, "--dry-run", target, "--config", "scale=smoke")
     assert done.returncode == 0, done.stderr[-2000:]
-    said = done.stdout + done.stderr
-    assert set(re.findall(r"^Job \d+: search ([\w-]+)/", said, re.MULTILINE)) == studies
-    assert re.search(rf"^Job \d+: \w+ {name}$", said, re.MULTILINE)
+    counts, _ = (done.stdout + done.stderr).split("total", 1)
+    found = re.findall(r"^(\w+) +(\d+)$", counts, re.MULTILINE)
+    assert {name: int(count) for name, count in found} == expected
 
 
 @pytest.mark.parametrize(
@@ -88,9 +103,10 @@ def test_a_target_runs_every_seed(target: str, last: str, tmp_path: Path) -> Non
     assert set(found) == ends
 
 
-def jobs(folder: Path) -> tuple[set[str], set[str]]:
+def jobs(folder: Path, snakefile: Path = SNAKEFILE) -> tuple[set[str], set[str]]:
     """The jobs that `all` would run now: those that compute, and those that report."""
-    found = set(re.findall(r"^Job \d+: (.*)$", snakemake(folder, "--dry-run"), re.MULTILINE))
+    said = snakemake(folder, "--dry-run", snakefile=snakefile)
+    found = set(re.findall(r"^Job \d+: (.*)$", said, re.MULTILINE))
     reporting = {job for job in found if job.startswith(REPORT)}
     return found - reporting, reporting
 
@@ -181,3 +197,22 @@ def test_a_deleted_result_is_made_again_and_the_report_with_it(finished: Path) -
 def test_a_deleted_table_is_made_again_alone(finished: Path) -> None:
     (finished / "runs/tiny/report/tables/table3.csv").unlink()
     assert jobs(finished) == (set(), {"table table3", "one page of all tables and figures"})
+
+
+def test_another_caption_makes_the_page_anew_and_nothing_else(
+    finished: Path, tmp_path: Path
+) -> None:
+    captions = "pdnas/report/captions"
+    for part in ("workflow", "config", captions):
+        shutil.copytree(ROOT / part, tmp_path / "house" / part)
+    caption = tmp_path / "house" / captions / "tables" / "table3.rst"
+    caption.write_text("Other words.")
+    expected: tuple[set[str], set[str]] = (set(), {"one page of all tables and figures"})
+    assert jobs(finished, tmp_path / "house" / "workflow" / "Snakefile") == expected
+
+
+def test_a_setting_of_one_study_leaves_the_tables_of_others(finished: Path) -> None:
+    scale = yaml.safe_load((finished / "tiny.yaml").read_text())
+    scale["studies"]["nasbench201"]["base"]["training"]["epochs"] = 9
+    (finished / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    assert "table table3" not in jobs(finished)[1]

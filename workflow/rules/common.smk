@@ -2,9 +2,12 @@
 
 import sys
 from functools import cache
+from typing import get_args
 
+from pdnas.runs import layout
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
+from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import SEARCH_PARTS
@@ -29,8 +32,8 @@ except PdnasError as error:
     print(f"pdnas: error: {error}", file=sys.stderr)
     sys.exit(2)
 
-RUNS = f"runs/{Path(str(config['scale'])).stem}"
-RUN = f"{RUNS}/{{study}}/{{variant}}/seed{{seed}}"
+RUNS = f"{layout.RUNS}/{Path(str(config['scale'])).stem}"
+RUN = f"{RUNS}/{layout.run_folder('{study}', '{variant}', '{seed}')}"
 GPUS = SCALE.gpus if SCALE.device == "cuda" else 0
 # What trains or ranks on several GPUs runs as one process for each.
 PDNAS = f"torchrun --standalone --nproc-per-node {GPUS} -m pdnas.cli" if GPUS > 1 else "pdnas"
@@ -40,8 +43,8 @@ wildcard_constraints:
     study=NAME,
     variant=NAME,
     seed=r"\d+",
-    source="posterior|random|uniform|full",
-    mode="none|finetune|scratch",
+    source="|".join(get_args(JudgedSource)),
+    mode="|".join(get_args(RetrainMode)),
 
 
 def spec(*parts):
@@ -76,36 +79,37 @@ def runs():
 
 def has_truth(settings):
     """Whether there is ground truth: it was trained on CIFAR-10 and says nothing of other images."""
-    return settings.supernet.name == "nasbench201" and settings.data.name == "cifar10"
+    return settings.of_cells and settings.data.name == "cifar10"
+
+
+def ends(settings, content, variant):
+    """The last files of a run that `all` is to make."""
+    source = source_of(settings)
+    if settings.of_cells:
+        return [layout.ranking_record(source), *[layout.EFFICIENCY] * has_truth(settings)]
+    return [
+        layout.result(source, "none"),
+        *[layout.SUBNET] * (variant in content.extract),
+        *[layout.result(source, "finetune")] * (variant in content.finetune),
+    ]
 
 
 # These are lists: of a generator Snakemake silently loses the first file.
 def results(chosen=STUDIES):
     """The last file of everything that `all` is to run, or of some studies of it."""
-    found = []
-    for study, content, variant, seed, settings in runs():
-        if content.target != "all" or study not in chosen:
-            continue
-        source = source_of(settings)
-        run = f"{RUNS}/{study}/{variant}/seed{seed}"
-        if settings.supernet.name == "nasbench201":
-            found.append(f"{run}/ranking-{source}.json")
-            if has_truth(settings):
-                found.append(f"{run}/efficiency.json")
-            continue
-        found.append(f"{run}/result-{source}-none.json")
-        if variant in content.extract:
-            found.append(f"{run}/subnet/subnet.json")
-        if variant in content.finetune:
-            found.append(f"{run}/result-{source}-finetune.json")
-    return found
+    return [
+        f"{RUNS}/{layout.run_folder(study, variant, seed)}/{name}"
+        for study, content, variant, seed, settings in runs()
+        if content.target == "all" and study in chosen
+        for name in ends(settings, content, variant)
+    ]
 
 
 def nasbench_results(chosen=STUDIES):
     """The last file of everything that `nasbench` is to run, or of some studies of it."""
-    found = expand(f"{RUNS}/rivals/{{method}}.json", method=METHODS)
-    for study, content, variant, seed, settings in runs():
-        if has_truth(settings) and study in chosen:
-            name = "efficiency-scored" if content.score_images else "efficiency"
-            found.append(f"{RUNS}/{study}/{variant}/seed{seed}/{name}.json")
-    return found
+    return [f"{RUNS}/{layout.rival_record(method)}" for method in METHODS] + [
+        f"{RUNS}/{layout.run_folder(study, variant, seed)}/"
+        + (layout.EFFICIENCY_SCORED if content.score_images else layout.EFFICIENCY)
+        for study, content, variant, seed, settings in runs()
+        if has_truth(settings) and study in chosen
+    ]

@@ -3,10 +3,10 @@
 
 rule efficiency:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/posterior.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.POSTERIOR}",
     output:
-        f"{RUN}/efficiency.json",
+        f"{RUN}/{layout.EFFICIENCY}",
     params:
         out=subpath(output[0], parent=True),
     log:
@@ -23,12 +23,12 @@ rule efficiency:
 
 rule scores:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/splits.parquet",
-        f"{RUN}/weights.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.SPLITS}",
+        f"{RUN}/{layout.WEIGHTS}",
     output:
-        f"{RUN}/scores.parquet",
-        f"{RUN}/scores.json",
+        f"{RUN}/{layout.SCORES}",
+        f"{RUN}/{layout.SCORES_RECORD}",
     params:
         out=subpath(output[0], parent=True),
         images=lambda w: SCALE.studies[w.study].score_images,
@@ -52,11 +52,11 @@ rule scores:
 
 rule efficiency_scored:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/posterior.safetensors",
-        scores=f"{RUN}/scores.parquet",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.POSTERIOR}",
+        scores=f"{RUN}/{layout.SCORES}",
     output:
-        f"{RUN}/efficiency-scored.json",
+        f"{RUN}/{layout.EFFICIENCY_SCORED}",
     params:
         out=subpath(output[0], parent=True),
     log:
@@ -74,17 +74,17 @@ rule efficiency_scored:
 
 rule rival:
     output:
-        trace=f"{RUNS}/rivals/{{method}}.parquet",
-        summary=f"{RUNS}/rivals/{{method}}.json",
+        trace=f"{RUNS}/{layout.rival_trace('{method}')}",
+        summary=f"{RUNS}/{layout.rival_record('{method}')}",
     wildcard_constraints:
         method="|".join(METHODS),
     params:
         seeds="0-199",
         queries=300,
     log:
-        f"{RUNS}/rivals/log/{{method}}.log",
+        f"{RUNS}/{layout.RIVALS}/log/{{method}}.log",
     benchmark:
-        f"{RUNS}/rivals/log/{{method}}.tsv"
+        f"{RUNS}/{layout.RIVALS}/log/{{method}}.tsv"
     resources:
         mem_mb=2000,
         runtime=30,

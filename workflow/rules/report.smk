@@ -2,111 +2,87 @@
 
 from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
 
-# The official search is downloaded; a scale that needs no download does without.
-downloads = any(settings.data.name != "digits" for *_, settings in runs())
+REPORT = f"{RUNS}/{layout.REPORT}"
 CAPTIONS = "../../pdnas/report/captions"
+CAPTION_FILES = sorted(map(str, Path(workflow.basedir, "../pdnas/report/captions").glob("*/*.rst")))
 RESULTS = {"all": results, "nasbench": nasbench_results}
-MAIN_TABLES, NASBENCH_TABLES = (
-    [name for name, product in TABLES.items() if product.target == target] for target in RESULTS
-)
-MAIN_FIGURES, NASBENCH_FIGURES = (
-    [name for name, product in FIGURES.items() if product.target == target] for target in RESULTS
-)
-ALL_FIGURES = [*MAIN_FIGURES, *(OFFICIAL_FIGURES if downloads else ())]
+# The first form is what Snakemake's own report shows.
+FORMS = {"table": ("md", "csv", "tex"), "figure": ("png", "pdf", "csv")}
+OFFICIAL = [f"{REPORT}/figures/{name}.png" for name in OFFICIAL_FIGURES]
+# It is downloaded, so a scale that needs no download does without.
+downloads = any(settings.data.name != "digits" for *_, settings in runs())
 
 
-def tables(names):
-    return expand(f"{RUNS}/report/tables/{{name}}.csv", name=names)
+def files(product):
+    """A table or figure in all its forms."""
+    name = f"{REPORT}/{product.kind}s/{product.name}"
+    return [f"{name}.{form}" for form in FORMS[product.kind]]
 
 
-def figures(names):
-    return expand(f"{RUNS}/report/figures/{{name}}.png", name=names)
+def products(target):
+    """Every table and figure of a target."""
+    found = OFFICIAL * (downloads and target == "all")
+    for product in (*TABLES.values(), *FIGURES.values()):
+        if product.target == target:
+            found += files(product)
+    return found
 
 
-# A rule for each, so that `snakemake table3` and `snakemake figure1` are targets. Each needs the runs of
-# its own studies.
-for name, product in TABLES.items():
-
-    rule:
-        name:
-            product.rule
-        input:
-            RESULTS[product.target](product.studies(SCALE)),
-        output:
-            csv=f"{RUNS}/report/tables/{name}.csv",
-            markdown=report(
-                f"{RUNS}/report/tables/{name}.md",
-                caption=f"{CAPTIONS}/tables/{name}.rst",
-                category="Tables",
-            ),
-            latex=f"{RUNS}/report/tables/{name}.tex",
-        params:
-            name=name,
-            scale=config["scale"],
-            settings=product.reads(SCALE),
-            runs=RUNS,
-            out=subpath(output.csv, parent=True),
-        log:
-            f"{RUNS}/report/log/table-{name}.log",
-        benchmark:
-            f"{RUNS}/report/log/table-{name}.tsv"
-        resources:
-            mem_mb=1000,
-            runtime=5,
-        message:
-            "table {params.name}"
-        shell:
-            "pdnas table {params.name} --scale {params.scale:q} --runs {params.runs:q}"
-            " --out {params.out:q} >{log:q} 2>&1"
+def inputs(product):
+    """What a table or figure is made from: the ends of its studies' runs."""
+    found = RESULTS[product.target](product.studies(SCALE))
+    return found if product.networks else [end for end in found if not end.endswith(layout.SUBNET)]
 
 
-for name, product in FIGURES.items():
+def captioned(kind, path):
+    """A file of Snakemake's own report, with its caption."""
+    caption = f"{CAPTIONS}/{kind}s/{Path(path).stem}.rst"
+    return report(path, caption=caption, category=f"{kind}s".title())
+
+
+# A rule for each, so that `snakemake table3` and `snakemake figure1` are targets. Each needs the runs
+# of its own studies, and is made again when what it reads of the scale changes.
+for product in (*TABLES.values(), *FIGURES.values()):
+    first, *others = files(product)
 
     rule:
         name:
             product.rule
         input:
-            RESULTS[product.target](product.studies(SCALE)),
+            inputs(product),
         output:
-            png=report(
-                f"{RUNS}/report/figures/{name}.png",
-                caption=f"{CAPTIONS}/figures/{name}.rst",
-                category="Figures",
-            ),
-            pdf=f"{RUNS}/report/figures/{name}.pdf",
-            data=f"{RUNS}/report/figures/{name}.csv",
+            captioned(product.kind, first),
+            others,
         params:
-            name=name,
+            kind=product.kind,
+            name=product.name,
             scale=config["scale"],
             settings=product.reads(SCALE),
             runs=RUNS,
-            out=subpath(output.png, parent=True),
+            out=subpath(output[0], parent=True),
         log:
-            f"{RUNS}/report/log/figure-{name}.log",
+            f"{REPORT}/log/{product.kind}-{product.name}.log",
         benchmark:
-            f"{RUNS}/report/log/figure-{name}.tsv"
+            f"{REPORT}/log/{product.kind}-{product.name}.tsv"
         resources:
             mem_mb=1000,
             runtime=5,
         message:
-            "figure {params.name}"
+            "{params.kind} {params.name}"
         shell:
-            "pdnas figure {params.name} --scale {params.scale:q} --runs {params.runs:q}"
+            "pdnas {params.kind} {params.name} --scale {params.scale:q} --runs {params.runs:q}"
             " --out {params.out:q} >{log:q} 2>&1"
 
 
 rule official:
     output:
-        [
-            report(path, caption=f"{CAPTIONS}/figures/{name}.rst", category="Figures")
-            for name, path in zip(OFFICIAL_FIGURES, figures(OFFICIAL_FIGURES))
-        ],
+        [captioned("figure", path) for path in OFFICIAL],
     params:
         out=subpath(output[0], parent=True),
     log:
-        f"{RUNS}/report/log/official.log",
+        f"{REPORT}/log/official.log",
     benchmark:
-        f"{RUNS}/report/log/official.tsv"
+        f"{REPORT}/log/official.tsv"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -118,17 +94,17 @@ rule official:
 
 rule report_page:
     input:
-        tables(MAIN_TABLES),
-        figures(ALL_FIGURES),
+        products("all"),
+        captions=CAPTION_FILES,
     output:
-        f"{RUNS}/report/report.html",
+        f"{REPORT}/report.html",
     params:
         scale=config["scale"],
         runs=RUNS,
     log:
-        f"{RUNS}/report/log/page.log",
+        f"{REPORT}/log/page.log",
     benchmark:
-        f"{RUNS}/report/log/page.tsv"
+        f"{REPORT}/log/page.tsv"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -141,13 +117,13 @@ rule report_page:
 # A page holds whatever has been made by then: of the study alone, or after `all` of everything.
 use rule report_page as nasbench_page with:
     input:
-        tables(NASBENCH_TABLES),
-        figures(NASBENCH_FIGURES),
+        products("nasbench"),
+        captions=CAPTION_FILES,
     output:
-        f"{RUNS}/report/nasbench.html",
+        f"{REPORT}/nasbench.html",
     log:
-        f"{RUNS}/report/log/nasbench-page.log",
+        f"{REPORT}/log/nasbench-page.log",
     benchmark:
-        f"{RUNS}/report/log/nasbench-page.tsv"
+        f"{REPORT}/log/nasbench-page.tsv"
     message:
         "one page with the study of NAS-Bench-201"

@@ -1,19 +1,10 @@
 """Supernet search, candidates, ranking, and the chosen sub-network's end."""
 
 
-SEARCHED = [
-    "run.json",
-    "splits.parquet",
-    "weights.safetensors",
-    "posterior.safetensors",
-    "history.parquet",
-    "trajectory.parquet",
-]
-
-
 def searched(wildcards, variant, *files):
     """Files of another variant's search with the same seed."""
-    return [f"{RUNS}/{wildcards.study}/{variant}/seed{wildcards.seed}/{name}" for name in files]
+    run = layout.run_folder(wildcards.study, variant, wildcards.seed)
+    return [f"{RUNS}/{run}/{name}" for name in files]
 
 
 def warmed_up(wildcards):
@@ -22,25 +13,25 @@ def warmed_up(wildcards):
     first = SCALE.warmed_up_by(study, variant, int(seed))
     if first == (study, variant) or first[0] not in STUDIES:
         return []
-    return "/".join([RUNS, *first, f"seed{seed}/run.json"])
+    return f"{RUNS}/{layout.run_folder(*first, seed)}/{layout.RUN}"
 
 
 # Inputs are complete, so that jobs can also run where they share no file system.
 rule search:
     input:
         match=lambda w: (
-            searched(w, other, "run.json", "posterior.safetensors")
+            searched(w, other, layout.RUN, layout.POSTERIOR)
             if (other := SCALE.spec(w.study, w.variant).gates.match)
             else []
         ),
         supernet=lambda w: (
-            searched(w, other, *SEARCHED)
+            searched(w, other, *layout.SEARCHED)
             if (other := SCALE.searched_by(w.study, w.variant)) != w.variant
             else []
         ),
         warm_up=ancient(warmed_up),  # the same warm-up, whenever it was made
     output:
-        expand(f"{RUN}/{{file}}", file=SEARCHED, allow_missing=True),
+        expand(f"{RUN}/{{file}}", file=layout.SEARCHED, allow_missing=True),
     params:
         spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
@@ -51,7 +42,7 @@ rule search:
             for word in (f"--{option}", str(Path(files[0]).parent))
         ],
         out=subpath(output[0], parent=True),
-        warm_ups=f"{RUNS}/warm-ups",
+        warm_ups=f"{RUNS}/{layout.WARM_UPS}",
     log:
         f"{RUN}/log/search.log",
     benchmark:
@@ -69,10 +60,10 @@ rule search:
 
 rule sample:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/posterior.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.POSTERIOR}",
     output:
-        f"{RUN}/candidates-{{source}}.safetensors",
+        f"{RUN}/{layout.candidates('{source}')}",
     params:
         out=subpath(output[0], parent=True),
         number=lambda w: SCALE.spec(w.study, w.variant).candidates.count,
@@ -90,13 +81,13 @@ rule sample:
 
 rule rank:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/splits.parquet",
-        f"{RUN}/weights.safetensors",
-        f"{RUN}/candidates-{{source}}.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.SPLITS}",
+        f"{RUN}/{layout.WEIGHTS}",
+        f"{RUN}/{layout.candidates('{source}')}",
     output:
-        f"{RUN}/ranking-{{source}}.parquet",
-        f"{RUN}/ranking-{{source}}.json",
+        f"{RUN}/{layout.ranking('{source}')}",
+        f"{RUN}/{layout.ranking_record('{source}')}",
     params:
         out=subpath(output[0], parent=True),
         spec=spec("candidates"),
@@ -119,19 +110,19 @@ rule rank:
 
 def ranked(wildcards, source):
     """Candidates and their ranking."""
-    files = f"{RUN}/candidates-{source}.safetensors", f"{RUN}/ranking-{source}.json"
-    return [file.format(**wildcards) for file in files]
+    files = layout.candidates(source), layout.ranking_record(source)
+    return searched(wildcards, wildcards.variant, *files)
 
 
 rule retrain:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/splits.parquet",
-        f"{RUN}/weights.safetensors",
-        f"{RUN}/posterior.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.SPLITS}",
+        f"{RUN}/{layout.WEIGHTS}",
+        f"{RUN}/{layout.POSTERIOR}",
         lambda w: [] if w.source == "full" else ranked(w, w.source),
     output:
-        f"{RUN}/result-{{source}}-{{mode}}.json",
+        f"{RUN}/{layout.result('{source}', '{mode}')}",
     params:
         out=subpath(output[0], parent=True),
         spec=lambda w: statistics(w) + ("" if w.mode == "none" else spec("retrain")(w)),
@@ -155,12 +146,12 @@ rule retrain:
 # The chosen candidate as a network of its own.
 rule extract:
     input:
-        f"{RUN}/run.json",
-        f"{RUN}/splits.parquet",
-        f"{RUN}/weights.safetensors",
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.SPLITS}",
+        f"{RUN}/{layout.WEIGHTS}",
         lambda w: ranked(w, source_of(SCALE.spec(w.study, w.variant))),
     output:
-        f"{RUN}/subnet/subnet.json",
+        f"{RUN}/{layout.SUBNET}",
     params:
         run=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
