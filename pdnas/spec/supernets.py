@@ -22,7 +22,7 @@ class MultiBranchConfig(Strict):
     WIDTH: ClassVar = "width"
     name: Literal["multibranch"]
     width: Annotated[int, Field(ge=2)]
-    """Channels of the first stage, an even number; doubled by each further stage."""
+    """Channels of the first stage; doubled by each further stage."""
     blocks: Count = 4
     """Residual blocks a stage."""
     merge: BranchMerge = "sum"
