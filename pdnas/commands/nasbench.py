@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -208,87 +209,71 @@ def _seed_range(text: str) -> range:
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from pdnas.truth.columns import DATASETS
 
-    console = Console()
-    console.print(facts["cell"], style="bold", markup=False, highlight=False)
-    console.print(
+    typer.secho(facts["cell"], bold=True)
+    typer.echo(
         f"cell {facts['id']}, benchmark index {facts['benchmark_index']}, isomorphism class "
         f"{facts['isomorphism_class']} ({facts['isomorphic_cells']} cells)\n"
         f"{facts['parameters'] / 1e6:.6f} M parameters, {facts['flops'] / 1e6:.5f} M FLOPs"
     )
-    table = Table("accuracy, %", "test, 200 epochs", "rank", "validation, 12", "test, 12")
+    rows = []
     for name in DATASETS:
         values = (facts[f"{column}_{name}"] for column in ("test_200", "validation_12", "test_12"))
         final, validation, short = (f"{100 * value:.2f}" for value in values)
-        table.add_row(name, final, str(facts[f"rank_{name}"]), validation, short)
-    console.print(table)
+        rows.append((name, final, str(facts[f"rank_{name}"]), validation, short))
+    columns = ("accuracy, %", "test, 200 epochs", "rank", "validation, 12", "test, 12")
+    _print_table(None, columns, rows)
 
 
 def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     if len(records) == 1:
         record = records[0]
-        console.print(
+        typer.echo(
             f"entropy {record['entropy']:.3f} nats = {record['effective_cells']:.1f} equally "
-            f"likely cells; mode {record['mode']} ({record['mode_probability']:.2%})",
-            markup=False,
-            highlight=False,
+            f"likely cells; mode {record['mode']} ({record['mode_probability']:.2%})"
         )
     for name, facts in summary["datasets"].items():
-        table = Table(
-            "target",
-            "mass",
-            "expected samples",
-            "uniform",
-            "fewer by",
-            title=f"{name}: mean accuracy of a sample {_interval(facts['mean_accuracy'], 100)} % "
+        title = (
+            f"{name}: mean accuracy of a sample {_interval(facts['mean_accuracy'], 100)} % "
             f"(uniform {100 * facts['uniform_mean_accuracy']:.2f} %), "
-            f"mode {_interval(facts['mode_accuracy'], 100)} %",
-            title_justify="left",
+            f"mode {_interval(facts['mode_accuracy'], 100)} %"
         )
-        for each in facts["targets"]:
-            table.add_row(
+        rows = [
+            (
                 f"{100 * each['target']:.2f} %",
                 _interval(each["mass"]),
                 _interval(each["expected_samples"]),
                 _number(each["uniform_expected_samples"]),
                 _interval(each["speedup"]),
             )
-        console.print(table)
+            for each in facts["targets"]
+        ]
+        _print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
 
 
 def _print_rival(record: dict[str, Any]) -> None:
+    chosen, rows = record["chosen_accuracy"], []
+    for each in record["targets"]:
+        low, median, high = (_number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
+        target, reached = f"{100 * each['target']:.2f} %", f"{each['reached']:.1%}"
+        rows.append((target, reached, _interval(each["queries"]), median, f"{low} to {high}"))
+    _print_table(
+        f"{record['method']} on {record['dataset']}, {record['seeds']} × "
+        f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
+        f"deviation {_number(chosen['standard_deviation'], 100)}",
+        ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %"),
+        rows,
+    )
+
+
+def _print_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    chosen = record["chosen_accuracy"]
-    table = Table(
-        "target",
-        "seeds that reach it",
-        "mean queries",
-        "median",
-        "5 % to 95 %",
-        title=f"{record['method']} on {record['dataset']}, {record['seeds']} × "
-        f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
-        f"deviation {_number(chosen['standard_deviation'], 100)}",
-        title_justify="left",
-    )
-    for each in record["targets"]:
-        low, median, high = (_number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
-        table.add_row(
-            f"{100 * each['target']:.2f} %",
-            f"{each['reached']:.1%}",
-            _interval(each["queries"]),
-            median,
-            f"{low} to {high}",
-        )
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -235,14 +235,12 @@ def load_scores(path: Path) -> Floats:
         PdnasError: no such table, a cell without a finite score, or one with two.
     """
     table = files.read_table(path)
-    cells = len(CellSpace())
-    if not {"cell_id", "score"} <= set(table):
-        raise PdnasError(f"{path} must have the columns cell_id and score; score the cells again")
-    ids = table["cell_id"].to_numpy()
-    if ids.size != cells or not np.array_equal(np.sort(ids), np.arange(cells)):
-        raise PdnasError(f"{path} must have each cell 0 to {cells - 1} once; score the cells again")
-    scores = np.empty(cells)
-    scores[ids] = table["score"]
-    if not np.isfinite(scores).all():
-        raise PdnasError(f"{path} has a score that is no finite number; score the cells again")
-    return scores
+    ids = np.arange(len(CellSpace()))
+    if {"cell_id", "score"} <= set(table):
+        table = table.sort_values("cell_id")
+        if np.array_equal(table["cell_id"], ids) and np.isfinite(table["score"]).all():
+            return table["score"].to_numpy(np.float64)
+    raise PdnasError(
+        f"{path} must have the columns cell_id and score, and a finite score of each cell 0 to "
+        f"{ids[-1]} once; score the cells again"
+    )

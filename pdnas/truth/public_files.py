@@ -13,7 +13,7 @@ from pdnas.space.cells import CellSpace
 from pdnas.spec.names import TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.support.unpickle import ListedUnpickler
-from pdnas.truth.columns import DATASETS, accuracy_fractions, rows_of_cells, tabulate
+from pdnas.truth.columns import accuracy_fractions, rows_of_cells, tabulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,25 +110,24 @@ def assemble(csv: Path, pickled: Path) -> pd.DataFrame:
 
     try:
         final = pd.read_csv(csv)
-        strings = final["ArchitectureString"]
-        percent = {name: final[column] for name, column in _CSV_COLUMNS.items()}
-    except KeyError as error:
-        raise PdnasError(f"{csv} lacks the column {error.args[0]}; fetch it again") from error
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise PdnasError(f"{csv} is not a readable CSV table; fetch it again") from error
     short = read_pickled_frame(pickled)
-    wanted = {"cellstr"} | {f"{p}-{s}" for p in _PICKLE_PREFIX.values() for s in ("val", "test")}
-    if missing := wanted - set(short):
-        raise PdnasError(f"{pickled} lacks the column {min(missing)}; fetch it again")
-
     space = CellSpace()
-    rows = rows_of_cells(strings, csv, space)
-    short_rows = rows_of_cells(short["cellstr"], pickled, space)
+    rows = rows_of_cells(_column(final, "ArchitectureString", csv), csv, space)
+    short_rows = rows_of_cells(_column(short, "cellstr", pickled), pickled, space)
     accuracies = {
-        f"test_200_{name}": accuracy_fractions(percent[name], csv)[rows] for name in DATASETS
+        f"test_200_{name}": accuracy_fractions(_column(final, column, csv), csv)[rows]
+        for name, column in _CSV_COLUMNS.items()
     }
     for split, suffix in (("validation", "val"), ("test", "test")):
-        for name in DATASETS:
-            values = short[f"{_PICKLE_PREFIX[name]}-{suffix}"]
-            accuracies[f"{split}_12_{name}"] = accuracy_fractions(values, pickled)[short_rows]
+        for name, prefix in _PICKLE_PREFIX.items():
+            percent = _column(short, f"{prefix}-{suffix}", pickled)
+            accuracies[f"{split}_12_{name}"] = accuracy_fractions(percent, pickled)[short_rows]
     return tabulate(rows, accuracies)
+
+
+def _column(table: pd.DataFrame | dict[str, NDArray[Any]], name: str, path: Path) -> Any:
+    if name not in table:
+        raise PdnasError(f"{path} lacks the column {name}; fetch it again")
+    return table[name]

@@ -9,8 +9,8 @@ public files have none.)
 A method takes the cell space, the signal of all cells (the higher, the better), one generator a
 seed and a number of queries, and returns the cells it asks for, in order, shape (seeds, queries).
 It looks only at the signals of cells it has asked for, a seed's cells depend on nothing but its
-generator, and more queries go on where fewer end. A new method is one such function and a line in
-:data:`METHODS`; the tests hold all methods to this.
+generator, and more queries go on where fewer end. A new method is one such function, a line in
+:data:`METHODS` and its name in :mod:`pdnas.spec.names`; the tests hold all methods to this.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def test_posterior_over_fewer_operations(tmp_path: Path) -> None:
         ({"cell_id": range(15_624), "score": 0.5}, "each cell 0 to 15624 once"),
         ({"cell_id": [0, *range(15_624)], "score": 0.5}, "each cell 0 to 15624 once"),
         ({"cell_id": [*range(15_624), 15_700], "score": 0.5}, "each cell 0 to 15624 once"),
-        ({"cell_id": range(15_625), "score": np.nan}, "no finite number"),
+        ({"cell_id": range(15_625), "score": np.nan}, "a finite score of each cell"),
     ],
 )
 def test_scores_that_do_not_fit(tmp_path: Path, columns: dict[str, Any], complaint: str) -> None:
