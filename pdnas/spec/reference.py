@@ -62,7 +62,7 @@ def _values(field: Schema) -> str:
         return " or ".join(_values(choice) for choice in field["anyOf"])
     if "enum" in field:
         return _choices(field["enum"])
-    kind = field.get("type", "object")
+    kind: str = field.get("type", "object")
     if kind == "array":
         return f"list of: {_values(field['items'])}"
     words = {"object": "mapping", "string": "text", "null": "`null`", "boolean": "`true`, `false`"}

@@ -1,8 +1,12 @@
 """Scale files: what they may say, and one line for what they may not."""
 
+from __future__ import annotations
+
 import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,7 +15,7 @@ from pdnas.spec.scale import SCALES, load_scale
 from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
 
-SCALE = {
+SCALE: dict[str, Any] = {
     "description": "a test",
     "studies": {
         "s": {
@@ -32,9 +36,12 @@ SCALE = {
 }
 
 
+Writer = Callable[..., str]
+
+
 @pytest.fixture
-def write(tmp_path):
-    def writer(**changes):
+def write(tmp_path: Path) -> Writer:
+    def writer(**changes: Any) -> str:
         """A scale file with values set at places such as ``base.gates.mode``."""
         scale = copy.deepcopy(SCALE)
         for place, value in changes.items():
@@ -50,7 +57,7 @@ def write(tmp_path):
     return writer
 
 
-def problem(path):
+def problem(path: str) -> str:
     with pytest.raises(PdnasError) as raised:
         load_scale(path)
     assert "\n" not in str(raised.value)
@@ -59,7 +66,7 @@ def problem(path):
 
 
 @pytest.mark.parametrize("path", sorted(SCALES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_scale_of_the_repository_loads(path):
+def test_every_scale_of_the_repository_loads(path: Path) -> None:
     scale = load_scale(path.stem)
     assert scale.studies
     for study, content in scale.studies.items():
@@ -68,16 +75,16 @@ def test_every_scale_of_the_repository_loads(path):
             assert scale.spec(study, variant).gates.length_scale2 >= 0
 
 
-def test_there_are_scales():
+def test_there_are_scales() -> None:
     assert list(SCALES.glob("*.yaml"))
 
 
-def test_cells_are_not_extracted(write):
+def test_cells_are_not_extracted(write: Writer) -> None:
     changes = {"base.supernet": {"name": "nasbench201"}, "extract": ["guided"]}
     assert "s/guided: cells are not fine-tuned or extracted" in problem(write(**changes))
 
 
-def test_variants_override_parts_of_the_base(write):
+def test_variants_override_parts_of_the_base(write: Writer) -> None:
     scale = load_scale(write())
     guided, random = scale.spec("s", "guided"), scale.spec("s", "random")
     assert guided.gates.mode == "learned"
@@ -86,7 +93,7 @@ def test_variants_override_parts_of_the_base(write):
     assert random.training == guided.training
 
 
-def test_variants_that_differ_after_the_search_share_it(write):
+def test_variants_that_differ_after_the_search_share_it(write: Writer) -> None:
     scale = load_scale(
         write(
             **{
@@ -109,7 +116,7 @@ def test_variants_that_differ_after_the_search_share_it(write):
 
 
 @pytest.mark.parametrize(("written", "value"), [("1/5", 0.2), ("2/3", 2 / 3), (1, 1.0), (0.2, 0.2)])
-def test_temperatures_may_be_fractions(write, written, value):
+def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) -> None:
     scale = load_scale(write(**{"base.gates.temperature": written}))
     assert scale.spec("s", "guided").gates.temperature == pytest.approx(value, rel=1e-15)
 
@@ -219,7 +226,7 @@ def test_temperatures_may_be_fractions(write, written, value):
         ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
     ],
 )
-def test_a_wrong_entry_is_named(write, place, value, named):
+def test_a_wrong_entry_is_named(write: Writer, place: str, value: Any, named: str) -> None:
     assert re.search(named, problem(write(**{place: value})))
 
 
@@ -229,54 +236,57 @@ def test_a_wrong_entry_is_named(write, place, value, named):
         ("top.thread", 2, "thread: .*not permitted"),
         ("top.threads", 0, "threads: .*got 0"),
         ("top.device", "tpu", "device: .*got 'tpu'"),
+        ("top.gpus", 2, "gpus: more than 1 needs device: cuda"),
         ("top.studies", [], "studies"),
     ],
 )
-def test_a_wrong_entry_at_the_top_is_named(write, place, value, named):
+def test_a_wrong_entry_at_the_top_is_named(
+    write: Writer, place: str, value: Any, named: str
+) -> None:
     assert re.search(named, problem(write(**{place: value})))
 
 
 @pytest.mark.parametrize("missing", ["data", "supernet", "training", "gates", "candidates"])
-def test_a_missing_part_is_named(write, missing):
+def test_a_missing_part_is_named(write: Writer, missing: str) -> None:
     base = {key: value for key, value in SCALE["studies"]["s"]["base"].items() if key != missing}
     assert re.search(f"s/guided: {missing}: Field required", problem(write(base=base)))
 
 
 @pytest.mark.parametrize("operations", [["none"], ["none", "none"], ["none", "conv_7x7"]], ids=str)
-def test_wrong_operations_are_named(write, operations):
+def test_wrong_operations_are_named(write: Writer, operations: list[str]) -> None:
     supernet = {"name": "nasbench201", "operations": operations}
     assert "operations must be two or more" in problem(write(**{"base.supernet": supernet}))
 
 
-def test_a_cell_supernet_has_no_plain_network(write):
+def test_a_cell_supernet_has_no_plain_network(write: Writer) -> None:
     path = write(
         **{"base.supernet": {"name": "nasbench201"}, "variants.random.gates": {"mode": "none"}}
     )
     assert "s/random: supernet nasbench201 has no plain network" in problem(path)
 
 
-def test_a_frozen_warmup_is_no_problem_for_a_fixed_distribution(write):
+def test_a_frozen_warmup_is_no_problem_for_a_fixed_distribution(write: Writer) -> None:
     scale = load_scale(write(**{"variants.random.gates": {"mode": "fixed", "warmup_epochs": 9}}))
     assert scale.spec("s", "random").gates.warmup_epochs == 9
 
 
 @pytest.mark.parametrize("text", ["a: [1,\nb: 2", "\tx: 1", "- just\n- a list", "", "studies: 3"])
-def test_what_is_no_scale_at_all(tmp_path, text):
+def test_what_is_no_scale_at_all(tmp_path: Path, text: str) -> None:
     path = tmp_path / "scale.yaml"
     path.write_text(text)
     problem(str(path))
 
 
-def test_an_unknown_scale_names_the_known_ones():
+def test_an_unknown_scale_names_the_known_ones() -> None:
     with pytest.raises(PdnasError, match=r"no scale 'desktop'.*laptop"):
         load_scale("desktop")
 
 
-def test_a_missing_file_is_no_scale(tmp_path):
+def test_a_missing_file_is_no_scale(tmp_path: Path) -> None:
     assert "no scale" in problem(str(tmp_path / "none.yaml"))
 
 
-def test_unknown_studies_and_variants_name_the_known_ones(write):
+def test_unknown_studies_and_variants_name_the_known_ones(write: Writer) -> None:
     scale = load_scale(write())
     with pytest.raises(PdnasError, match=r"no study 't'.*choose s"):
         scale.spec("t", "guided")
@@ -312,14 +322,16 @@ def test_a_scale_that_is_not_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "gates", [{"length_scale2": 50}, {"length_scale2": 50, "mode": "fixed", "learning_rate": 0.1}]
 )
-def test_held_out_images_need_switches_that_move_on_their_own(write, gates):
+def test_held_out_images_need_switches_that_move_on_their_own(
+    write: Writer, gates: dict[str, Any]
+) -> None:
     path = write(
         **{"base.data": {"name": "digits", "validation": 100, "heldout": 50}, "base.gates": gates}
     )
     assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)
 
 
-def test_held_out_images_and_a_compiled_network_are_refused(write):
+def test_held_out_images_and_a_compiled_network_are_refused(write: Writer) -> None:
     base = SCALE["studies"]["s"]["base"]
     path = write(
         **{
@@ -331,7 +343,7 @@ def test_held_out_images_and_a_compiled_network_are_refused(write):
     assert "a compiled network does not follow; use training.compile: false" in problem(path)
 
 
-def test_the_paper_s_scale_has_all_six_supernets_at_full_size():
+def test_the_paper_s_scale_has_all_six_supernets_at_full_size() -> None:
     scale = load_scale("paper")
     size = {
         "m": "supernet-m",
@@ -347,7 +359,7 @@ def test_the_paper_s_scale_has_all_six_supernets_at_full_size():
         assert scale.spec(study, "guided").supernet == NAMED[supernet]
 
 
-def test_the_paper_s_warm_restarts_end_with_its_last_epoch():
+def test_the_paper_s_warm_restarts_end_with_its_last_epoch() -> None:
     """ENAS: T0 = 10 and Tmul = 2 fill its 630 epochs."""
     for study in ("e", "ei"):
         training = load_scale("paper").spec(study, "guided").training
@@ -357,7 +369,7 @@ def test_the_paper_s_warm_restarts_end_with_its_last_epoch():
         assert epochs == training.epochs
 
 
-def test_who_makes_a_warm_up_that_searches_have_in_common():
+def test_who_makes_a_warm_up_that_searches_have_in_common() -> None:
     scale = load_scale("laptop")
     others = "nasbench201-others"
     made = {
