@@ -50,7 +50,7 @@ def guided_over_channels(scale: Scale) -> list[str]:
 
 def over_cells(scale: Scale) -> list[str]:
     """Studies of distributions over NAS-Bench-201's cells."""
-    return [name for name in scale.studies if _first(scale, name).supernet.name == "nasbench201"]
+    return [name for name in scale.studies if _first(scale, name).of_cells]
 
 
 def over_cells_in_all(scale: Scale) -> list[str]:
