@@ -30,7 +30,9 @@ class Step:
 
     def __init__(self, supernet: Supernet, training: TrainingConfig) -> None:
         self._supernet, self._micro_batch = supernet, training.micro_batch
-        self._loss = distributed.parallel(_Loss(supernet, training))
+        self._loss = loss = distributed.parallel(_Loss(supernet, training))
+        # Ranks exchange their gradients once, after the last micro-batch.
+        self._later = loss.no_sync if isinstance(loss, DistributedDataParallel) else nullcontext
 
     def __call__(
         self, batch: Batch, objective: Objective, optimizers: Iterable[Optimizer]
@@ -52,9 +54,7 @@ class Step:
             done += len(y)
             # Weighted like this, means over images become the batch's, and the rest counts once.
             share = len(y) / images
-            several = isinstance(self._loss, DistributedDataParallel)
-            # Ranks exchange their gradients once, after the last micro-batch.
-            with self._loss.no_sync() if several and done < images else nullcontext():
+            with self._later() if done < images else nullcontext():
                 value, of_part = self._loss(x, y, objective)
                 (share * value).backward()
             measures += share * of_part

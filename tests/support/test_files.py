@@ -1,4 +1,4 @@
-"""Artefacts and checkpoints are whole or absent, whatever goes wrong."""
+"""Artefacts are whole or absent, whatever goes wrong."""
 
 import errno
 import os
@@ -23,8 +23,6 @@ from pdnas.support.files import (
     write_tensors,
 )
 from pdnas.support.provenance import fingerprint
-from pdnas.train import checkpoint
-from pdnas.train.checkpoint import Checkpoints
 
 # name -> (write something small, write something of about a megabyte, read)
 KINDS = {
@@ -229,95 +227,6 @@ def test_tensors_of_another_program(tmp_path):
     save_file({"t": torch.zeros(2)}, tmp_path / "t")
     with pytest.raises(PdnasError, match="not a readable pdnas"):
         read_tensors(tmp_path / "t")
-
-
-def test_checkpoints_keep_the_last_two(tmp_path):
-    points = Checkpoints(tmp_path / "c", fingerprint({"seed": 1}))
-    assert points.latest() is None
-    for epoch, step in ((1, 0), (2, 0), (2, 500), (10, 0)):
-        points.save(epoch, step, {"weights": {"w": torch.full((3,), float(epoch))}})
-    names = [path.name for path in sorted(points.folder.iterdir())]
-    assert names == [
-        "epoch-00002-step-0000500.safetensors",
-        "epoch-00010-step-0000000.safetensors",
-    ]
-    assert points.latest()["weights"]["w"].tolist() == [10, 10, 10]
-    points.remove()
-    assert points.latest() is None
-
-
-def test_a_checkpoint_gives_back_what_it_was_given(tmp_path):
-    """Keys that are numbers, and tensors at any depth, as in an optimizer's state."""
-    state = {
-        "optimizers": [
-            {"state": {0: {"step": torch.tensor(3.0)}}, "groups": [{"lr": 0.1, "p": [0]}]}
-        ],
-        "rng": torch.get_rng_state(),
-        "nothing": None,
-        "history": [{"loss": 1 / 3}],
-    }
-    points = Checkpoints(tmp_path, "run")
-    points.save(1, 0, state)
-    back = points.latest()
-    assert back["optimizers"][0]["state"][0]["step"] == 3
-    assert back["optimizers"][0]["groups"] == [{"lr": 0.1, "p": [0]}]
-    assert torch.equal(back["rng"], state["rng"])
-    assert back["nothing"] is None
-    assert back["history"] == [{"loss": 1 / 3}]
-
-
-def of_another_version(path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "VERSION", 1)
-    Checkpoints(path.parent.parent, "run").save(2, 0, {"w": torch.rand(1000)})
-    monkeypatch.undo()
-
-
-def of_another_run(path, monkeypatch):
-    other = Checkpoints(path.parent.parent, "other")
-    other.save(2, 0, {"w": torch.rand(1000)})
-    next(other.folder.iterdir()).replace(path)
-
-
-def flipped(path, monkeypatch):
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda path, _: path.write_bytes(b""), "not a readable"),
-        (lambda path, _: path.write_bytes(b"noise" * 100), "not a readable"),
-        (lambda path, _: path.write_bytes(path.read_bytes()[:2000]), "not match its checksum"),
-        (flipped, "not match its checksum"),
-        (
-            lambda path, _: path.write_bytes(min(path.parent.iterdir()).read_bytes()),
-            "than its name",
-        ),
-        (of_another_run, "belongs to another run"),
-        (of_another_version, "version"),
-    ],
-)
-def test_a_checkpoint_that_is_not_good_is_named_and_the_one_before_used(
-    tmp_path, monkeypatch, damage, words
-):
-    points = Checkpoints(tmp_path, "run")
-    for epoch in (1, 2):
-        points.save(epoch, 0, {"w": torch.full((1000,), float(epoch))})
-    first, last = sorted(points.folder.iterdir())
-    damage(last, monkeypatch)
-    with pytest.warns(UserWarning, match="trying the checkpoint before") as warned:
-        assert points.latest()["w"][0] == 1
-    assert str(last) in str(warned[0].message)
-    assert words in str(warned[0].message)
-    first.write_bytes(b"")
-    with (
-        pytest.warns(UserWarning, match="trying the checkpoint before"),
-        pytest.raises(PdnasError, match="no checkpoint") as raised,
-    ):
-        points.latest()
-    one_line(raised)
 
 
 @every_kind
