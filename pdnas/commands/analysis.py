@@ -23,7 +23,7 @@ def audit(
 
     Example: pdnas audit docs/audit.md
     """
-    from pdnas.report.audit import update
+    from pdnas.report.paper.audit import update
     from pdnas.support.files import atomic_path
 
     try:
@@ -46,7 +46,7 @@ def official(
 
     Example: pdnas official --out report/official
     """
-    from pdnas.report.official import draw
+    from pdnas.report.paper.official import draw
 
     for path in draw(out):
         typer.echo(path)
@@ -68,7 +68,7 @@ def draw(
 
     Example: pdnas draw runs/laptop/multibranch/guided/seed1 --source posterior --out best
     """
-    from pdnas.report.drawing import draw_run
+    from pdnas.report.paper.architecture import draw_run
     from pdnas.runs.run import Run
 
     if candidate is not None and source is None:

@@ -8,49 +8,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pdnas.report import figures, nasbench, style, tables
+from pdnas.report import style
 from pdnas.report.collect import Collection
-from pdnas.report.figures import Drawing
 from pdnas.report.formats import Table
+from pdnas.report.paper import architecture, candidates, comparison, gates, published, settings
+from pdnas.report.style import Drawing
+from pdnas.report.truth import choice, posterior, samples
+from pdnas.report.truth import tables as truth
 from pdnas.spec import products
 from pdnas.spec.products import Product
 from pdnas.support.errors import PdnasError
 
 TABLES: dict[str, Callable[[Collection], Table]] = {
-    "table1": tables.table1,
-    "table2": tables.table2,
-    "table3": tables.table3,
-    "table4": tables.table4,
-    "table5": tables.table5,
-    "table6": tables.table6,
-    "table7": tables.table7,
-    "table8": tables.table8,
-    "table9": tables.table9,
-    "ablations": tables.ablations,
-    "extraction": tables.extraction,
-    "efficiency": tables.sample_efficiency,
-    "nasbench": nasbench.nasbench,
-    "rivals": nasbench.rivals,
+    "table1": published.table1,
+    "table2": published.table2,
+    "table3": comparison.table3,
+    "table4": settings.table4,
+    "table5": settings.table5,
+    "table6": candidates.table6,
+    "table7": gates.table7,
+    "table8": published.table8,
+    "table9": published.table9,
+    "ablations": settings.ablations,
+    "extraction": gates.extraction,
+    "efficiency": truth.sample_efficiency,
+    "nasbench": truth.nasbench,
+    "rivals": truth.rivals,
 }
 
 FIGURES: dict[str, Callable[[Collection], Drawing | None]] = {
-    "figure1": figures.figure1,
-    "figure2": figures.figure2,
-    "mismatch": figures.mismatch,
-    "pareto": figures.pareto,
-    "candidates": figures.candidates,
-    "error-cost": figures.error_cost,
-    "trajectories": figures.trajectories,
-    "kept-share": figures.kept_share,
-    "posterior-cells": figures.posterior_cells,
-    "efficiency": figures.samples_to_reach,
-    "best-of-n": figures.best_of_n,
-    "samples-to-target": nasbench.samples_to_target,
-    "best-so-far": nasbench.best_so_far,
-    "one-shot": nasbench.one_shot,
-    "posterior-training": nasbench.posterior_training,
-    "posterior-mass": nasbench.posterior_mass,
-    "cost": nasbench.cost,
+    "figure1": candidates.figure1,
+    "figure2": architecture.figure2,
+    "mismatch": comparison.mismatch,
+    "pareto": candidates.pareto,
+    "candidates": candidates.candidates,
+    "error-cost": comparison.error_cost,
+    "trajectories": gates.trajectories,
+    "kept-share": gates.kept_share,
+    "posterior-cells": posterior.posterior_cells,
+    "efficiency": samples.samples_to_reach,
+    "best-of-n": samples.best_of_n,
+    "samples-to-target": samples.samples_to_target,
+    "best-so-far": samples.best_so_far,
+    "one-shot": choice.one_shot,
+    "posterior-training": posterior.posterior_training,
+    "posterior-mass": posterior.posterior_mass,
+    "cost": choice.cost,
 }
 
 
@@ -90,6 +93,5 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     """
     make = FIGURES[find_figure(name).name]
     with style.style():
-        drawing = make(collection) or figures.not_run(name, collection.name)
-        paths = style.save(drawing.figure, folder, name)
-    return [*paths, style.save_data(drawing.data, folder, name)]
+        drawing = make(collection) or style.not_run(name, collection.name)
+        return style.write(drawing, folder, name)

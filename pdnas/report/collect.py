@@ -17,6 +17,7 @@ from pdnas.runs.records import seconds
 from pdnas.runs.run import Run
 from pdnas.spec.candidates import JUDGED
 from pdnas.spec.products import Selector
+from pdnas.spec.roles import Roles, roles
 from pdnas.spec.scale import Scale, load_scale
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
@@ -26,11 +27,6 @@ from pdnas.support.files import read_json, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-GUIDED, RANDOM, FULL = "guided", "random", "full"
-"""Names of a study's variants by convention: learned gates, fixed gates at the guided ones' size,
-and the plain network."""
-
 
 COLUMNS = (
     "study",
@@ -169,8 +165,22 @@ class Collection:
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def find(self, study: str, variant: str) -> list[Run]:
-        """The runs of one variant, in the order of the scale's seeds."""
+    @cached_property
+    def roles(self) -> dict[str, Roles]:
+        """The parts that variants play, by study."""
+        return {study: roles(self.scale, study) for study in self.scale.studies}
+
+    def label(self, study: str, variant: str) -> str:
+        """What tables and figures call a variant."""
+        return self.scale.studies[study].labels.get(variant, variant)
+
+    def describe(self, study: str) -> str:
+        """A study's name, and the supernet that it stands for."""
+        supernet = self.scale.studies[study].stands_for
+        return f"{study} (for SupNet-{supernet})" if supernet else study
+
+    def find(self, study: str, variant: str | None) -> list[Run]:
+        """The runs of one variant (of None: none), in the order of the scale's seeds."""
         return [run for run in self.runs if (run.study, run.variant) == (study, variant)]
 
     def efficiencies(self, target: str = "all") -> dict[tuple[str, str], list[RunEfficiency]]:

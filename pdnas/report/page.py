@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pdnas.report import formats
 from pdnas.report.catalogue import table
-from pdnas.report.collect import FULL, GUIDED, RANDOM, Collection
+from pdnas.report.collect import Collection
 from pdnas.report.formats import Column, Table
+from pdnas.report.headlines import headlines
 from pdnas.report.publish import summarise_provenance
-from pdnas.report.tables import measured
-from pdnas.spec import selection
 from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import atomic_path
-from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
 
 CAPTIONS = Path(__file__).with_name("captions")
 """What each table and figure shows, as reStructuredText; also read by Snakemake's own report."""
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A comparison with its 95 % interval; ``verdict`` reads it, ``claim`` is the paper's."""
-
-    study: str
-    question: str
-    measured: str
-    seeds: int
-    verdict: str
-    claim: str
 
 
 def write(collection: Collection, page: Path) -> None:
@@ -183,171 +168,3 @@ def _duration(seconds: float) -> str:
 
 def _sentence(text: str) -> str:
     return text.rstrip(".") + "."
-
-
-# --- headlines ------------------------------------------------------------------------------------
-
-
-def headlines(collection: Collection) -> Iterator[Headline]:
-    """The claims that a scale can support or contradict, those that were run."""
-    for study in selection.main(collection.scale):
-        yield from _guided_against_random(collection, study)
-        yield from _number_of_candidates(collection, study)
-        yield from _length_scale(collection, study)
-    yield from _sample_efficiency(collection)
-
-
-def _guided_against_random(collection: Collection, study: str) -> Iterator[Headline]:
-    """Table 3: the same size and budget, without and with fine-tuning."""
-    kinds = {"random": (RANDOM, "random"), "guided": (GUIDED, "posterior")}
-    inherited, gains = {}, {}
-    for kind, (variant, source) in kinds.items():
-        inherited[kind] = _values(collection, study, variant, source, "none")
-        tuned = _values(collection, study, variant, source, "finetune")
-        gains[kind] = _minus(inherited[kind], tuned)
-    full = _values(collection, study, FULL, "full", "none")
-    for question, by_seed, verdicts, claim in (
-        (
-            "test error of guided minus random candidates of about equal size, without fine-tuning",
-            _minus(inherited["guided"], inherited["random"]),
-            ("random is better", "guided is better"),
-            "guided is better",
-        ),
-        (
-            "by how much does fine-tuning lower the test error of random candidates?",
-            gains["random"],
-            ("it helps", "it hurts"),
-            "it helps a lot",
-        ),
-        (
-            "by how much does fine-tuning lower the test error of guided candidates?",
-            gains["guided"],
-            ("it helps", "it hurts"),
-            "it is not needed",
-        ),
-        (
-            "how much more does fine-tuning help random candidates than guided ones?",
-            _minus(gains["random"], gains["guided"]),
-            ("random candidates gain more", "guided candidates gain more"),
-            "random candidates gain more",
-        ),
-        (
-            "test error of guided candidates minus the whole network's, trained as long",
-            _minus(inherited["guided"], full),
-            ("the whole network is better", "guided is better"),
-            "guided is better",
-        ),
-    ):
-        if by_seed:
-            yield _headline(study, question, _interval(by_seed), "{} points", verdicts, claim)
-
-
-def _number_of_candidates(collection: Collection, study: str) -> Iterator[Headline]:
-    """Table 6. The images that choose flatter the choice, so it is held against the test."""
-    average = {
-        run.seed: 100 * (1 - float(ranking["validation_accuracy"].mean()))
-        for run in collection.find(study, GUIDED)
-        if (ranking := run.ranking("posterior")) is not None
-    }
-    tested = _values(collection, study, GUIDED, "posterior", "none")
-    if gain := _minus(tested, average):
-        count = collection.scale.spec(study, GUIDED).candidates.count
-        yield _headline(
-            study,
-            f"test error of the best of {count} guided candidates minus the error of one alone "
-            "(the mean validation error of all)",
-            _interval(gain),
-            "{} points",
-            ("more candidates hurt", "more candidates help"),
-            "more candidates help",
-        )
-
-
-def _length_scale(collection: Collection, study: str) -> Iterator[Headline]:
-    """Table 4, from each value of l² to the next."""
-    sweep = selection.sweep(collection.scale, study, "gates.length_scale2")
-    for pair in pairwise(sorted(sweep, key=lambda variant: float(sweep[variant]))):
-        for quantity, column, unit, factor, claim in (
-            ("size", "parameters", "{} thousand parameters", 1e-3, "falls"),
-            ("test error", "test_error", "{} points", 1, "falls, then rises"),
-        ):
-            before, after = (
-                _values(collection, study, variant, "posterior", "none", column) for variant in pair
-            )
-            if change := _minus(after, before):
-                yield _headline(
-                    study,
-                    f"change of the chosen candidate's {quantity} from l² = {sweep[pair[0]]:g} to "
-                    f"{sweep[pair[1]]:g}",
-                    _interval({seed: factor * value for seed, value in change.items()}),
-                    unit,
-                    ("rises", "falls"),
-                    claim,
-                )
-
-
-def _sample_efficiency(collection: Collection) -> Iterator[Headline]:
-    """NAS-Bench-201, which the paper does not have."""
-    for (study, variant), found in collection.efficiencies().items():
-        if variant != GUIDED:
-            continue
-        for targets in zip(*(each.record["targets"] for each in found), strict=True):
-            ratios = [each["speedup"] for each in targets]
-            if None not in ratios:
-                percent = 100 * targets[0]["target"]
-                yield _headline(
-                    study,
-                    "how many times fewer samples does the posterior need than uniform sampling, "
-                    f"for a cell of {percent:.1f} % true accuracy?",
-                    geometric_interval(ratios).within(most=targets[0]["uniform_expected_samples"]),
-                    "{} times",
-                    ("fewer", "more"),
-                    "–",
-                    neutral=1,
-                    decimals=1,
-                )
-
-
-def _values(
-    collection: Collection,
-    study: str,
-    variant: str,
-    source: str,
-    mode: str,
-    column: str = "test_error",
-) -> dict[int, float]:
-    """One of the measurements' columns by seed."""
-    rows = measured(collection, study, variant, source, mode)
-    return {int(seed): float(v) for seed, v in zip(rows["seed"], rows[column], strict=True)}
-
-
-def _minus(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
-    """Differences of the seeds that both have."""
-    return {seed: first[seed] - second[seed] for seed in first if seed in second}
-
-
-def _interval(by_seed: dict[int, float]) -> Interval:
-    return confidence_interval(list(by_seed.values()))
-
-
-def _headline(
-    study: str,
-    question: str,
-    interval: Interval,
-    unit: str,
-    verdicts: Sequence[str],
-    claim: str,
-    neutral: int = 0,
-    decimals: int = 2,
-) -> Headline:
-    """``verdicts``: what an interval above and one below ``neutral`` say."""
-    number = formats.text(interval, Column("", "", decimals=decimals))
-    if interval.low > neutral:
-        verdict = verdicts[0]
-    elif interval.high < neutral:
-        verdict = verdicts[1]
-    elif interval.count == 1:
-        verdict = "one seed: no interval"
-    else:
-        verdict = f"not settled: {neutral} lies in the interval"
-    return Headline(study, question, unit.format(number), interval.count, verdict, claim)

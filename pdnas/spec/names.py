@@ -57,3 +57,6 @@ TruthData = Literal["cifar10", "cifar100", "imagenet16_120"]
 
 RivalMethod = Literal["random", "evolution", "reinforce", "local-search", "predictor"]
 """Searches of the table of ground truth that train nothing."""
+
+Role = Literal["guided", "random", "full", "plain"]
+"""Parts that variants play in a study (:mod:`pdnas.spec.roles`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from pdnas.spec.names import GateMode, JudgedSource
@@ -41,7 +42,7 @@ def source_of(spec: Spec) -> JudgedSource:
 
 
 def roles(scale: Scale, study: str) -> Roles:
-    """The parts that a study's variants play.
+    """The parts that a study's variants play: as its `roles` say, else by their specifications.
 
     The guided variant is the study's base itself, if that learns. A study of the target `nasbench`
     has none: its variants are methods, of which none is the reference.
@@ -50,16 +51,22 @@ def roles(scale: Scale, study: str) -> Roles:
     specs = {variant: scale.spec(study, variant) for variant in content.variants}
     sources = {variant: source_of(spec) for variant, spec in specs.items()}
 
-    def first(source: str, *, among: set[str]) -> str | None:
+    def first(source: JudgedSource, among: Collection[str]) -> str | None:
         return next((each for each in specs if sources[each] == source and each in among), None)
 
     bases = {name for name, overrides in content.variants.items() if not overrides}
-    guided = first("posterior", among=bases if content.target == "all" else set())
-    supernet = None if guided is None else specs[guided].supernet
-    alike = {name for name, spec in specs.items() if supernet in (None, spec.supernet)}
-    return Roles(
-        guided=guided,
-        random=first("random", among=set(specs)),
-        full=first("full", among=alike),
-        plain=first("full", among=set(specs) - alike),
+    guided = content.roles.get("guided") or first(
+        "posterior", bases if content.target == "all" else ()
     )
+    alike = {
+        name
+        for name, spec in specs.items()
+        if guided is None or spec.supernet == specs[guided].supernet
+    }
+    found = Roles(
+        guided=guided,
+        random=first("random", specs),
+        full=first("full", alike),
+        plain=first("full", specs.keys() - alike),
+    )
+    return found._replace(**content.roles)

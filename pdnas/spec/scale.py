@@ -17,14 +17,14 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem
-from pdnas.spec.names import Device, Target
+from pdnas.spec.names import Device, Role, Target
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 
 SCALES = Path(__file__).with_name("scales")
 
 
-KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract")
+KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract", "labels")
 """Keys of a study that name some of its variants."""
 
 
@@ -49,6 +49,12 @@ class Study(Strict):
     """The Snakemake target that runs the study."""
     score_images: Count | None = None
     """Target nasbench: validation images that score every cell; null: no scores."""
+    labels: dict[Name, str] = Field({})
+    """What tables and figures call variants, if not by their name; as the literature has it, its
+    numbers stand beside."""
+    roles: dict[Role, Name] = Field({})
+    """Variants by the part they play, where their specification does not say it: guided is the base
+    itself, random has fixed gates, full and plain have none."""
 
     def seeds_of(self, variant: str) -> list[int]:
         """All seeds of a variant."""
@@ -56,8 +62,9 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _variants_known(self) -> Self:
-        for key in KEYED_BY_VARIANT:
-            for variant in getattr(self, key):
+        named = {key: tuple(getattr(self, key)) for key in KEYED_BY_VARIANT}
+        for key, variants in {**named, "roles": tuple(self.roles.values())}.items():
+            for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{key}: no variant {variant!r}")
         return self

@@ -45,6 +45,7 @@ studies:
       two-changes: {gates: {length_scale2: 3000}, training: {epochs: 3}}
       official: {gates: {form: official}}
   cells:
+    labels: {guided: posterior-guided}
     seeds: [0, 1, 2]
     base:
       data: {name: cifar10, train: 1000, validation: 200}
@@ -57,6 +58,7 @@ studies:
       uniform: {gates: {mode: fixed}}
   rivals:
     target: nasbench
+    labels: {spos: SPOS (uniform), gdas: GDAS}
     seeds: [0, 1]
     base:
       data: {name: cifar10, train: 1000, validation: 200}

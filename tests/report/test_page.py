@@ -10,6 +10,7 @@ import pytest
 
 from pdnas.report import catalogue, formats, page
 from pdnas.report.collect import collect
+from pdnas.report.headlines import headlines
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval
 
@@ -93,7 +94,7 @@ def test_every_item_says_how_it_was_run_and_how_to_rerun_it(text: str, tree: Tre
 
 
 def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
-    found = {each.question: each for each in page.headlines(collect(tree.scale_name, tree.folder))}
+    found = {each.question: each for each in headlines(collect(tree.scale_name, tree.folder))}
     differences = confidence_interval(
         [100 * (r - g) for g, r in zip(GUIDED_TEST, RANDOM_TEST, strict=True)]
     )

@@ -65,6 +65,13 @@ def test_roles_follow_from_the_specification(scale: Scale) -> None:
     assert roles(scale, "rivals") == (None, None, None, None), "a method among methods"
 
 
+def test_a_study_may_say_who_plays_a_part(scale: Scale) -> None:
+    said = {"guided": "small", "random": "learned"}
+    study = scale.studies["branches"].model_copy(update={"roles": said})
+    told = scale.model_copy(update={"studies": {"branches": study}})
+    assert roles(told, "branches") == ("small", "learned", "small", "whole")
+
+
 def test_the_scales_of_the_suite_name_variants_by_their_roles() -> None:
     for path in SCALES.glob("*.yaml"):
         found = load_scale(path.stem)

@@ -14,7 +14,7 @@ from pdnas.truth.table import GroundTruth
 
 @pytest.fixture
 def published() -> pd.DataFrame:
-    with (files("pdnas.paper") / "nasbench201_published.csv").open() as file:
+    with (files("pdnas.report.paper") / "reported" / "nasbench201_published.csv").open() as file:
         return pd.read_csv(file)
 
 

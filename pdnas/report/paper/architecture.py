@@ -21,8 +21,8 @@ from pdnas.data.sets import INFO
 from pdnas.nn.gates import GatedConv2d, GatedLayer
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style
-from pdnas.report.collect import GUIDED, Collection, describe_supernet
-from pdnas.report.figures import OPERATION_NAMES, Drawing
+from pdnas.report.collect import Collection, describe_supernet
+from pdnas.report.style import OPERATION_NAMES, Drawing
 from pdnas.runs import layout
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
@@ -145,16 +145,13 @@ def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> lis
         PdnasError: there is no such posterior or candidate.
     """
     with style.style():
-        drawing = _of_run(run, source, number)
-        name = out.with_suffix("").name
-        paths = style.save(drawing.figure, out.parent, name)
-    return [*paths, style.save_data(drawing.data, out.parent, name)]
+        return style.write(_of_run(run, source, number), out.parent, out.with_suffix("").name)
 
 
 def figure2(collection: Collection) -> Drawing | None:
     """The chosen candidate, else the posterior, of the first guided search over channels."""
     for study in selection.guided_over_channels(collection.scale):
-        for run in collection.find(study, GUIDED):
+        for run in collection.find(study, collection.roles[study].guided):
             if (run.folder / layout.POSTERIOR).is_file():
                 source = "posterior" if "posterior" in run.ranking_records else None
                 drawing = _of_run(run, source, None)

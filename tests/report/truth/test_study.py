@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pdnas.report import catalogue, nasbench, style
+from pdnas.report import catalogue, style
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
+from pdnas.report.truth.choice import one_shot
+from pdnas.report.truth.methods import expected_queries, methods
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior
@@ -25,7 +27,7 @@ from pdnas.truth.efficiency import exact_efficiency
 from pdnas.truth.sampling import expected_accuracy_of_chosen, mass_at_least
 from pdnas.truth.table import GroundTruth
 
-from .conftest import Tree, provenance
+from ..conftest import Tree, provenance
 
 FIGURES = (
     "samples-to-target",
@@ -150,7 +152,7 @@ def test_methods_without_scores_choose_the_mode(
     collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
 ) -> None:
     for seed in collection.efficiencies("nasbench")["cells", "guided"]:
-        (seed.run.path / "efficiency-scored.json").unlink()
+        (seed.run.folder / "efficiency-scored.json").unlink()
     made = catalogue.table("nasbench", collection)
     keys = [column.key for column in made.columns]
     guided = dict(zip(keys, made.rows[0], strict=True))
@@ -166,7 +168,7 @@ def test_two_methods_of_one_name_are_refused(
     twice = {key: seeds, ("another", key[1]): seeds}
     monkeypatch.setattr(Collection, "efficiencies", lambda *_: twice)
     with pytest.raises(PdnasError, match=r"another both have a variant"):
-        nasbench.methods(collection)
+        methods(collection)
 
 
 def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
@@ -175,14 +177,14 @@ def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
 
 def test_expected_queries_are_the_reciprocal_of_the_chance() -> None:
     first = np.random.default_rng(0).geometric(0.02, 20_000).astype(float)
-    interval = nasbench.expected_queries(np.where(first > 30, np.inf, first), 30)
+    interval = expected_queries(np.where(first > 30, np.inf, first), 30)
     assert interval.estimate == pytest.approx(50, rel=0.03)
     assert interval.low < 50 < interval.high
     assert interval.high - interval.low < 3
 
 
 def test_a_target_that_no_search_reaches() -> None:
-    interval = nasbench.expected_queries(np.full(5, np.inf), 30)
+    interval = expected_queries(np.full(5, np.inf), 30)
     assert interval.estimate == np.inf
     assert np.isnan(interval.low)
 
@@ -231,8 +233,8 @@ def test_one_shot_figure_says_the_tau_of_all_seeds(
         for label, values in zip(("τ", "top tenth"), np.transpose(taus), strict=True)
     ]
     with style.style():
-        drawing = nasbench.one_shot(collection)
+        drawing = one_shot(collection)
     assert drawing is not None
     panel = drawing.figure.axes[0]
-    assert panel.get_title("left") == nasbench.NAMES["guided"]
+    assert panel.get_title("left") == "posterior-guided"
     assert [each.get_text() for each in panel.texts] == ["\n".join(shown)]

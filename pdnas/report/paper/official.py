@@ -17,10 +17,9 @@ import torch
 from pdnas.data.sources import SOURCES
 from pdnas.nn.supernets import ChannelSupernet, build
 from pdnas.report import style
-from pdnas.report.drawing import architecture, operations
-from pdnas.report.figures import Drawing
-from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR
-from pdnas.report.tables import paper
+from pdnas.report.paper.architecture import architecture, operations
+from pdnas.report.paper.reported import paper
+from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR, Drawing
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
@@ -157,20 +156,13 @@ def draw(folder: Path, progress: bool = True) -> list[Path]:
             operations(supernet(), posterior(log), None),
         ),
     }
-    paths = []
     with style.style():
-        for name, make in makers.items():
-            drawing = make()
-            paths += style.save(drawing.figure, folder, name)
-            paths.append(style.save_data(drawing.data, folder, name))
-    return paths
+        written = [style.write(make(), folder, name) for name, make in makers.items()]
+    return [path for paths in written for path in paths]
 
 
 def trajectories(log: pd.DataFrame) -> Drawing:
     """Drop probabilities over the epochs, a column a dense block, 1x1 convolutions above."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-
     table = placed(log)
     colours = style.sequence(table["layer"].max())
     figure, axes = style.panels(2, 4, height=2.1, sharex=True, sharey="row")
@@ -197,17 +189,15 @@ def trajectories(log: pd.DataFrame) -> Drawing:
         style.title(column[0], f"block {block}")
     axes[0, 0].set_ylabel("1x1, a line a source\ndrop probability [%]")
     axes[1, 0].set_ylabel("3x3, transition (dashed)\ndrop probability [%]")
-    bar = figure.colorbar(
-        ScalarMappable(
-            BoundaryNorm(np.arange(len(colours) + 1) + 0.5, len(colours)), ListedColormap(colours)
-        ),
+    style.numbered(
+        figure,
+        colours,
+        len(colours),
         ax=list(axes.flat),
         ticks=[1, 6, 12, 18, 24],
         aspect=40,
-        pad=0.01,
         label="layer of the block",
     )
-    bar.ax.minorticks_off()
     drawn = table.rename(columns={"probability": "drop_probability"})
     columns = ["epoch", "block", "layer", "convolution", "group", "size", "drop_probability"]
     return Drawing(figure, drawn[columns])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pdnas.data.sources import SOURCES
-from pdnas.report import audit
+from pdnas.report.paper import audit
 from pdnas.support.errors import PdnasError
 
-DOCUMENT = Path(__file__).parents[2] / "docs/audit.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/audit.md"
 DATA = {
     "d121-sizes": "pgnas-log-p",
     "d121-dropped": "pgnas-log-p",

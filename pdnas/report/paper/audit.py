@@ -18,9 +18,9 @@ from pdnas.data.sources import SOURCES
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.subnet import extract, parameters
 from pdnas.nn.supernets import ChannelSupernet, build
-from pdnas.report import official
 from pdnas.report.formats import OURS, PAPER, Cell, Column, Table, to_markdown
-from pdnas.report.tables import paper
+from pdnas.report.paper import official
+from pdnas.report.paper.reported import paper
 from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
 from pdnas.spec.supernets import NAMED, MultiBranchConfig, SupernetConfig
 from pdnas.support.errors import PdnasError

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pdnas.data.sources import SOURCES
-from pdnas.report import official
+from pdnas.report.paper import official
 from pdnas.report.style import style
 from pdnas.support.errors import PdnasError
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from pdnas.nn.supernets import ChannelSupernet, build
-from pdnas.report import drawing
 from pdnas.report.collect import collect
-from pdnas.report.figures import Drawing
-from pdnas.report.style import style
+from pdnas.report.paper import architecture as drawing
+from pdnas.report.style import Drawing, style
 from pdnas.runs.distributions import save_candidates, save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
@@ -22,7 +21,7 @@ from pdnas.spec.scale import load_scale
 from pdnas.spec.supernets import NAMED
 from pdnas.support.errors import PdnasError
 
-from .conftest import Tree
+from ..conftest import Tree
 
 
 def supernet(name: str) -> ChannelSupernet:

@@ -13,12 +13,13 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from pdnas.report import catalogue, figures
+from pdnas.report import catalogue
 from pdnas.report.collect import collect
+from pdnas.report.paper.candidates import pareto_front
 from pdnas.spec import products
 from pdnas.support.errors import PdnasError
 
-from .conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
+from ..conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
 
 
 def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
@@ -65,7 +66,7 @@ def test_mismatch(tree: Tree, tmp_path: Path) -> None:
 
 def test_pareto_front() -> None:
     size, error = [3, 1, 2, 2, 1, 4], [5, 9, 6, 7, 10, 5]
-    assert figures.pareto_front(size, error).tolist() == [True, True, True, False, False, False]
+    assert pareto_front(size, error).tolist() == [True, True, True, False, False, False]
 
 
 def test_pareto(tree: Tree, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Notes under tables: how and on what their numbers were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pdnas.report.collect import Collection, describe_supernet
+from pdnas.runs.records import describe_hardware
+
+NOTHING_RUN = "Nothing of this table was run at this scale."
+
+CHOSEN_BY_TRUTH = (
+    "The search's settings were chosen by such true accuracies, of searches with a seed that is in "
+    "no result, and one setting with another seed too (docs/nasbench201.md); in a space whose "
+    "accuracies nobody knows, they would have to be chosen without."
+)
+
+MEAN = "Ours: mean ± half-width of the 95 % t-interval over seeds"
+
+MEAN_NOTE = (
+    f"{MEAN}; a single seed has no interval. "
+    "Time is the wall time of one seed, all its stages (search, ranking candidates, fine-tuning if "
+    "any, test) but the drawing of candidates, which takes a moment."
+)
+
+
+def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...]:
+    """Notes that say at which scale, on which supernets and on what hardware was measured."""
+    by_study = {study: [run for run in collection.runs if run.study == study] for study in studies}
+    used = {study: runs for study, runs in by_study.items() if runs}
+    notes = [f"Scale {collection.name}: {collection.scale.description.rstrip('.')}."]
+    notes += [_study(collection, study) for study in used]
+    made = [
+        record["provenance"]
+        for run in collection.runs
+        if run.study in used
+        for record in run.records.values()
+    ]
+    for label, values in (
+        ("Hardware", {describe_hardware(each["hardware"]) for each in made}),
+        ("Code", {str(each["code"]) for each in made}),
+    ):
+        if values:
+            notes.append(f"{label}: {'; '.join(sorted(values))}.")
+    return (*notes, *(() if used else (NOTHING_RUN,)))
+
+
+def _study(collection: Collection, study: str) -> str:
+    """Supernet, data, training and candidates of a study's guided runs, or of its first."""
+    runs = [run for run in collection.runs if run.study == study]
+    guided = next((run for run in runs if run.variant == collection.roles[study].guided), runs[0])
+    spec, stands_for = guided.spec, collection.scale.studies[study].stands_for
+    role = f", standing for SupNet-{stands_for}" if stands_for else ""
+    train = _either("all other" if (n := run.spec.data.train) is None else n for run in runs)
+    size = guided.record.get("supernet_parameters")
+    parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
+    epochs = spec.training.epochs
+    return (
+        f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.name}, "
+        f"{train} training and {spec.data.validation} validation images; "
+        f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
+        f"{_either(run.spec.candidates.count for run in runs)} candidates."
+    )
+
+
+def _either(values: Iterable[int | str]) -> str:
+    """``8000 or 16000``: what a study's variants may differ in."""
+    return " or ".join(map(str, sorted(set(values), key=lambda value: (str(type(value)), value))))

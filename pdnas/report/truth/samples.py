@@ -1,0 +1,235 @@
+"""Figures of how good samples are: how many reach a target, and the best of n."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from pdnas.report import style
+from pdnas.report.collect import Collection, RunEfficiency
+from pdnas.report.measures import bounds
+from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR, Drawing
+from pdnas.report.truth.methods import data_name, methods, rival_queries
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    expected_draws,
+    expected_draws_over_seeds,
+)
+from pdnas.truth.table import GroundTruth
+
+
+def _guided(collection: Collection) -> dict[str, list[RunEfficiency]]:
+    """Seeds of each study's guided posterior."""
+    return {
+        study: seeds
+        for (study, variant), seeds in collection.efficiencies().items()
+        if variant == collection.roles[study].guided
+    }
+
+
+def _panels(found: dict[str, Any]) -> tuple[Any, Iterator[tuple[Any, str, Any]]]:
+    """A figure with a titled panel a study, and (panel, study, seeds)."""
+    figure, axes = style.panels(1, len(found), height=3.3, width=5.4 * len(found))
+    for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
+        style.title(axis, f"{study}, {len(seeds)} seeds")
+    return figure, zip(axes[0], found.keys(), found.values(), strict=True)
+
+
+def samples_to_reach(collection: Collection) -> Drawing | None:
+    """Expected samples to reach an accuracy, uniform against learned."""
+    import pandas as pd
+
+    found = _guided(collection)
+    if not found:
+        return None
+    figure, panels = _panels(found)
+    tables = []
+    for axis, study, seeds in panels:
+        curves = [seed.record["mass_by_accuracy"] for seed in seeds]
+        records = []
+        for index, threshold in enumerate(curves[0]["threshold"]):
+            uniform = expected_draws(curves[0]["uniform_mass"][index])
+            learned = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
+            records.append((study, 100 * threshold, uniform, *bounds(learned), learned.count))
+        names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
+        tables.append(pd.DataFrame(records, columns=names))
+        own = tables[-1]
+        # Below 1.5, everybody reaches the target at once.
+        own = own[np.isfinite(own["uniform"]) & (own["uniform"] >= 1.5)]
+        x, uniform, *learned = (own[name] for name in names[1:-1])
+        small: Any = {"markersize": 3.5}
+        style.uniform(axis, x, uniform, marker="s", **small)
+        style.line(
+            axis, x, learned, color=GUIDED_COLOUR, marker="o", label="learned posterior", **small
+        )
+        for target in seeds[0].record["targets"]:
+            percent = 100 * target["target"]
+            marked = own[np.isclose(x, percent)]
+            if len(marked):
+                _mark_ratio(axis, percent, *marked.iloc[0][["uniform", "learned"]], x.max())
+        axis.set_yscale("log")
+        axis.set_ylim(bottom=1)
+        axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
+        axis.grid(False, axis="x")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set_xlabel(f"target: true test accuracy on {data_name(seeds[0].truth)} [%]")
+        axis.set_ylabel("expected number of samples")
+        axis.legend(loc="upper left")
+    return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+def _mark_ratio(axis: Any, percent: float, above: float, below: float, most: float) -> None:
+    """A line between two curves at ``percent`` with their ratio, left of it where there is room:
+    the curves rise to its right, where only the last one has room."""
+    axis.plot([percent] * 2, [below, above], color="#888888", linewidth=1, zorder=1)
+    last = percent == most
+    axis.annotate(
+        f"{above / below:.1f}x",
+        (percent, np.sqrt(above * below)),
+        (3 if last else -3, 0),
+        textcoords="offset points",
+        ha="left" if last else "right",
+        va="center",
+        fontsize=8,
+    )
+
+
+def best_of_n(collection: Collection) -> Drawing | None:
+    """Expected best true accuracy of n samples, uniform against learned."""
+    import pandas as pd
+
+    found = _guided(collection)
+    if not found:
+        return None
+    figure, panels = _panels(found)
+    tables = []
+    for axis, study, seeds in panels:
+        curves = [seed.record["best_of_n"] for seed in seeds]
+        learned = [
+            bounds(confidence_interval([100 * curve["expected"][index] for curve in curves]))
+            for index in range(len(curves[0]["n"]))
+        ]
+        names = ["learned_pct", "low95_pct", "high95_pct"]
+        own = pd.DataFrame(learned, columns=names).assign(
+            study=study,
+            n=curves[0]["n"],
+            uniform_pct=100 * np.array(curves[0]["uniform_expected"]),
+            optimum_pct=100 * seeds[0].record["best_accuracy"],
+            seeds=len(seeds),
+        )
+        tables.append(own)
+        style.best_line(axis, float(own["optimum_pct"].iloc[0]))
+        style.uniform(axis, own["n"], own["uniform_pct"])
+        curve = [own[name] for name in names]
+        style.line(axis, own["n"], curve, color=GUIDED_COLOUR, label="learned posterior")
+        style.log_x(axis)
+        axis.set_xlim(1, own["n"].max())
+        axis.set_xlabel("number of samples n")
+        axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
+        axis.legend(loc="lower right")
+    return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+def samples_to_target(collection: Collection) -> Drawing | None:
+    """Expected samples until a target is reached, every method, with intervals."""
+    import pandas as pd
+
+    found = methods(collection)
+    if not found:
+        return None
+    reached = found[0].records[0]["targets"]
+    targets = [target["target"] for target in reached]
+    exact = [Interval(expected_draws(each["uniform_mass"]), np.nan, np.nan, 1) for each in reached]
+    kinds = [("uniform sampling", "sampling", exact)]
+    kinds += [(each.label, "one-shot", each.samples()) for each in found if not each.uniform]
+    kinds += [
+        (f"{name} (table)", "table", rival_queries(rival, targets))
+        for name, rival in collection.rivals.items()
+    ]
+    records = [
+        (name, kind, 100 * target, each.estimate, each.low, each.high)
+        for name, kind, intervals in kinds
+        for target, each in zip(targets, intervals, strict=True)
+    ]
+    names = ["method", "kind", "target_pct", "samples", "low95", "high95"]
+    data = pd.DataFrame(records, columns=names)
+    order = list(dict.fromkeys(data["method"]))[::-1]
+    height = 0.9 + 0.22 * len(order)
+    figure, axes = style.panels(1, len(targets), height=height, sharex=True, sharey=True)
+    marks = {"sampling": ("s", RANDOM_COLOUR), "one-shot": ("o", GUIDED_COLOUR)}
+    row: Any
+    for axis, target in zip(axes[0], targets, strict=True):
+        for row in data[data["target_pct"] == 100 * target].itertuples():
+            marker, colour = marks.get(row.kind, ("D", REFERENCE_COLOUR))
+            y = order.index(row.method)
+            if np.isfinite(row.samples):
+                axis.plot([row.low95, row.high95], [y, y], color=colour, linewidth=1.4)
+                axis.plot(row.samples, y, marker=marker, color=colour, linestyle="none")
+        style.log_x(axis)
+        # No number is below 1; three seeds that disagree have intervals over many powers of ten.
+        axis.set_xlim(0.7, 4 * data["samples"].replace(np.inf, np.nan).max())
+        axis.set_yticks(range(len(order)), order)
+        axis.set_ylim(-0.6, len(order) - 0.4)
+        axis.grid(False, axis="y")
+        axis.set_xlabel("expected samples or queries")
+        style.title(axis, f"to {100 * target:.1f} % on {data_name(found[0].truth)}")
+    return Drawing(figure, data)
+
+
+def best_so_far(collection: Collection) -> Drawing | None:
+    """True accuracy of the cell that a method would choose after n samples or queries.
+
+    Of a one-shot method each seed is drawn: they are too few for a band to say where others lie.
+    """
+    import pandas as pd
+
+    found = [each for each in methods(collection) if each.scored and (each.guided or each.uniform)]
+    if not found and not collection.rivals:
+        return None
+    curves: list[tuple[Any, ...]] = []
+    colours: dict[str, str] = {}
+    for method in found:
+        name = f"{method.label}, ranked by one-shot score"
+        colours[name] = GUIDED_COLOUR if method.guided else RANDOM_COLOUR
+        chosen = [record["chosen_of_n"] for record in method.records]
+        for index, n in enumerate(chosen[0]["n"]):
+            values = [100 * curve["expected"][index] for curve in chosen]
+            curves.append((name, "one-shot", None, n, *bounds(confidence_interval(values))))
+            curves += [
+                (name, "one-shot", seed.run.seed, n, one, None, None)
+                for seed, one in zip(method.seeds, values, strict=True)
+            ]
+    for name, rival in collection.rivals.items():
+        by_query = 100 * rival.trace().pivot(index="seed", columns="query", values="best_accuracy")
+        for n in style.spread(by_query.shape[1]):
+            interval = confidence_interval(by_query[n])
+            curves.append((f"{name} (table)", "table", None, n, *bounds(interval)))
+    names = ["method", "kind", "seed", "n", "accuracy_pct", "low95_pct", "high95_pct"]
+    data = pd.DataFrame(curves, columns=names)
+    figure, axes = style.panels(1, 1, height=4.2)
+    axis = axes[0, 0]
+    dashes = cycle(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
+    greys = iter(style.sequence(max(len(collection.rivals), 1)))
+    for label, drawn in data.groupby("method", sort=False):
+        rows = drawn[drawn["seed"].isna()]
+        n, *curve = (rows[name] for name in names[3:])
+        if colour := colours.get(str(label)):
+            axis.plot(n, curve[0], color=colour, label=f"{label}; thin: its seeds", linewidth=2.2)
+            for _, alone in drawn.groupby("seed"):
+                axis.plot(alone["n"], alone["accuracy_pct"], color=colour, linewidth=0.6)
+        else:
+            look: Any = {"color": next(greys), "linestyle": next(dashes), "linewidth": 1.2}
+            style.line(axis, n, curve, 0.15, label=str(label), **look)
+    style.log_x(axis)
+    axis.set_xlim(1, data["n"].max())
+    best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
+    style.best_line(axis, best)
+    axis.set_ylim(max(float(data["accuracy_pct"].min()), 88), best + 0.3)
+    axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
+    axis.set_ylabel("true test accuracy of the choice [%]")
+    figure.legend(loc="outside upper center", ncols=2, handlelength=3)
+    return Drawing(figure, data)
