@@ -285,24 +285,12 @@ class GatedConv2d(nn.Conv2d):
         out_channels: int,
         kernel_size: int,
         *,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
         bias: bool = False,
         relu: bool = False,
         group_sizes: Sequence[int] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-        )
+        super().__init__(in_channels, out_channels, kernel_size, bias=bias, **options)
         self.gate = _gate(in_channels, group_sizes)
         self.relu = relu
 

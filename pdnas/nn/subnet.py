@@ -315,6 +315,20 @@ class _Extraction:
             self.selections[key] = self.call(torch.index_select, value.node, 1, index)
         return self.selections[key]
 
+    def map_held(
+        self,
+        value: Value,
+        needed: Tensor,
+        function: Callable[..., Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> tuple[fx.Node | None, Tensor]:
+        """``function`` of the needed channels that a value holds, and which they are."""
+        channels = value.held(needed)
+        inputs = self.select(value, channels)
+        output = None if inputs is None else self.call(function, inputs, *arguments, **options)
+        return output, channels
+
     def widen(self, value: Value, channels: Tensor, dimensions: int) -> fx.Node:
         """Exactly ``channels`` of a value, some of which it holds, with zeros for the others."""
         is_held = torch.isin(channels, value.channels)
@@ -359,9 +373,9 @@ class _Extraction:
 class Rule(ABC):
     """How one kind of operation acts on channels; ``needed`` is of its output and never empty."""
 
-    @abstractmethod
     def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
         """Tell ``x`` which channels of its inputs it takes to compute ``needed``."""
+        x.need(_source(node), needed)
 
     @abstractmethod
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
@@ -423,9 +437,6 @@ class _Depthwise(Rule):
 class _Norm(Rule):
     """BatchNorm with running statistics."""
 
-    def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
-        x.need(_source(node), needed)
-
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
         layer = cast(nn.BatchNorm2d, x.module(node))
         if layer.running_mean is None or layer.running_var is None:
@@ -456,14 +467,9 @@ class _Norm(Rule):
 
 
 class _Relu(Rule):
-    def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
-        x.need(_source(node), needed)
-
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
         value = x.settled(_source(node))
-        channels = value.held(needed)
-        inputs = x.select(value, channels)
-        output = None if inputs is None else x.call(torch.relu, inputs)
+        output, channels = x.map_held(value, needed, torch.relu)
         return Value(output, channels, torch.relu(value.offset))
 
 
@@ -500,13 +506,11 @@ class _Scaling(Rule):
     def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
         if not isinstance(node.args[1], (int, float)):
             raise x.unknown(node)
-        x.need(_source(node), needed)
+        super().needs(x, node, needed)
 
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
         value, factor = x.value(_source(node)), cast(float, node.args[1])
-        channels = value.held(needed)
-        inputs = x.select(value, channels)
-        output = None if inputs is None else x.call(operator.mul, inputs, factor)
+        output, channels = x.map_held(value, needed, operator.mul, factor)
         return Value(output, channels, value.offset * factor)
 
 
@@ -562,7 +566,7 @@ class _Spatial(Rule):
     def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
         if x.shape(node)[:2] != x.shape(_source(node))[:2]:
             raise x.unknown(node)
-        x.need(_source(node), needed)
+        super().needs(x, node, needed)
 
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
         source = _source(node)
@@ -574,14 +578,13 @@ class _Spatial(Rule):
         else:
             arguments = {**dict(zip(self.names, node.args[1:], strict=False)), **node.kwargs}
         if self.keeps_constants(arguments):
-            offset, channels = value.offset, value.held(needed)
-            inputs = x.select(value, channels)
-        else:
-            offset = torch.zeros_like(value.offset)
-            channels = _places(needed & value.not_zero())
-            inputs = x.whole(source, channels) if len(channels) else None
-        output = None if inputs is None else x.call(self.function, inputs, **arguments)
-        return Value(output, channels, offset)
+            output, channels = x.map_held(value, needed, self.function, **arguments)
+            return Value(output, channels, value.offset)
+        channels = _places(needed & value.not_zero())
+        output = None
+        if len(channels):
+            output = x.call(self.function, x.whole(source, channels), **arguments)
+        return Value(output, channels, torch.zeros_like(value.offset))
 
 
 class _Slice(Rule):
@@ -632,9 +635,6 @@ class _Flatten(Rule):
 
 class _Same(Rule):
     """What does nothing in evaluation."""
-
-    def needs(self, x: _Extraction, node: fx.Node, needed: Tensor) -> None:
-        x.need(_source(node), needed)
 
     def build(self, x: _Extraction, node: fx.Node, needed: Tensor) -> Value:
         return x.value(_source(node))

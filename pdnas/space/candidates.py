@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from pdnas.space.cells import EDGES
 from pdnas.support.errors import PdnasError
 
 Choice = Mapping[str, Tensor]
 
 CELL = "cell"
 """The name of the one switch of a NAS-Bench-201 supernet."""
+
+_SAME = "use candidates of the same supernet"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,36 @@ class Candidates:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self.choices.items()}
 
+    def check_masks(self, channels: Mapping[str, int]) -> None:
+        """Raise unless these are Boolean masks for exactly the gates of a supernet.
 
-def require_switches(candidates: Candidates, switches: Iterable[str]) -> None:
-    """Raise unless the candidates choose exactly for ``switches``; names the first difference."""
-    odd = sorted(set(candidates.choices) ^ set(switches))
-    if odd:
-        where = "this supernet" if odd[0] in candidates.choices else "the candidates"
-        raise PdnasError(f"switch {odd[0]} is not in {where}; use candidates of the same supernet")
+        Args:
+            channels: input channels of each gate, by its name.
+        """
+        self._check_switches(channels)
+        for name, width in channels.items():
+            mask = self.choices[name]
+            if mask.dtype != torch.bool:
+                raise PdnasError(f"gate {name}: masks must be Boolean, not {mask.dtype}")
+            if mask.shape[1:] != (width,):
+                raise PdnasError(
+                    f"gate {name} has {width} input channels, the mask {mask.shape[-1]}; {_SAME}"
+                )
+
+    def check_cells(self, operations: int) -> None:
+        """Raise unless these are cells whose operation codes are below ``operations``."""
+        self._check_switches([CELL])
+        codes = self.choices[CELL]
+        integers = not codes.is_floating_point() and codes.dtype != torch.bool
+        fits = integers and codes.shape[1:] == (len(EDGES),)
+        if not fits or not bool(((codes >= 0) & (codes < operations)).all()):
+            raise PdnasError(
+                f"switch {CELL!r} needs {len(EDGES)} codes below {operations}; {_SAME}"
+            )
+
+    def _check_switches(self, switches: Iterable[str]) -> None:
+        """Raise unless the choices are of exactly ``switches``; names the first difference."""
+        odd = sorted(set(self.choices) ^ set(switches))
+        if odd:
+            where = "this supernet" if odd[0] in self.choices else "the candidates"
+            raise PdnasError(f"switch {odd[0]!r} is not in {where}; {_SAME}")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.space.candidates import CELL, Candidates, require_switches
+from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
 from pdnas.space.chain import edge_marginals, row_weights, rows_used
 from pdnas.support.errors import PdnasError
@@ -77,6 +77,11 @@ class ChannelPosterior(Posterior):
         rates = {name: torch.full_like(value, drop) for name, value in like.drop.items()}
         return cls(rates, like.group_sizes)
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Input channels of each gate."""
+        return {name: int(sizes.sum()) for name, sizes in self.group_sizes.items()}
+
     def channel_drop(self, gate: str) -> Tensor:
         """Drop probability of each input channel of a gate, shape (channels,)."""
         return torch.repeat_interleave(self.drop[gate], self.group_sizes[gate])
@@ -94,22 +99,14 @@ class ChannelPosterior(Posterior):
         generator = torch.Generator().manual_seed(seed)
         # One row a candidate, so that a longer draw begins with the shorter one's candidates.
         uniform = torch.rand(count, len(channel_drop), dtype=torch.float64, generator=generator)
-        widths = [int(self.group_sizes[name].sum()) for name in self.drop]
-        masks = torch.split(uniform >= channel_drop, widths, dim=1)
+        masks = torch.split(uniform >= channel_drop, list(self.widths.values()), dim=1)
         return Candidates(dict(zip(self.drop, masks, strict=True)))
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
         total = torch.zeros(len(candidates), dtype=torch.float64)
-        require_switches(candidates, self.drop)
+        candidates.check_masks(self.widths)
         for name in self.drop:
             drop, mask = self.channel_drop(name), candidates.choices[name]
-            if mask.dtype != torch.bool:
-                raise PdnasError(f"gate {name}: masks must be Boolean, not {mask.dtype}")
-            if mask.shape[1:] != drop.shape:
-                raise PdnasError(
-                    f"gate {name} has {len(drop)} input channels, the mask {mask.shape[-1]}; use "
-                    "candidates of the same supernet"
-                )
             total += torch.where(mask, torch.log1p(-drop), torch.log(drop)).sum(dim=1)
         return total.numpy()
 
@@ -190,19 +187,8 @@ class CellPosterior(Posterior):
         return Candidates({CELL: cells.to(torch.int8)})
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
-        require_switches(candidates, [CELL])
-        cells = candidates.choices[CELL].numpy()
-        options = len(self.space.operations)
-        if (
-            not np.issubdtype(cells.dtype, np.integer)
-            or cells.shape[1:] != (len(EDGES),)
-            or ((cells < 0) | (cells >= options)).any()
-        ):
-            raise PdnasError(
-                f"switch {CELL} needs {len(EDGES)} codes below {options}; use candidates of the "
-                "same supernet"
-            )
-        return self._log_of(cells)
+        candidates.check_cells(len(self.space.operations))
+        return self._log_of(candidates.choices[CELL].numpy())
 
     def _log_of(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
         log = torch.log(self.conditionals).numpy()

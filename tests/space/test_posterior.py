@@ -172,7 +172,7 @@ def test_modes_have_the_highest_probability():
                 "b.conv": torch.ones(2, 2).bool(),
                 "c": torch.ones(2, 1).bool(),
             },
-            "switch c is not in this supernet",
+            "switch 'c' is not in this supernet",
         ),
         ({"a": torch.ones(2, 4).bool(), "b.conv": torch.ones(2, 2).bool()}, "gate a .*3.*4"),
         ({"a": torch.ones(2, 3).bool(), "b.conv": torch.ones(2, 1).bool()}, "gate b.conv"),

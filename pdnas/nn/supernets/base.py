@@ -6,7 +6,7 @@ A supernet is an ``nn.Module`` built of gated parts. It knows nothing of search,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import cast
@@ -22,7 +22,7 @@ from pdnas.nn.gates import (
     GateSettings,
     SquareNorms,
 )
-from pdnas.space.candidates import Choice
+from pdnas.space.candidates import Candidates, Choice
 from pdnas.space.posterior import ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 
@@ -167,7 +167,8 @@ class ChannelSupernet(Supernet):
     def _choose(self, choices: Sequence[Choice]) -> None:
         layers = self.gated_layers()
         for choice in choices:
-            check_masks(choice, {name: layer.gate.channels for name, layer in layers.items()})
+            stacked = Candidates({name: mask[None] for name, mask in choice.items()})
+            stacked.check_masks({name: layer.gate.channels for name, layer in layers.items()})
         for name, layer in layers.items():
             layer.gate.keep_mask = None
             if choices:
@@ -250,21 +251,3 @@ class ChannelSupernet(Supernet):
 
     def gated_weights(self) -> list[Tensor]:
         return [layer.weight for layer in self.gated_layers().values()]
-
-
-def check_masks(choice: Choice, channels: Mapping[str, int]) -> None:
-    """Raise PdnasError unless ``choice`` is one Boolean mask of the right length for every gate."""
-    for name in choice:
-        if name not in channels:
-            raise PdnasError(f"no gate {name!r} in this supernet; use masks of the same supernet")
-    for name, width in channels.items():
-        if name not in choice:
-            raise PdnasError(f"gate {name} has no mask; give one for every gate")
-        mask = choice[name]
-        if mask.dtype != torch.bool:
-            raise PdnasError(f"gate {name}: a mask must be Boolean, not {mask.dtype}")
-        if tuple(mask.shape) != (width,):
-            raise PdnasError(
-                f"gate {name}: the mask has shape {tuple(mask.shape)}, not ({width},); use masks "
-                "of the same supernet"
-            )

@@ -329,7 +329,7 @@ def test_bad_masks_name_the_gate(branches, wrong):
     ],
 )
 def test_bad_cells_name_the_switch(choice):
-    with pytest.raises(PdnasError, match="switch 'cell'"):
+    with pytest.raises(PdnasError, match=r"switch '(cell|conv)'"):
         cells_net().choose(choice)
 
 

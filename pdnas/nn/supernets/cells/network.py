@@ -32,7 +32,7 @@ from pdnas.nn.supernets.cells.estimators import ESTIMATORS, GradientEstimator
 from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
 from pdnas.nn.supernets.cells.operations import applied, conv_op, normalised
 from pdnas.nn.supernets.registry import register
-from pdnas.space.candidates import CELL, Choice
+from pdnas.space.candidates import CELL, Candidates, Choice
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.space.chain import edge_marginals, row_weights
 from pdnas.space.posterior import CellPosterior
@@ -170,8 +170,7 @@ class NasBench201Supernet(DrawsNoise, Supernet):
             first: number of the layer that ``x`` enters.
         """
         for layer in list(self.layers)[first:]:
-            is_cell = isinstance(layer, CellMixture)
-            x = through(layer, x) if is_cell else layer(x, cells_per_batch)
+            x = through(layer, x) if isinstance(layer, CellMixture) else layer(x, cells_per_batch)
         norm, relu = self.head
         x = relu(normalised(norm, x, cells_per_batch))
         return self.classifier(x.mean(dim=(2, 3)))
@@ -182,7 +181,7 @@ class NasBench201Supernet(DrawsNoise, Supernet):
 
     def draws(self) -> CellDraws:
         """What draws the cells of a batch in training, uniformly while it warms up."""
-        logits = self.logits
+        logits: Tensor = self.logits
         if self._warming_up:  # a chain, too, then draws as independent edges do
             logits = logits.new_zeros(len(EDGES), len(self.space.operations))
         return CellDraws(
@@ -199,20 +198,10 @@ class NasBench201Supernet(DrawsNoise, Supernet):
         return ESTIMATORS[self.settings.estimator]
 
     def choose(self, choice: Choice | None) -> None:
-        if choice is None:
-            self._choice = None
-            return
-        if set(choice) != {CELL} or choice[CELL].shape != (len(EDGES),):
-            raise PdnasError(
-                f"switch {CELL!r} needs six operation codes; use this supernet's cells"
-            )
-        if choice[CELL].is_floating_point() or choice[CELL].dtype == torch.bool:
-            raise PdnasError(f"switch {CELL!r}: operation codes must be integers")
-        if not 0 <= int(choice[CELL].min()) <= int(choice[CELL].max()) < len(self.space.operations):
-            raise PdnasError(
-                f"switch {CELL!r}: operation codes must be below {len(self.space.operations)}"
-            )
-        self._choice = choice[CELL]
+        if choice is not None:
+            stacked = Candidates({name: codes[None] for name, codes in choice.items()})
+            stacked.check_cells(len(self.space.operations))
+        self._choice = None if choice is None else choice[CELL]
 
     def posterior(self) -> CellPosterior:
         return CellPosterior(torch.softmax(self.logits.detach().double().cpu(), dim=-1), self.space)
