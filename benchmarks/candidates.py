@@ -25,7 +25,9 @@ from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.training import TrainingConfig
-from pdnas.stages.rank import Judge, make_judge, race
+from pdnas.stages.judge import Judge, make_judge
+from pdnas.stages.materials import loader_of, trained_supernet
+from pdnas.stages.race import race
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 
@@ -108,7 +110,9 @@ def record(folder: Path, source: str, out: Path) -> None:
     run = Run.load(folder)
     device = torch.device("cpu")
     candidates, _ = load_candidates(folder / f"candidates-{source}.safetensors")
-    judge = make_judge(run, run.supernet(device), run.loader("validation", device), device)
+    judge = make_judge(
+        run, trained_supernet(run, device), loader_of(run, "validation", device), device
+    )
     x, y = (torch.cat(part) for part in zip(*judge.loader.epoch(0), strict=True))
     right = [
         judge.each([candidates[number]], x, y)[0][0].numpy() for number in range(len(candidates))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, subnet
+from pdnas.commands import analysis, data, nasbench, pipeline, regress, report
 from pdnas.support.errors import PdnasError, Unfinished
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ for command in (
     pipeline.sample,
     pipeline.rank,
     pipeline.retrain,
-    subnet.extract,
+    pipeline.extract,
     pipeline.describe,
     regress.regress,
     report.table,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pdnas.commands.pipeline import RunFolder, Source
+from pdnas.commands.pipeline import RunFolder
+from pdnas.spec.names import Source
 from pdnas.support.errors import PdnasError
 
 
@@ -73,5 +74,5 @@ def draw(
 
     if candidate is not None and source is None:
         raise PdnasError("a candidate's number needs --source, which says of which candidates")
-    for path in draw_run(Run.load(run), source and source.value, candidate, out):
+    for path in draw_run(Run.load(run), source, candidate, out):
         typer.echo(path)

@@ -1,4 +1,4 @@
-"""The stages of the pipeline, ``search``, ``sample``, ``rank``, ``retrain``; and ``describe``."""
+"""The stages: ``search``, ``sample``, ``rank``, ``retrain``, ``extract``; and ``describe``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pdnas.runs import layout
+from pdnas.spec.names import JudgedSource, NetworkFormat, RetrainMode, Source
 
 if TYPE_CHECKING:
     import torch
@@ -36,25 +38,6 @@ ScaleNow = Annotated[
         help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
-
-
-class Source(StrEnum):
-    posterior = "posterior"
-    random = "random"
-    uniform = "uniform"
-
-
-class Ranked(StrEnum):
-    posterior = "posterior"
-    random = "random"
-    uniform = "uniform"
-    full = "full"
-
-
-class Mode(StrEnum):
-    none = "none"
-    finetune = "finetune"
-    scratch = "scratch"
 
 
 def search(
@@ -88,20 +71,20 @@ def search(
     """
     from pdnas.runs.run import Run, share_supernet
     from pdnas.spec.scale import load_scale
-    from pdnas.stages.search import search as run_search
+    from pdnas.stages.search import search_run
 
     deadline = _deadline(stop_after)
     settings = load_scale(scale)
     spec = settings.spec(study, variant)
     name = Path(scale).stem
-    folder = out or Path("runs") / name / study / variant / f"seed{seed}"
+    folder = out or Path(layout.RUNS) / name / layout.run_folder(study, variant, seed)
     if supernet is not None:
         record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
         _print(record, as_json, f"took the supernet of {supernet}: {folder}")
         return
     set_threads(settings.threads)
     with _at_work(folder, "search", settings.device) as device:
-        record = run_search(
+        record = search_run(
             spec,
             scale=name,
             study=study,
@@ -118,7 +101,7 @@ def search(
 
 def sample(
     run: RunFolder,
-    source: Annotated[Source, typer.Option(help="What to draw from.")] = Source.posterior,
+    source: Annotated[Source, typer.Option(help="What to draw from.")] = "posterior",
     count: Annotated[
         int | None, typer.Option(min=1, help="Candidates; the run's specification by default.")
     ] = None,
@@ -134,19 +117,19 @@ def sample(
         pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
     """
     from pdnas.runs.run import Run
-    from pdnas.stages.sample import sample as draw
+    from pdnas.stages.sample import sample_run
 
     found = Run.load(run)
     number = found.spec.candidates.count if count is None else count
-    draw(found, source.value, number, found.seed if seed is None else seed)
-    path = run / f"candidates-{source.value}.safetensors"
-    record = {"source": source.value, "count": number, "file": str(path)}
-    _print(record, as_json, f"drew {number} candidates from {source.value}: {path}")
+    sample_run(found, source, number, found.seed if seed is None else seed)
+    path = run / layout.candidates(source)
+    record = {"source": source, "count": number, "file": str(path)}
+    _print(record, as_json, f"drew {number} candidates from {source}: {path}")
 
 
 def rank(
     run: RunFolder,
-    source: Annotated[Source, typer.Option(help="Which candidates.")] = Source.posterior,
+    source: Annotated[Source, typer.Option(help="Which candidates.")] = "posterior",
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
@@ -162,19 +145,19 @@ def rank(
 
     set_threads(threads)
     found = load_run(run, scale)
-    with _at_work(run, f"rank-{source.value}", device) as chosen:
-        record = rank_run(found, source.value, chosen)
-        _print(record, as_json, f"best of {source.value}: candidate {record['best']}")
+    with _at_work(run, f"rank-{source}", device) as chosen:
+        record = rank_run(found, source, chosen)
+        _print(record, as_json, f"best of {source}: candidate {record['best']}")
 
 
 def retrain(
     run: RunFolder,
     source: Annotated[
-        Ranked, typer.Option(help="Whose best candidate; full: the whole supernet.")
-    ] = Ranked.posterior,
+        JudgedSource, typer.Option(help="Whose best candidate; full: the whole supernet.")
+    ] = "posterior",
     mode: Annotated[
-        Mode, typer.Option(help="Inherited weights, fine-tuned, or from scratch.")
-    ] = Mode.none,
+        RetrainMode, typer.Option(help="Inherited weights, fine-tuned, or from scratch.")
+    ] = "none",
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
@@ -187,15 +170,57 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
     """
-    from pdnas.stages.retrain import retrain as finish
+    from pdnas.stages.retrain import retrain_run
 
     deadline = _deadline(stop_after)
     set_threads(threads)
     found = load_run(run, scale)
-    with _at_work(run, f"retrain-{source.value}-{mode.value}", device) as chosen:
-        record = finish(found, source.value, mode.value, chosen, deadline)
+    with _at_work(run, f"retrain-{source}-{mode}", device) as chosen:
+        record = retrain_run(found, source, mode, chosen, deadline)
         error = 1 - record["test_accuracy"]
         _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
+
+
+def extract(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    source: Annotated[Source, typer.Option(help="Which candidates.")] = "posterior",
+    candidate: Annotated[
+        int | None, typer.Option(min=0, help="Its number; the best of the ranking by default.")
+    ] = None,
+    format: Annotated[
+        NetworkFormat,
+        typer.Option(
+            help="torch: Python source and safetensors; export: torch.export program; onnx."
+        ),
+    ] = "torch",
+    multiple: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Fill up channels to a multiple: not as small, but faster where vectors hold it.",
+        ),
+    ] = 1,
+    threads: Threads = 1,
+    scale: ScaleNow = None,
+    as_json: Json = False,
+) -> None:
+    """Write a candidate as a physically smaller network with the same outputs.
+
+    Example: pdnas extract runs/laptop/multibranch/guided/seed1 --out small --format onnx
+    """
+    from pdnas.stages.extract import extract_run
+
+    set_threads(threads)
+    record = extract_run(load_run(run, scale), source, candidate, out, format, multiple)
+    masked, small = record["masked"], record["extracted"]
+    _print(
+        record,
+        as_json,
+        f"candidate {record['candidate']} of {source}: {small['parameters']:,} parameters "
+        f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
+        f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}",
+    )
 
 
 def describe(

@@ -28,24 +28,23 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pdnas.data.batches import Loader
-from pdnas.data.loaders import build_loader
 from pdnas.data.sources import cache_directory
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.objective import Objective
-from pdnas.runs.run import EVALUATION_BATCH, make_supernet
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import Part
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
+from pdnas.stages.materials import make_loader, make_supernet, training_data
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
 from pdnas.support.statistics import kendall_tau
 from pdnas.train.evaluate import evaluate
-from pdnas.train.fit import TrainingData, fit
+from pdnas.train.fit import fit
 
 FOLDER = Path(__file__).parent / "digits729"
 STUDY = "digits729"
@@ -71,16 +70,9 @@ def space_of(spec: Spec) -> CellSpace:
 
 
 @cache
-def _loader(spec: Spec, part: str, seed: int) -> Loader:
-    return build_loader(
-        spec.data,
-        part,
-        make_splits(spec.data),
-        batch=spec.training.batch if part == "train" else EVALUATION_BATCH,
-        device=_CPU,
-        train=part == "train",
-        seed=seed,
-    )
+def _loader(spec: Spec, part: Part, seed: int) -> Loader:
+    splits = make_splits(spec.data)
+    return make_loader(spec, splits, part, _CPU, seed=seed, train=part == "train")
 
 
 def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float, float]:
@@ -100,8 +92,7 @@ def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float,
     network.begin_alone()
     images = _loader(spec, "train", seed)
     with network.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}), quiet():
-        data = TrainingData(images, Objective.of(spec.gates, images.examples))
-        fit(network, data, spec.training, spec.gates)
+        fit(network, training_data(spec.gates, images), spec.training, spec.gates)
         validation, test = (
             evaluate(network, _loader(spec, part, 0), spec.training)[0]
             for part in ("validation", "test")

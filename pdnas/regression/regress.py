@@ -26,7 +26,7 @@ from pdnas.runs.run import Run
 from pdnas.space.posterior import CellPosterior
 from pdnas.spec.spec import Spec
 from pdnas.stages.score import score_run
-from pdnas.stages.search import search
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json
 from pdnas.support.progress import Progress
@@ -98,7 +98,7 @@ def search_and_score(spec: Spec, seed: int, folder: Path) -> None:
         return
     device = torch.device("cpu")
     with quiet():
-        search(
+        search_run(
             spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
         )
         score_run(Run.load(folder), None, device)

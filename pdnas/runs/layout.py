@@ -24,7 +24,7 @@ SUBNET_RECORD = "subnet.json"
 SUBNET = f"{SUBNET_FOLDER}/{SUBNET_RECORD}"
 TENSORBOARD = "tensorboard"
 CHECKPOINT = "checkpoint"
-"""Folder of the state that a search, or a ranking, goes on from."""
+"""Folder of what a killed search, ranking or scoring goes on from."""
 
 
 def candidates(source: str) -> str:
@@ -46,6 +46,11 @@ def result(source: str, mode: str) -> str:
 def retrain_checkpoint(source: str, mode: str) -> str:
     """Folder of the state that a fine-tuning or training from scratch goes on from."""
     return f"{CHECKPOINT}-{source}-{mode}"
+
+
+def journal(work: str, belongs_to: str) -> str:
+    """The rows that ``work`` (``scores``, ``ranking-posterior``) has finished, until all are."""
+    return f"{CHECKPOINT}/{work}-{belongs_to}.jsonl"
 
 
 RECORDS = (

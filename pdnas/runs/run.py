@@ -36,15 +36,10 @@ from pdnas.support.provenance import run_identity
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
+    from torch import Tensor
 
-    from pdnas.data.batches import Loader
-    from pdnas.data.dataset import DatasetInfo
-    from pdnas.nn.supernets import Supernet
     from pdnas.space.candidates import Candidates, Choice
     from pdnas.space.posterior import Posterior
-
-EVALUATION_BATCH = 500
 
 _NAMES = ("scale", "study", "variant", "seed")
 
@@ -198,6 +193,14 @@ class Run:
         best = self.ranking_records[source]["best"]
         return dict(ranking[ranking["candidate"] == best].iloc[0])
 
+    def splits(self) -> pd.DataFrame:
+        """Which image is in which part of the data set."""
+        return read_table(self.folder / layout.SPLITS, self.identity)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The supernet's weights and BatchNorm statistics, by name."""
+        return read_tensors(self.folder / layout.WEIGHTS, self.identity)[0]
+
     def posterior(self) -> Posterior:
         """The distribution over architectures that the search ended with."""
         from pdnas.runs.distributions import load_posterior
@@ -261,45 +264,6 @@ class Run:
         path = self.folder / name
         return read_table(path, self.identity) if path.is_file() else None
 
-    @property
-    def dataset(self) -> DatasetInfo:
-        from pdnas.data.sets import INFO
-
-        return INFO[self.spec.data.name]
-
-    def supernet(self, device: torch.device) -> Supernet:
-        """The trained supernet, in evaluation mode.
-
-        Raises:
-            PdnasError: the weights are missing, damaged, or another supernet's.
-        """
-        path = self.folder / layout.WEIGHTS
-        weights, _ = read_tensors(path, self.identity)
-        network = make_supernet(self.spec, device)
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise PdnasError(f"{path} holds another supernet's weights; search again") from error
-        return network.eval()
-
-    def loader(
-        self, part: str, device: torch.device, *, train: bool = False, rows: slice | None = None
-    ) -> Loader:
-        """Batches of ``train``, ``validation`` or ``test``, or the given rows of each."""
-        from pdnas.data.batches import ALL_ROWS
-        from pdnas.data.loaders import build_loader
-
-        return build_loader(
-            self.spec.data,
-            part,
-            read_table(self.folder / layout.SPLITS, self.identity),
-            batch=self.spec.training.batch if train else EVALUATION_BATCH,
-            device=device,
-            train=train,
-            seed=self.seed,
-            rows=rows or ALL_ROWS,
-        )
-
 
 def _sorted(vocabulary: Any) -> list[str]:
     return sorted(get_args(vocabulary))
@@ -332,18 +296,3 @@ def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str
         write_tensors(out / name, *read_tensors(run.folder / name, run.identity), owner)
     write_json(out / layout.RUN, record)
     return record
-
-
-def make_supernet(spec: Spec, device: torch.device) -> Supernet:
-    """A freshly initialised supernet of a specification, channels last."""
-    import torch
-
-    from pdnas.data.sets import INFO
-    from pdnas.nn.gates import GateSettings
-    from pdnas.nn.supernets import build
-
-    info = INFO[spec.data.name]
-    network = build(spec.supernet, info.channels, info.classes)
-    # What its distribution can represent decides the shape of its logits, so of a file of weights.
-    network.configure_gates(GateSettings(dependence=spec.gates.dependence))
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -43,6 +43,9 @@ JudgedSource = Literal["posterior", "random", "uniform", "full"]
 RetrainMode = Literal["none", "finetune", "scratch"]
 """Weights of a chosen candidate: inherited, fine-tuned, or trained from scratch."""
 
+NetworkFormat = Literal["torch", "export", "onnx"]
+"""What an extracted network is written as: Python source, a torch.export program, or ONNX."""
+
 Precision = Literal["float32", "bfloat16"]
 """Arithmetic of networks in training and judging."""
 

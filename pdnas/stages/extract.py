@@ -5,34 +5,78 @@ from __future__ import annotations
 import importlib.util
 import io
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from pdnas.nn.subnet import extract, multiply_adds, parameters, source_code
+from pdnas.nn import subnet
+from pdnas.nn.subnet import multiply_adds, parameters, source_code
 from pdnas.nn.supernets import Supernet
+from pdnas.runs import layout
 from pdnas.runs.run import Run
-from pdnas.stages.rank import make_judge
+from pdnas.space.candidates import Choice
+from pdnas.spec.names import NetworkFormat, Source
+from pdnas.stages.judge import Judge, make_judge
+from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import atomic_path, write_json, write_tensors
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 
-Format = Literal["torch", "export", "onnx"]
-
 TIMED_IMAGES, TIMED_PAIRS = 64, 20
 """Images in a batch, and runs of either network, with which their speeds are compared."""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a network of its own is made from.
+
+    Attributes:
+        number: of the candidate.
+        judge: with the supernet and validation images.
+    """
+
+    number: int
+    choice: Choice
+    judge: Judge
+
+    @classmethod
+    def open(cls, run: Run, source: Source, number: int | None) -> Inputs:
+        """Read a candidate, the weights and validation images.
+
+        Raises:
+            PdnasError: there is no such candidate.
+        """
+        number, choice = run.candidate(source, number)
+        device = torch.device("cpu")
+        loader = loader_of(run, "validation", device)
+        return cls(number, choice, make_judge(run, trained_supernet(run, device), loader, device))
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A candidate as a network of its own.
+
+    Attributes:
+        images: some, to trace the network with.
+        measures: how it compares with the masked supernet (:func:`extract_run`).
+    """
+
+    network: fx.GraphModule
+    images: Tensor
+    measures: dict[str, Any]
+
+
 def extract_run(
     run: Run,
-    source: str,
+    source: Source,
     number: int | None,
     out: Path,
-    format: Format,
+    format: NetworkFormat,
     multiple: int = 1,
 ) -> dict[str, Any]:
     """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
@@ -44,7 +88,7 @@ def extract_run(
 
     Args:
         run: a search whose candidates were drawn, and ranked unless ``number`` is given.
-        source: which candidates: ``posterior``, ``random`` or ``uniform``.
+        source: which candidates.
         number: the candidate, from 0; None: the best of the ranking.
         out: folder to write to.
         format: what to write.
@@ -66,33 +110,42 @@ def extract_run(
     stopwatch = Stopwatch()
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
-    number, choice = run.candidate(source, number)
-    device = torch.device("cpu")
-    supernet = run.supernet(device)
-    loader = run.loader("validation", device)
-    judge = make_judge(run, supernet, loader, device)
+    inputs = Inputs.open(run, source, number)
+    made = extract(inputs, multiple)
+    identity = {"run": str(run.folder), "source": source, "candidate": inputs.number}
+    record = {
+        "source": source,
+        "candidate": inputs.number,
+        "cell": run.cell_string(inputs.choice),
+        "multiple": multiple,
+        "format": format,
+        "files": write_network(made.network, made.images, out, format, identity),
+        **made.measures,
+        "provenance": provenance(
+            {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
+        ),
+    }
+    write_json(out / layout.SUBNET_RECORD, record, run.identity)
+    return record
+
+
+def extract(inputs: Inputs, multiple: int = 1) -> Extracted:
+    """Make a candidate a network of its own and compare the two on the validation images."""
+    choice, judge, supernet = inputs.choice, inputs.judge, inputs.judge.supernet
     with ExitStack() as stack:
         supernet.choose(choice)
         stack.enter_context(judge.statistics())
-        batches = [batch for batch, _ in loader.epoch(0)]
+        batches = [batch for batch, _ in judge.loader.epoch(0)]
         image = batches[0][:1]
         arithmetic = multiply_adds(supernet, image)
         with torch.no_grad():
             expected = torch.cat([supernet(batch) for batch in batches])
-        network = extract(supernet, choice, image, multiple)
+        network = subnet.extract(supernet, choice, image, multiple)
         with torch.no_grad():
             found = torch.cat([network(batch) for batch in batches])
         with supernet.candidate(choice):  # `extract` has given the supernet back
             speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
-
-    identity = {"run": str(run.folder), "source": source, "candidate": number}
-    record = {
-        "source": source,
-        "candidate": number,
-        "cell": run.cell_string(choice),
-        "multiple": multiple,
-        "format": format,
-        "files": write_network(network, batches[0][:2], out, format, identity),
+    measures = {
         "supernet_parameters": supernet.parameter_count() - supernet.auxiliary_parameters(),
         "masked": {
             "parameters": supernet.candidate_parameters(choice),
@@ -106,12 +159,8 @@ def extract_run(
         "validation_images": len(expected),
         "largest_difference": float((found - expected).abs().max()),
         "largest_logit": float(expected.abs().max()),
-        "provenance": provenance(
-            {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
-        ),
     }
-    write_json(out / "subnet.json", record, run.identity)
-    return record
+    return Extracted(network, batches[0][:2], measures)
 
 
 @torch.no_grad()
@@ -139,7 +188,11 @@ def _speedup(masked: Supernet, extracted: fx.GraphModule, images: Tensor) -> dic
 
 
 def write_network(
-    network: fx.GraphModule, images: Tensor, out: Path, format: Format, metadata: dict[str, Any]
+    network: fx.GraphModule,
+    images: Tensor,
+    out: Path,
+    format: NetworkFormat,
+    metadata: dict[str, Any],
 ) -> list[str]:
     """Write an extracted network into the folder ``out``; returns the names of the files.
 

@@ -2,33 +2,130 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from pdnas.data.batches import Loader
+from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.objective import Objective
-from pdnas.runs.run import Run, make_supernet
+from pdnas.runs import layout
+from pdnas.runs.run import Run
 from pdnas.space.candidates import Choice
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.stages.rank import Judge, make_judge
+from pdnas.spec.names import JudgedSource, RetrainMode
+from pdnas.spec.training import TrainingConfig
+from pdnas.stages.judge import Judge, make_judge
+from pdnas.stages.materials import loader_of, make_supernet, trained_supernet, training_data
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_json
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import Session, TrainingData, fit
-
-Mode = Literal["none", "finetune", "scratch"]
+from pdnas.train.fit import SHORT, Session, fit
 
 MANY_CLASSES = 1000
 """From so many on, top-5 accuracy is reported too."""
 
 
-def retrain(
-    run: Run, source: str, mode: Mode, device: torch.device, deadline: float | None = None
+@dataclass(frozen=True)
+class Inputs:
+    """What the end of a candidate is made from.
+
+    Attributes:
+        number: of the candidate; None: the whole supernet.
+        judge: with the supernet, whose weights are those to begin with, and validation images.
+        images: to train on; None: weights stay as they are.
+        training: how.
+    """
+
+    run: Run
+    mode: RetrainMode
+    number: int | None
+    choice: Choice
+    judge: Judge
+    test: Loader
+    images: Loader | None
+    training: TrainingConfig
+
+    @classmethod
+    def open(
+        cls, run: Run, source: JudgedSource, mode: RetrainMode, device: torch.device
+    ) -> Inputs:
+        """Read the best candidate of a ranking, or all of the supernet, its weights and images.
+
+        Raises:
+            PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+        """
+        number, choice = _chosen(run, source)
+        validation, test = (loader_of(run, part, device) for part in ("validation", "test"))
+        training = run.spec.training
+        if mode == "none":
+            judge = make_judge(run, trained_supernet(run, device), validation, device)
+            return cls(run, mode, number, choice, judge, test, None, training)
+        if mode == "finetune":
+            if run.spec.retrain is None:
+                raise PdnasError("fine-tuning needs a retrain section; add it to the study's base")
+            training = training.model_copy(update=dict(run.spec.retrain))
+            supernet = trained_supernet(run, device)
+        else:
+            torch.manual_seed(run.seed)
+            supernet = make_supernet(run.spec, device)
+            supernet.begin_alone()
+        supernet.configure_gates(GateSettings("none"))
+        rows = distributed.rows(training.batch)
+        images = loader_of(run, "train", device, train=True, rows=rows)
+        judge = Judge(supernet, validation, training)
+        return cls(run, mode, number, choice, judge, test, images, training)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        return {
+            "spec": self.run.spec.model_dump(mode="json"),
+            "seed": self.run.seed,
+            "mode": self.mode,
+            "weights": self.run.provenance["finished"],
+            "choice": {name: value.tolist() for name, value in self.choice.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What became of a candidate: accuracies as fractions; top-5 where there are many classes."""
+
+    inputs: Inputs
+    validation_accuracy: float
+    test_accuracy: float
+    test_top5_accuracy: float | None
+    stopwatch: Stopwatch
+
+    def write(self, source: JudgedSource) -> dict[str, Any]:
+        """Write ``result-SOURCE-MODE.json``; returns the record."""
+        inputs, run = self.inputs, self.inputs.run
+        record = {
+            "candidate": inputs.number,
+            "mode": inputs.mode,
+            "validation_accuracy": self.validation_accuracy,
+            "test_accuracy": self.test_accuracy,
+            "test_top5_accuracy": self.test_top5_accuracy,
+            "test_images": inputs.test.examples,
+            "parameters": inputs.judge.supernet.candidate_parameters(inputs.choice),
+            "cell": run.cell_string(inputs.choice),
+            "provenance": provenance(run.spec.model_dump(mode="json"), run.seed, self.stopwatch),
+        }
+        if distributed.is_first():
+            write_json(run.folder / layout.result(source, inputs.mode), record, run.identity)
+        return record
+
+
+def retrain_run(
+    run: Run,
+    source: JudgedSource,
+    mode: RetrainMode,
+    device: torch.device,
+    deadline: float | None = None,
 ) -> dict[str, Any]:
     """Finish the best candidate of a ranking and evaluate it, once, on the test data.
 
@@ -46,82 +143,47 @@ def retrain(
         PdnasError: there is no ranking, or the specification has no ``retrain`` section.
         Unfinished: the deadline came first.
     """
-    stopwatch = Stopwatch()
-    checkpoints: Checkpoints | None = None
-    supernet = run.supernet(device)
-    number: int | None
-    choice: Choice
-    if source == "full":
-        posterior = run.posterior()
-        if not isinstance(posterior, ChannelPosterior):
-            raise PdnasError("a supernet over cells is judged as one of its cells, not as a whole")
-        number, choice = None, ChannelPosterior.constant(posterior, 0).mode()[0]
-    else:
-        number, choice = run.candidate(source, None)
-
-    spec = run.spec
-    held_out = [run.loader(part, device) for part in ("validation", "test")]
-    measures = [(part, 1) for part in held_out]
-    if run.dataset.classes >= MANY_CLASSES:
-        measures.append((held_out[1], 5))
-    if mode != "none":
-        training = spec.training
-        if mode == "finetune":
-            if spec.retrain is None:
-                raise PdnasError("fine-tuning needs a retrain section; add it to the study's base")
-            training = training.model_copy(update=dict(spec.retrain))
-        else:
-            torch.manual_seed(run.seed)
-            supernet = make_supernet(spec, device)
-            supernet.begin_alone()
-        supernet.configure_gates(GateSettings("none"))
-        rows = distributed.rows(training.batch)
-        loader = run.loader("train", device, train=True, rows=rows)
-        identity = {
-            "spec": spec.model_dump(mode="json"),
-            "seed": run.seed,
-            "mode": mode,
-            "weights": run.record["provenance"]["finished"],
-            "choice": {name: value.tolist() for name, value in choice.items()},
-        }
-        checkpoints = Checkpoints(run.folder / f"checkpoint-{source}-{mode}", fingerprint(identity))
-        torch.manual_seed(run.seed)
-        with supernet.candidate(choice):
-            fitted = fit(
-                supernet,
-                TrainingData(loader, Objective.of(spec.gates, loader.examples)),
-                training,
-                spec.gates.model_copy(update={"warmup_epochs": 0}),
-                Session(
-                    description=f"{mode} {run.study}/{run.variant} seed {run.seed}",
-                    checkpoints=checkpoints,
-                    deadline=deadline,
-                ),
-            )
-        stopwatch = fitted.stopwatch
-        judge = Judge(supernet, held_out[0], training)
-    else:
-        judge = make_judge(run, supernet, held_out[0], device)
-
-    def accuracy(measure: tuple[Loader, int]) -> float:
-        part, top = measure
-        return replace(judge, loader=part, top=top)(choice)[0]
-
-    accuracies = list(distributed.spread(accuracy, measures))
-
-    record = {
-        "candidate": number,
-        "mode": mode,
-        "validation_accuracy": accuracies[0],
-        "test_accuracy": accuracies[1],
-        "test_top5_accuracy": accuracies[2] if len(accuracies) > 2 else None,
-        "test_images": held_out[1].examples,
-        "parameters": supernet.candidate_parameters(choice),
-        "cell": run.cell_string(choice),
-        "provenance": provenance(spec.model_dump(mode="json"), run.seed, stopwatch),
-    }
+    inputs = Inputs.open(run, source, mode, device)
+    folder = run.folder / layout.retrain_checkpoint(source, mode)
+    checkpoints = Checkpoints(folder, fingerprint(inputs.identity))
+    description = f"{mode} {run.study}/{run.variant} seed {run.seed}"
+    session = Session(description, checkpoints, deadline=deadline)
+    record = retrain(inputs, session).write(source)
     if distributed.is_first():
-        write_json(run.folder / f"result-{source}-{mode}.json", record, run.identity)
-        if checkpoints is not None:
-            checkpoints.remove()
+        checkpoints.remove()
     return record
+
+
+def retrain(inputs: Inputs, session: Session = SHORT) -> Retrained:
+    """Train a candidate, if that is asked for, and evaluate it on validation and test images.
+
+    Args:
+        session: where to leave checkpoints, and when to stop.
+
+    Raises:
+        Unfinished: the session's deadline came first.
+    """
+    stopwatch, spec = Stopwatch(), inputs.run.spec
+    supernet, choice = inputs.judge.supernet, inputs.choice
+    if inputs.images is not None:
+        torch.manual_seed(inputs.run.seed)
+        gates = spec.gates.model_copy(update={"warmup_epochs": 0})
+        with supernet.candidate(choice):
+            data = training_data(gates, inputs.images)
+            stopwatch = fit(supernet, data, inputs.training, gates, session).stopwatch
+    judges = [inputs.judge, replace(inputs.judge, loader=inputs.test)]
+    if INFO[spec.data.name].classes >= MANY_CLASSES:
+        judges.append(replace(judges[1], top=5))
+    accuracies = list(distributed.spread(lambda judge: judge(choice)[0], judges))
+    top5 = accuracies[2] if len(accuracies) > 2 else None
+    return Retrained(inputs, accuracies[0], accuracies[1], top5, stopwatch)
+
+
+def _chosen(run: Run, source: JudgedSource) -> tuple[int | None, Choice]:
+    """The best candidate of a ranking and its number, or everything."""
+    if source != "full":
+        return run.candidate(source, None)
+    posterior = run.posterior()
+    if not isinstance(posterior, ChannelPosterior):
+        raise PdnasError("a supernet over cells is judged as one of its cells, not as a whole")
+    return None, ChannelPosterior.constant(posterior, 0).mode()[0]

@@ -2,57 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from pdnas.nn.supernets import ChannelSupernet
+from pdnas.runs import layout
 from pdnas.runs.distributions import save_candidates
-from pdnas.runs.run import Run, make_supernet
+from pdnas.runs.run import Run
 from pdnas.space.candidates import Candidates
 from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior
+from pdnas.spec.names import Source
+from pdnas.spec.spec import Spec
+from pdnas.stages.materials import matching_drop_probability
 from pdnas.support.errors import PdnasError
 
-Source = Literal["posterior", "random", "uniform"]
+
+@dataclass(frozen=True)
+class Sample:
+    """Candidates, and what each one's log-probability was (nats)."""
+
+    candidates: Candidates
+    log_probability: NDArray[np.float64]
+    seed: int
+
+    def write(self, run: Run, source: Source) -> None:
+        """Write ``candidates-SOURCE.safetensors`` into a run's folder."""
+        metadata = {
+            "source": source,
+            "seed": self.seed,
+            "log_probability": self.log_probability.tolist(),
+        }
+        path = run.folder / layout.candidates(source)
+        save_candidates(path, self.candidates, metadata, run.identity)
 
 
-def distribution(run: Run, source: Source) -> Posterior:
-    """What candidates of ``source`` are drawn from.
+def sample_run(run: Run, source: Source, count: int, seed: int) -> Candidates:
+    """Draw candidates and write ``candidates-SOURCE.safetensors`` into the run's folder."""
+    drawn = sample(distribution(run.posterior(), source, run.spec), count, seed)
+    drawn.write(run, source)
+    return drawn.candidates
+
+
+def sample(posterior: Posterior, count: int, seed: int) -> Sample:
+    """Draw ``count`` independent candidates; equal seeds give equal ones."""
+    candidates = posterior.sample(count, seed)
+    return Sample(candidates, posterior.log_probability(candidates), seed)
+
+
+def distribution(own: Posterior, source: Source, spec: Spec) -> Posterior:
+    """What candidates of ``source`` are drawn from after a search that ended with ``own``.
 
     ``posterior`` is what the search ended with. ``random`` has one drop probability everywhere: the
-    run's own fixed one, or for a learned posterior that which gives the same expected number of
+    search's own fixed one, or for a learned posterior that which gives the same expected number of
     parameters. ``uniform`` gives every architecture the same probability.
 
     Raises:
         PdnasError: ``random`` was asked for on cells, whose switches have no rate to fix.
     """
-    own = run.posterior()
     if isinstance(own, CellPosterior):
         if source == "random":
             raise PdnasError("a cell has no drop rate to fix; choose source posterior or uniform")
         return own if source == "posterior" else CellPosterior.uniform(own.space)
     assert isinstance(own, ChannelPosterior)
-    if source == "posterior" or (source == "random" and run.spec.gates.mode == "fixed"):
+    if source == "posterior" or (source == "random" and spec.gates.mode == "fixed"):
         return own
-    if source == "uniform":
-        return ChannelPosterior.constant(own, 0.5)
-    supernet = make_supernet(run.spec, torch.device("cpu"))
-    assert isinstance(supernet, ChannelSupernet)
-    return ChannelPosterior.constant(own, supernet.matching_drop_probability(own))
-
-
-def sample(run: Run, source: Source, count: int, seed: int) -> Candidates:
-    """Draw candidates and write ``candidates-SOURCE.safetensors`` into the run's folder."""
-    drawn_from = distribution(run, source)
-    candidates = drawn_from.sample(count, seed)
-    save_candidates(
-        run.folder / f"candidates-{source}.safetensors",
-        candidates,
-        {
-            "source": source,
-            "seed": seed,
-            "log_probability": drawn_from.log_probability(candidates).tolist(),
-        },
-        run.identity,
-    )
-    return candidates
+    drop = 0.5 if source == "uniform" else matching_drop_probability(spec, own)
+    return ChannelPosterior.constant(own, drop)

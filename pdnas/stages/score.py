@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from pdnas.data.batches import Batch
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.scoring import (
     GPU_IMAGES_AT_ONCE,
@@ -20,12 +21,84 @@ from pdnas.nn.supernets.cells.scoring import (
     score_alone,
     score_block,
 )
-from pdnas.runs.run import EVALUATION_BATCH, Run
+from pdnas.runs import layout
+from pdnas.runs.journal import Journal
+from pdnas.runs.run import Run
+from pdnas.spec.training import TrainingConfig
+from pdnas.stages.materials import EVALUATION_BATCH, loader_of, trained_supernet
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json, read_table, write_json, write_table
+from pdnas.support.files import write_json, write_table
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
 from pdnas.train.device import autocast
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What cells are scored with.
+
+    Attributes:
+        supernet: the trained one.
+        images: all together, and their labels.
+        training: for its precision.
+        alone: each cell has BatchNorm statistics of its own.
+    """
+
+    supernet: NasBench201Supernet
+    images: Batch
+    training: TrainingConfig
+    alone: bool = False
+
+    @classmethod
+    def open(cls, run: Run, images: int | None, device: torch.device) -> Inputs:
+        """Read a run's weights and validation images.
+
+        Args:
+            images: how many to use; None: all of them.
+
+        Raises:
+            PdnasError: the run's supernet has no cells, or there are not so many images.
+        """
+        supernet = trained_supernet(run, device)
+        if not isinstance(supernet, NasBench201Supernet):
+            raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
+        batches = loader_of(run, "validation", device).epoch(0)
+        x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+        if images is not None:
+            if not 1 <= images <= len(y):
+                raise PdnasError(f"{images} images asked for; the run has {len(y)} for validation")
+            # Validation images lie in the order of the data set's file; take some from all over it.
+            chosen = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:images]
+            x, y = x[chosen.to(device)], y[chosen.to(device)]
+        alone = run.spec.candidates.batchnorm == "recalibrated"
+        return cls(supernet, (x, y), run.spec.training, alone)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of all cells.
+
+    Attributes:
+        table: a row a cell: ``cell_id``, ``score``, ``loss``.
+        distinct_cells: those that compute something of their own.
+    """
+
+    table: pd.DataFrame
+    distinct_cells: int
+    images: int
+    stopwatch: Stopwatch
+
+    def write(self, run: Run, config: dict[str, Any]) -> dict[str, Any]:
+        """Write ``scores.parquet`` and ``scores.json``, whose record is returned."""
+        record = {
+            "images": self.images,
+            "distinct_cells": self.distinct_cells,
+            "best": int(self.table["score"].to_numpy().argmax()),
+            "provenance": provenance(config, run.seed, self.stopwatch),
+        }
+        write_table(run.folder / layout.SCORES, self.table, run.identity)
+        write_json(run.folder / layout.SCORES_RECORD, record, run.identity)
+        return record
 
 
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
@@ -42,58 +115,44 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     Raises:
         PdnasError: the run's supernet has no cells, or more images are asked for than there are.
     """
-    trained = run.supernet(device)
-    if not isinstance(trained, NasBench201Supernet):
-        raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
-    alone = run.spec.candidates.batchnorm == "recalibrated"
-    supernet = trained if alone else folded(trained)
-    batches = list(run.loader("validation", device).epoch(0))
-    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
-    if images is not None:
-        if not 1 <= images <= len(y):
-            raise PdnasError(f"{images} images asked for; the run has {len(y)} for validation")
-        # Validation images lie in the order of the data set's file; take some from all over it.
-        chosen = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:images]
-        x, y = x[chosen.to(device)], y[chosen.to(device)]
-    on_gpu = device.type == "cuda"
+    inputs = Inputs.open(run, images, device)
+    config = {
+        "images": len(inputs.images[1]),
+        "batchnorm": run.spec.candidates.batchnorm,
+        "weights": run.provenance["finished"],
+    }
+    journal = Journal(run.folder / layout.journal("scores", fingerprint(config)))
+    description = f"score {run.study}/{run.variant} seed {run.seed}"
+    record = score(inputs, journal, description).write(run, config)
+    journal.remove()
+    return record
+
+
+def score(inputs: Inputs, journal: Journal | None = None, description: str = "") -> Scores:
+    """Score every cell of a supernet's space, those that compute the same once.
+
+    Args:
+        journal: keeps each block of cells, so that a killed call goes on where it was.
+        description: what is being done, for people.
+    """
+    journal = journal or Journal()
+    supernet, (x, y) = inputs.supernet, inputs.images
+    on_gpu = x.device.type == "cuda"
     rows_at_once = GPU_ROWS_AT_ONCE if on_gpu else ROWS_AT_ONCE
     images_at_once = GPU_IMAGES_AT_ONCE if on_gpu else IMAGES_AT_ONCE
-    if alone:
-        images_at_once = EVALUATION_BATCH
+    if inputs.alone:
+        score_cells, images_at_once = score_alone, EVALUATION_BATCH
+    else:
+        score_cells, supernet = score_block, folded(supernet)
     batches = list(zip(x.split(images_at_once), y.split(images_at_once), strict=True))
-
-    config = {
-        "images": len(y),
-        "batchnorm": run.spec.candidates.batchnorm,
-        "weights": run.record["provenance"]["finished"],
-    }
-    finished = run.folder / f"checkpoint-scores-{fingerprint(config)}"
-    todo = blocks(supernet.space)
-    files = [finished / f"block-{number:03d}.parquet" for number in range(len(todo))]
-    done = sum(path.is_file() for path in files)
-    stopwatch = Stopwatch(read_json(finished / "time.json") if done else None)
-    title = f"score {run.study}/{run.variant} seed {run.seed}"
-    with Progress(title, len(todo), done) as progress, autocast(device, run.spec.training):
-        for path, cells in zip(files, todo, strict=True):
-            if not path.is_file():
-                write_json(finished / "time.json", stopwatch.read())
-                if alone:
-                    table = score_alone(supernet, cells, batches, rows_at_once)
-                else:
-                    table = score_block(supernet, cells, batches, rows_at_once)
-                write_table(path, table)
-                progress.advance()
-    distinct = pd.concat([read_table(path) for path in files]).set_index("cell_id")
-    space = supernet.space
+    space, todo, done = supernet.space, blocks(supernet.space), len(journal.rows)
+    progress = Progress(description, len(todo), done, quiet=not description)
+    with progress, autocast(x.device, inputs.training):
+        for cells in todo[done:]:
+            table = score_cells(supernet, cells, batches, rows_at_once)
+            journal.append({name: values.tolist() for name, values in table.items()})
+            progress.advance()
+    distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
     table = distinct.loc[space.ids(space.canonical_cells())].reset_index(drop=True)
     table.insert(0, "cell_id", np.arange(len(space)))
-    record = {
-        "images": len(y),
-        "distinct_cells": len(distinct),
-        "best": int(table["score"].to_numpy().argmax()),
-        "provenance": provenance(config, run.seed, stopwatch),
-    }
-    write_table(run.folder / "scores.parquet", table, run.identity)
-    write_json(run.folder / "scores.json", record, run.identity)
-    shutil.rmtree(finished)
-    return record
+    return Scores(table, len(distinct), len(y), journal.stopwatch)

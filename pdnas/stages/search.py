@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from pdnas.data.loaders import build_loader
+from pdnas.data.batches import Loader
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.objective import Objective
-from pdnas.nn.supernets import ChannelSupernet, Supernet
+from pdnas.nn.supernets import Supernet
+from pdnas.runs import layout
 from pdnas.runs.distributions import load_posterior, save_posterior
-from pdnas.runs.run import make_supernet
-from pdnas.space.posterior import ChannelPosterior
+from pdnas.space.posterior import Posterior
+from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
+from pdnas.stages.materials import (
+    make_loader,
+    make_supernet,
+    matching_drop_probability,
+    training_data,
+)
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_json, write_table, write_tensors
@@ -29,11 +35,114 @@ from pdnas.support.provenance import (
     run_identity,
 )
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import Session, TrainingData, fit
+from pdnas.train.fit import SHORT, Session, TrainingData, fit
 from pdnas.train.state import TrainingState
 
 
-def search(
+@dataclass(frozen=True)
+class Inputs:
+    """What a search is made from.
+
+    Attributes:
+        splits: which image is in which part.
+        drop: initial, or fixed, drop probability.
+    """
+
+    spec: Spec
+    seed: int
+    device: torch.device
+    splits: pd.DataFrame
+    data: TrainingData
+    drop: float
+
+    @classmethod
+    def open(
+        cls, spec: Spec, seed: int, device: torch.device, match: Posterior | None = None
+    ) -> Inputs:
+        """Read the images of a specification.
+
+        Args:
+            match: posterior of the search whose expected parameter count decides the fixed drop
+                probability (``gates.match`` of the specification).
+
+        Raises:
+            PdnasError: bad input, or missing data.
+        """
+        if (spec.gates.match is None) != (match is None):
+            raise PdnasError(
+                f"gates.match is {spec.gates.match!r}; "
+                + ("give that variant's run with --match" if match is None else "leave out --match")
+            )
+        drop = spec.gates.initial if match is None else matching_drop_probability(spec, match)
+        splits = make_splits(spec.data)
+        rows = distributed.rows(spec.training.batch)
+
+        def images(part: Part) -> Loader:
+            return make_loader(spec, splits, part, device, seed=seed, train=True, rows=rows)
+
+        heldout = images("heldout") if spec.data.heldout else None
+        data = training_data(spec.gates, images("train"), heldout)
+        return cls(spec, seed, device, splits, data, drop)
+
+    @property
+    def fixed_drop(self) -> float | None:
+        """The drop probability where it is a fixed one."""
+        return self.drop if self.spec.gates.mode == "fixed" and not self.spec.of_cells else None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        spec = self.spec.model_dump(mode="json")
+        return {"spec": spec, "seed": self.seed, "drop": self.fixed_drop}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A trained supernet, and how it came about."""
+
+    inputs: Inputs
+    supernet: Supernet
+    fitted: TrainingState
+
+    def trajectory(self) -> pd.DataFrame:
+        """The switches' probabilities, a row an epoch, gate, group and option."""
+        marginals = self.supernet.posterior().marginals()
+        epochs = [
+            marginals.assign(epoch=epoch, probability=probabilities.numpy())
+            for epoch, probabilities in enumerate(self.fitted.trajectory)
+        ]
+        columns = ["epoch", "gate", "group", "option", "probability", "size"]
+        return pd.concat(epochs, ignore_index=True)[columns]
+
+    def write(self, out: Path, **names: str) -> dict[str, Any]:
+        """Write a run's folder; returns the record written to ``run.json``.
+
+        Args:
+            names: ``scale``, ``study`` and ``variant``, which the record carries.
+        """
+        inputs, fitted = self.inputs, self.fitted
+        record: dict[str, Any] = {
+            **names,
+            "seed": inputs.seed,
+            "spec": inputs.spec.model_dump(mode="json"),
+            "supernet_parameters": self.supernet.parameter_count(),
+            "fixed_drop_probability": inputs.fixed_drop,
+            "warm_up_of": fitted.warm_up_of,
+            "provenance": provenance(inputs.identity, inputs.seed, fitted.stopwatch),
+        }
+        if not distributed.is_first():
+            return record
+        owner, made = run_identity(record), record["provenance"]
+        write_table(out / layout.SPLITS, inputs.splits, owner)
+        write_table(out / layout.HISTORY, pd.DataFrame(fitted.history), owner)
+        write_table(out / layout.TRAJECTORY, self.trajectory(), owner)
+        write_tensors(out / layout.WEIGHTS, self.supernet.state_dict(), made, owner)
+        save_posterior(out / layout.POSTERIOR, self.supernet.posterior(), made, owner)
+        write_json(out / layout.RUN, record)
+        return record
+
+
+def search_run(
     spec: Spec,
     *,
     scale: str,
@@ -64,70 +173,37 @@ def search(
         PdnasError: bad input, missing data, or no room for the results.
         Unfinished: the deadline came first.
     """
-    if (spec.gates.match is None) != (match is None):
-        raise PdnasError(
-            f"gates.match is {spec.gates.match!r}; "
-            + ("give that variant's run with --match" if match is None else "leave out --match")
-        )
-    torch.manual_seed(seed)
-    supernet = make_supernet(spec, device)
-    drop = _configure(supernet, spec, match)
-    splits = make_splits(spec.data)
-
-    def images(name: str) -> TrainingData:
-        loader = build_loader(
-            spec.data,
-            name,
-            splits,
-            batch=spec.training.batch,
-            device=device,
-            train=True,
-            seed=seed,
-            rows=distributed.rows(spec.training.batch),
-        )
-        return TrainingData(loader, Objective.of(spec.gates, loader.examples))
-
-    data = images("train")
-    if spec.data.heldout:
-        data = replace(data, heldout=images("heldout"))
-    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "drop": drop}
-    checkpoints = Checkpoints(out / "checkpoint", fingerprint(identity))
-    fitted = fit(
-        supernet,
-        data,
-        spec.training,
-        spec.gates,
-        Session(
-            description=f"search {study}/{variant} seed {seed}",
-            checkpoints=checkpoints,
-            warm_up=_shared_warm_up(spec, seed, warm_ups),
-            tensorboard=out / "tensorboard",
-            deadline=deadline,
-        ),
+    like = None if match is None else load_posterior(match / layout.POSTERIOR)
+    inputs = Inputs.open(spec, seed, device, like)
+    checkpoints = Checkpoints(out / layout.CHECKPOINT, fingerprint(inputs.identity))
+    session = Session(
+        description=f"search {study}/{variant} seed {seed}",
+        checkpoints=checkpoints,
+        warm_up=_shared_warm_up(spec, seed, warm_ups),
+        tensorboard=out / layout.TENSORBOARD,
+        deadline=deadline,
     )
-    record: dict[str, Any] = {
-        "scale": scale,
-        "study": study,
-        "variant": variant,
-        "seed": seed,
-        "spec": spec.model_dump(mode="json"),
-        "supernet_parameters": supernet.parameter_count(),
-        "fixed_drop_probability": drop,
-        "warm_up_of": fitted.warm_up_of,
-        "provenance": provenance(identity, seed, fitted.stopwatch),
-    }
-    if not distributed.is_first():
-        return record
-    owner = run_identity(record)
-    write_table(out / "splits.parquet", splits, owner)
-    write_table(out / "history.parquet", pd.DataFrame(fitted.history), owner)
-    write_table(out / "trajectory.parquet", _trajectory(supernet, fitted), owner)
-    write_tensors(out / "weights.safetensors", supernet.state_dict(), record["provenance"], owner)
-    path = out / "posterior.safetensors"
-    save_posterior(path, supernet.posterior(), record["provenance"], owner)
-    write_json(out / "run.json", record)
-    checkpoints.remove()
+    record = search(inputs, session).write(out, scale=scale, study=study, variant=variant)
+    if distributed.is_first():
+        checkpoints.remove()
     return record
+
+
+def search(inputs: Inputs, session: Session = SHORT) -> SearchResult:
+    """Train a supernet and its switches.
+
+    Args:
+        session: where to leave checkpoints and logs, and when to stop.
+
+    Raises:
+        Unfinished: the session's deadline came first.
+    """
+    spec, gates = inputs.spec, inputs.spec.gates
+    torch.manual_seed(inputs.seed)
+    supernet = make_supernet(spec, inputs.device)
+    supernet.configure_gates(GateSettings.of(gates, inputs.drop))
+    fitted = fit(supernet, inputs.data, spec.training, gates, session)
+    return SearchResult(inputs, supernet, fitted)
 
 
 def _shared_warm_up(spec: Spec, seed: int, folder: Path | None) -> Checkpoints | None:
@@ -139,27 +215,3 @@ def _shared_warm_up(spec: Spec, seed: int, folder: Path | None) -> Checkpoints |
     if folder is None or spec.warm_up is None or not is_committed(code):
         return None
     return Checkpoints(folder, fingerprint({"warm_up": spec.warm_up, "seed": seed, "code": code}))
-
-
-def _configure(supernet: Supernet, spec: Spec, match: Path | None) -> float | None:
-    """Set the gates; returns the drop probability where it is a fixed one."""
-    gates = spec.gates
-    drop = gates.initial
-    if match is not None:
-        like = load_posterior(match / "posterior.safetensors")
-        if not isinstance(like, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
-            raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
-        drop = supernet.matching_drop_probability(like)
-    supernet.configure_gates(GateSettings.of(gates, drop))
-    return drop if gates.mode == "fixed" and isinstance(supernet, ChannelSupernet) else None
-
-
-def _trajectory(supernet: Supernet, fitted: TrainingState) -> pd.DataFrame:
-    """The rows of trajectory.parquet."""
-    marginals = supernet.posterior().marginals()
-    epochs = [
-        marginals.assign(epoch=epoch, probability=probabilities.numpy())
-        for epoch, probabilities in enumerate(fitted.trajectory)
-    ]
-    columns = ["epoch", "gate", "group", "option", "probability", "size"]
-    return pd.concat(epochs, ignore_index=True)[columns]

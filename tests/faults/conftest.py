@@ -15,9 +15,9 @@ from hypothesis import settings
 from pdnas.runs.run import Run
 from pdnas.spec.spec import Spec
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support.provenance import code_version, hardware
 
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ SPEC = Spec.model_validate(
 
 def make_run(folder: Path, seed: int, spec: Spec = SPEC) -> Path:
     """A run with everything that follows from it."""
-    search(
+    search_run(
         spec, scale="tiny", study="a", variant="b", seed=seed, out=folder, device=CPU, match=None
     )
     follow(folder)
@@ -136,9 +136,9 @@ def make_run(folder: Path, seed: int, spec: Spec = SPEC) -> Path:
 def follow(folder: Path) -> None:
     """The stages after the search."""
     run = Run.load(folder)
-    sample(run, "posterior", run.spec.candidates.count, run.seed)
+    sample_run(run, "posterior", run.spec.candidates.count, run.seed)
     rank_run(run, "posterior", CPU)
-    retrain(run, "posterior", "none", CPU)
+    retrain_run(run, "posterior", "none", CPU)
 
 
 @pytest.fixture(scope="session")

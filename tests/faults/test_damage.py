@@ -15,7 +15,8 @@ import torch
 
 from pdnas.data.sources import SOURCES
 from pdnas.runs.run import Run
-from pdnas.stages.sample import sample as draw
+from pdnas.stages.materials import loader_of, trained_supernet
+from pdnas.stages.sample import sample_run as draw
 from pdnas.support.errors import PdnasError
 from pdnas.train.checkpoint import Checkpoints
 
@@ -49,11 +50,11 @@ Read = Callable[[Path], object]
 
 
 def splits(folder: Path) -> object:
-    return [float(x.sum()) for x, _ in Run.load(folder).loader("validation", CPU).epoch(0)]
+    return [float(x.sum()) for x, _ in loader_of(Run.load(folder), "validation", CPU).epoch(0)]
 
 
 def weights(folder: Path) -> object:
-    return {k: v.tolist() for k, v in Run.load(folder).supernet(CPU).state_dict().items()}
+    return {k: v.tolist() for k, v in trained_supernet(Run.load(folder), CPU).state_dict().items()}
 
 
 def candidates(folder: Path) -> object:

@@ -39,9 +39,10 @@ from pdnas.spec.supernets import (
 )
 from pdnas.stages import extract as extract_module
 from pdnas.stages.extract import extract_run, write_network
+from pdnas.stages.materials import loader_of
 from pdnas.stages.rank import rank_run
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
 from pdnas.support.timing import Pairs, Work
@@ -565,7 +566,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     spec["gates"] |= {"initial": 0.25, "warmup_epochs": 0}
     spec["candidates"] |= {"count": 3, **candidates}
     folder = tmp_path_factory.mktemp("run")
-    search(
+    search_run(
         Spec.model_validate(spec),
         scale="smoke",
         study=study,
@@ -576,7 +577,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         match=None,
     )
     found = Run.load(folder)
-    sample(found, "posterior", 3, 0)
+    sample_run(found, "posterior", 3, 0)
     rank_run(found, "posterior", torch.device("cpu"))
     return folder
 
@@ -608,7 +609,7 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     assert record["provenance"]["seed"] == 0
 
     network = written_source(tmp_path)
-    batches = list(Run.load(run).loader("validation", torch.device("cpu")).epoch(0))
+    batches = list(loader_of(Run.load(run), "validation", torch.device("cpu")).epoch(0))
     right = sum(int((network(x).argmax(1) == labels).sum()) for x, labels in batches)
     assert right / ranking["images"] == pytest.approx(best["validation_accuracy"])
 

@@ -80,7 +80,7 @@ def test_scores_of_other_cells_are_noticed(sound_run, monkeypatch):
         shutil.copytree(sound_run, out, ignore=unscored, dirs_exist_ok=True)
 
     monkeypatch.setattr(score, "score_block", mixed_up)
-    monkeypatch.setattr(regress, "search", sound_search)
+    monkeypatch.setattr(regress, "search_run", sound_search)
     assert failed(one_seed()) >= {"kendall_tau"}
 
 

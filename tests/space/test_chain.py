@@ -20,10 +20,11 @@ from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
 from pdnas.space.posterior import CellPosterior
 from pdnas.spec.scale import SCALES, load_scale
+from pdnas.stages.materials import trained_supernet
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import load_probabilities
 
@@ -345,16 +346,18 @@ def scale_file(tmp_path, **gates):
 def test_every_stage_runs(tmp_path, estimator):
     spec = load_scale(scale_file(tmp_path, estimator=estimator)).spec("nasbench201", "guided")
     out = tmp_path / "run"
-    search(spec, scale="c", study="nasbench201", variant="guided", seed=0, out=out, device=CPU)
+    search_run(spec, scale="c", study="nasbench201", variant="guided", seed=0, out=out, device=CPU)
     run = Run.load(out)
     options = len(spec.supernet.operations)
     assert run.posterior().conditionals.shape == (6, options, options)
-    assert run.supernet(CPU).posterior().entropy() == pytest.approx(run.posterior().entropy())
+    assert trained_supernet(run, CPU).posterior().entropy() == pytest.approx(
+        run.posterior().entropy()
+    )
     assert run.posterior().entropy() < 6 * math.log(options) - 1e-6
-    sample(run, "posterior", 3, 0)
-    sample(run, "uniform", 3, 0)
+    sample_run(run, "posterior", 3, 0)
+    sample_run(run, "uniform", 3, 0)
     rank_run(run, "posterior", CPU)
-    retrain(run, "posterior", "none", CPU)
+    retrain_run(run, "posterior", "none", CPU)
     assert load_probabilities(out).sum() == pytest.approx(1)
 
 

@@ -15,10 +15,11 @@ from pdnas.runs.run import Run, share_supernet
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.stages import retrain as retrain_module
+from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
 from pdnas.train.state import TrainingState
@@ -80,7 +81,7 @@ def scale(tmp_path_factory):
 
 def stages(scale, variant, out):
     """Search to fine-tuning; returns the run's folder."""
-    search(
+    search_run(
         scale.spec("multibranch", variant),
         scale="ablations",
         study="multibranch",
@@ -90,9 +91,9 @@ def stages(scale, variant, out):
         device=CPU,
     )
     run = Run.load(out)
-    sample(run, "posterior", run.spec.candidates.count, 0)
+    sample_run(run, "posterior", run.spec.candidates.count, 0)
     rank_run(run, "posterior", CPU)
-    retrain(run, "posterior", "finetune", CPU)
+    retrain_run(run, "posterior", "finetune", CPU)
     return out
 
 
@@ -126,7 +127,7 @@ def test_full_is_the_whole_supernet_whatever_the_posterior_drops(guided, tmp_pat
     run = Run.load(folder)
     dropping = ChannelPosterior.constant(run.posterior(), 0.9)
     save_posterior(folder / "posterior.safetensors", dropping, {}, run.identity)
-    record = retrain(run, "full", "none", CPU)
+    record = retrain_run(run, "full", "none", CPU)
     assert record["parameters"] == run.record["supernet_parameters"]
 
 
@@ -145,7 +146,7 @@ def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):
             pd.read_parquet(path / f"{name}.parquet") for path in (run.folder, guided)
         )
         pd.testing.assert_frame_equal(taken, trained)
-    sample(run, "posterior", 3, 0)
+    sample_run(run, "posterior", 3, 0)
     assert rank_run(run, "posterior", CPU)["batchnorm"] == "recalibrated"
     assert Run.load(guided).record.get("searched_by") is None
 
@@ -166,16 +167,16 @@ def test_a_variant_of_judging_alone_takes_the_supernet(scale, guided, tmp_path):
 @pytest.mark.parametrize("mode", ["none", "finetune"])
 def test_top5_accuracy_where_there_are_many_classes(guided, monkeypatch, mode):
     run = Run.load(guided)
-    assert retrain(run, "posterior", mode, CPU)["test_top5_accuracy"] is None
+    assert retrain_run(run, "posterior", mode, CPU)["test_top5_accuracy"] is None
     monkeypatch.setattr(retrain_module, "MANY_CLASSES", 10)
-    record = retrain(run, "posterior", mode, CPU)
+    record = retrain_run(run, "posterior", mode, CPU)
     assert record["test_accuracy"] < record["test_top5_accuracy"] <= 1
     if mode == "none":  # by hand, on the network that was judged
-        supernet = run.supernet(CPU)
+        supernet = trained_supernet(run, CPU)
         candidates, _ = load_candidates(guided / "candidates-posterior.safetensors")
         right = 0
         with torch.no_grad(), supernet.candidate(candidates[record["candidate"]]):
-            for x, y in run.loader("test", CPU).epoch(0):
+            for x, y in loader_of(run, "test", CPU).epoch(0):
                 order = supernet(x).argsort(dim=1, descending=True)
                 right += sum(int(label in row[:5]) for row, label in zip(order, y, strict=True))
         assert record["test_top5_accuracy"] == right / record["test_images"]
@@ -196,7 +197,7 @@ def test_what_trains_on_is_the_candidate(guided, monkeypatch, mode):
 
     monkeypatch.setattr(retrain_module, "fit", fit)
     run = Run.load(guided)
-    record = retrain(run, "posterior", mode, CPU)
+    record = retrain_run(run, "posterior", mode, CPU)
     _, choice = run.candidate("posterior", None)
     assert record["candidate"] == read_json(guided / "ranking-posterior.json")["best"]
     for name, mask in choice.items():

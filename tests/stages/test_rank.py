@@ -9,14 +9,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pdnas.runs.run import EVALUATION_BATCH, Run
+from pdnas.runs.run import Run
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
-from pdnas.stages import rank as module
-from pdnas.stages.rank import FIRST_ROUND, race, rank_run, rounds
-from pdnas.stages.retrain import retrain
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages import race as module
+from pdnas.stages.judge import Judge, make_judge, recalibrated
+from pdnas.stages.materials import EVALUATION_BATCH, loader_of, trained_supernet
+from pdnas.stages.race import FIRST_ROUND, race, rounds
+from pdnas.stages.rank import rank_run
+from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support.files import read_table
 from pdnas.train.evaluate import evaluate
 
@@ -106,9 +109,9 @@ def run(tmp_path_factory):
     gates = spec.gates.model_copy(update={"length_scale2": 100})
     spec = spec.model_copy(update={"candidates": racing, "gates": gates})
     names = {"scale": "smoke", "study": "multibranch", "variant": "guided"}
-    search(spec, **names, seed=0, out=folder, device=CPU)
+    search_run(spec, **names, seed=0, out=folder, device=CPU)
     found = Run.load(folder)
-    sample(found, "posterior", 20, 0)
+    sample_run(found, "posterior", 20, 0)
     return found
 
 
@@ -146,7 +149,7 @@ def test_a_killed_race_goes_on_and_ends_the_same(run, monkeypatch):
     path = run.folder / "ranking-posterior.parquet"
     rank_run(run, "posterior", CPU)
     whole = read_table(path)
-    real, calls = module.Judge.each, []
+    real, calls = Judge.each, []
 
     def counted(*arguments):
         calls.append(1)
@@ -154,7 +157,7 @@ def test_a_killed_race_goes_on_and_ends_the_same(run, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(module.Judge, "each", counted)
+    monkeypatch.setattr(Judge, "each", counted)
     with pytest.raises(KeyboardInterrupt):
         rank_run(run, "posterior", CPU)
     (journal,) = run.folder.glob("checkpoint/*.jsonl")
@@ -183,7 +186,7 @@ def test_a_killed_ranking_of_many_at_once_goes_on(run, monkeypatch):
     many = replace(run, spec=run.spec.model_copy(update={"candidates": settings}))
     rank_run(many, "posterior", CPU)
     whole = read_table(run.folder / "ranking-posterior.parquet")
-    real, sizes = module.Judge.judge, []
+    real, sizes = Judge.judge, []
 
     def counted(self, choices):
         if len(sizes) == 2:
@@ -192,7 +195,7 @@ def test_a_killed_ranking_of_many_at_once_goes_on(run, monkeypatch):
         sizes.append(len(choices))
         return real(self, choices)
 
-    monkeypatch.setattr(module.Judge, "judge", counted)
+    monkeypatch.setattr(Judge, "judge", counted)
     with pytest.raises(KeyboardInterrupt):
         rank_run(many, "posterior", CPU)
     (journal,) = run.folder.glob("checkpoint/*.jsonl")
@@ -207,8 +210,8 @@ def test_a_killed_ranking_of_many_at_once_goes_on(run, monkeypatch):
 
 
 def test_candidates_with_statistics_of_their_own_are_judged_one_by_one(run):
-    loader = run.loader("validation", CPU)
-    judge = module.Judge(run.supernet(CPU), loader, run.spec.training, pairs=10_000)
+    loader = loader_of(run, "validation", CPU)
+    judge = Judge(trained_supernet(run, CPU), loader, run.spec.training, pairs=10_000)
     assert judge.together(100) == 100
     assert judge.together(10**6) == 10_000 // EVALUATION_BATCH
     assert replace(judge, batchnorm="recalibrated").together(100) == 1
@@ -221,9 +224,9 @@ def test_whoever_is_judged_the_whole_network_is_as_it_was(run):
     candidates = run.spec.candidates.model_copy(update=settings)
     recalibrating = replace(run, spec=run.spec.model_copy(update={"candidates": candidates}))
     record = rank_run(recalibrating, "posterior", CPU)
-    supernet, loader = run.supernet(CPU), run.loader("validation", CPU)
+    supernet, loader = trained_supernet(run, CPU), loader_of(run, "validation", CPU)
     running, _ = evaluate(supernet, loader, run.spec.training)
-    judge = module.make_judge(recalibrating, supernet, loader, CPU)
+    judge = make_judge(recalibrating, supernet, loader, CPU)
     with judge.statistics():
         accuracy, _ = evaluate(supernet, loader, run.spec.training)
     assert record["supernet_validation_accuracy"] == accuracy
@@ -231,13 +234,13 @@ def test_whoever_is_judged_the_whole_network_is_as_it_was(run):
 
 
 def test_recalibrated_statistics_are_plain_averages_over_the_batches(run):
-    supernet = run.supernet(CPU)
+    supernet = trained_supernet(run, CPU)
     norms = [each for each in supernet.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
-    batches = [x for x, _ in run.loader("train", CPU, train=True).epoch(0)][:3]
+    batches = [x for x, _ in loader_of(run, "train", CPU, train=True).epoch(0)][:3]
     first = norms[0]  # of the stem, which no switch comes before
     inputs = [supernet.stem(x) for x in batches]
-    with module.recalibrated(supernet, batches, run.spec.training):
+    with recalibrated(supernet, batches, run.spec.training):
         mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
         var = torch.stack([x.var(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
         torch.testing.assert_close(first.running_mean, mean)
@@ -252,9 +255,9 @@ def test_recalibration_sees_training_images_only(run):
     spec = run.spec.model_copy(
         update={"candidates": run.spec.candidates.model_copy(update=settings)}
     )
-    validation = run.loader("validation", CPU)
-    judge = module.make_judge(replace(run, spec=spec), run.supernet(CPU), validation, CPU)
-    train = [x for x, _ in run.loader("train", CPU, train=True).epoch(0)]
+    validation = loader_of(run, "validation", CPU)
+    judge = make_judge(replace(run, spec=spec), trained_supernet(run, CPU), validation, CPU)
+    train = [x for x, _ in loader_of(run, "train", CPU, train=True).epoch(0)]
     assert sum(map(len, judge.calibration)) == 100, "two batches of 50, the first to make 60"
     assert all(map(torch.equal, judge.calibration, train))
 
@@ -262,13 +265,13 @@ def test_recalibration_sees_training_images_only(run):
 def test_the_winner_is_tested_on_the_test_images(run):
     everything = plainly(run)
     rank_run(everything, "posterior", CPU)
-    record = retrain(everything, "posterior", "none", CPU)
+    record = retrain_run(everything, "posterior", "none", CPU)
     number, choice = everything.candidate("posterior", None)
-    supernet = run.supernet(CPU)
+    supernet = trained_supernet(run, CPU)
     accuracy = {}
     for part in ("validation", "test"):
         with torch.no_grad(), supernet.candidate(choice):
-            right = [supernet(x).argmax(dim=1) == y for x, y in run.loader(part, CPU).epoch(0)]
+            right = [supernet(x).argmax(dim=1) == y for x, y in loader_of(run, part, CPU).epoch(0)]
         accuracy[part] = torch.cat(right).double().mean().item()
     assert accuracy["test"] != accuracy["validation"], "or one could stand for the other"
     assert record["candidate"] == number

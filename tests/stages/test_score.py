@@ -21,8 +21,9 @@ from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.stages import score
+from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.stages.score import score_run
-from pdnas.stages.search import search
+from pdnas.stages.search import search_run
 from pdnas.support.files import read_table
 
 CPU = torch.device("cpu")
@@ -123,7 +124,7 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     training = spec.training.model_copy(update={"epochs": 3})
     spec = spec.model_copy(update={"supernet": supernet, "training": training})
     names = {"scale": "smoke", "study": "nasbench201", "variant": "guided"}
-    search(spec, **names, seed=0, out=tmp_path, device=torch.device("cpu"))
+    search_run(spec, **names, seed=0, out=tmp_path, device=torch.device("cpu"))
     run = Run.load(tmp_path)
 
     real, calls = score.score_block, []
@@ -145,9 +146,11 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     assert record["best"] == int(table["score"].argmax())
     assert not list(tmp_path.glob("checkpoint*"))
     # Of validation images: one of the cells, judged by hand on those that were taken.
-    x, y = (torch.cat(part) for part in zip(*run.loader("validation", CPU).epoch(0), strict=True))
+    x, y = (
+        torch.cat(part) for part in zip(*loader_of(run, "validation", CPU).epoch(0), strict=True)
+    )
     taken = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:60]
-    net, best = run.supernet(CPU), torch.from_numpy(SMALL.cells[record["best"]])
+    net, best = trained_supernet(run, CPU), torch.from_numpy(SMALL.cells[record["best"]])
     with torch.no_grad(), net.candidate({CELL: best}):
         right = (net(x[taken]).argmax(dim=1) == y[taken]).double().mean().item()
     assert right > 0.2, "a network that tells nothing apart would be right on any images"

@@ -17,13 +17,14 @@ from pdnas.data.splits import load_part, make_splits
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import save_posterior
-from pdnas.runs.run import Run, make_supernet
+from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.stages import search as module
-from pdnas.stages.sample import Source, distribution, sample
+from pdnas.stages.materials import make_supernet, trained_supernet
+from pdnas.stages.sample import distribution, sample_run
 from pdnas.support.errors import PdnasError
 from pdnas.train.fit import TrainingData
 from pdnas.train.state import TrainingState
@@ -44,7 +45,7 @@ def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
 
 def search(out: Path, spec: Spec, seed: int = 0, **folders: Path) -> Run:
     names = {"scale": "smoke", "study": "multibranch", "variant": out.name}
-    module.search(spec, **names, seed=seed, out=out, device=CPU, **folders)
+    module.search_run(spec, **names, seed=seed, out=out, device=CPU, **folders)
     return Run.load(out)
 
 
@@ -133,7 +134,7 @@ def same_results(one: Run, other: Run) -> bool:
     and by independent edges.
     """
     runs = (one, other)
-    weights = [run.supernet(CPU).state_dict() for run in runs]
+    weights = [trained_supernet(run, CPU).state_dict() for run in runs]
     losses, nlls = (
         [pd.read_parquet(run.folder / "history.parquet")[column] for run in runs]
         for column in ("loss", "nll")
@@ -292,7 +293,7 @@ def test_candidates_follow_the_distribution_that_they_name(source: Source, spoil
     assert isinstance(supernet, ChannelSupernet)
     rate = {"random": supernet.matching_drop_probability(learned), "uniform": 0.5}.get(source)
     count = 400
-    candidates = sample(spoiled, source, count, seed=0)
+    candidates = sample_run(spoiled, source, count, seed=0)
     stored, metadata = spoiled.candidates(source)
     expected = np.zeros(count)
     for name, masks in candidates.choices.items():
@@ -318,7 +319,7 @@ def test_cells_follow_the_posterior_or_nothing(tmp_path: Path) -> None:
     shares = {}
     sources: tuple[Source, ...] = ("posterior", "uniform")
     for source in sources:
-        cells = sample(run, source, 400, seed=0).choices[CELL]
+        cells = sample_run(run, source, 400, seed=0).choices[CELL]
         shares[source] = (cells == 3).double().mean().item()
         stored, metadata = run.candidates(source)
         assert torch.equal(stored.choices[CELL], cells)
@@ -327,4 +328,4 @@ def test_cells_follow_the_posterior_or_nothing(tmp_path: Path) -> None:
         assert metadata["log_probability"] == pytest.approx(expected.tolist())
     assert shares == pytest.approx({"posterior": 0.96, "uniform": 0.2}, abs=0.05)
     with pytest.raises(PdnasError, match="no drop rate to fix"):
-        distribution(run, "random")
+        distribution(own, "random", run.spec)

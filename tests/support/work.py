@@ -20,9 +20,9 @@ from pdnas.spec.gates import GateConfig
 from pdnas.spec.spec import Spec
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain
-from pdnas.stages.sample import sample
-from pdnas.stages.search import search
+from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.stages.search import search_run
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.train.fit import TrainingData, fit
@@ -57,14 +57,16 @@ def chain(spec: Spec, folder: Path, *, pause: bool, mode: str) -> None:
     names = {"scale": "s", "study": "s", "variant": "v", "seed": 1, "out": folder, "device": CPU}
     if pause:
         with contextlib.suppress(Unfinished):
-            search(spec, **names, deadline=time.monotonic())
-    search(spec, **names)
+            search_run(spec, **names, deadline=time.monotonic())
+    search_run(spec, **names)
     # A file of the first process, which the others are to read.
-    distributed.from_first(lambda: sample(Run.load(folder), "posterior", spec.candidates.count, 1))
+    distributed.from_first(
+        lambda: sample_run(Run.load(folder), "posterior", spec.candidates.count, 1)
+    )
     run = Run.load(folder)
     rank_run(run, "posterior", CPU)
     distributed.from_first(lambda: None)
-    retrain(run, "posterior", mode, CPU)
+    retrain_run(run, "posterior", mode, CPU)
 
 
 class Plain(ChannelSupernet):

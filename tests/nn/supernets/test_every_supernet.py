@@ -20,7 +20,8 @@ from pdnas.spec.supernets import (
     SupernetConfig,
 )
 from pdnas.spec.training import TrainingConfig
-from pdnas.stages.rank import Judge, rank
+from pdnas.stages.judge import Judge
+from pdnas.stages.rank import rank
 
 CIFAR, IMAGENET = (32, 10), (224, 1000)
 """Pixels a side, classes."""
@@ -69,7 +70,7 @@ def test_from_a_training_step_to_the_extracted_winner(name: str) -> None:
 
     candidates = net.eval().posterior().sample(3, seed=0)
     training = TrainingConfig(epochs=1, batch=4, learning_rate=0.01)
-    rows = list(rank(candidates, Judge(net, Batches(x, y), training)))
+    rows = rank(candidates, Judge(net, Batches(x, y), training)).table.to_dict("records")
     assert [row["candidate"] for row in rows] == [0, 1, 2]
     best = min(rows, key=lambda row: row["validation_loss"])
     choice = candidates[int(best["candidate"])]

@@ -1,0 +1,99 @@
+"""What every stage begins with: a specification's or a run's network, images and objective."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from pdnas.data.batches import ALL_ROWS, Loader
+from pdnas.data.loaders import build_loader
+from pdnas.data.sets import INFO
+from pdnas.nn.gates import GateSettings
+from pdnas.nn.objective import Objective
+from pdnas.nn.supernets import ChannelSupernet, Supernet, build
+from pdnas.runs import layout
+from pdnas.runs.run import Run
+from pdnas.space.posterior import ChannelPosterior, Posterior
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.names import Part
+from pdnas.spec.spec import Spec
+from pdnas.support.errors import PdnasError
+from pdnas.train.fit import TrainingData
+
+EVALUATION_BATCH = 500
+
+
+def make_supernet(spec: Spec, device: torch.device) -> Supernet:
+    """A freshly initialised supernet of a specification, channels last."""
+    info = INFO[spec.data.name]
+    network = build(spec.supernet, info.channels, info.classes)
+    # What its distribution can represent decides the shape of its logits, so of a file of weights.
+    network.configure_gates(GateSettings(dependence=spec.gates.dependence))
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def trained_supernet(run: Run, device: torch.device) -> Supernet:
+    """A run's supernet with the weights that the search ended with, in evaluation mode.
+
+    Raises:
+        PdnasError: the weights are missing, damaged, or another supernet's.
+    """
+    network = make_supernet(run.spec, device)
+    try:
+        network.load_state_dict(run.weights())
+    except RuntimeError as error:
+        path = run.folder / layout.WEIGHTS
+        raise PdnasError(f"{path} holds another supernet's weights; search again") from error
+    return network.eval()
+
+
+def make_loader(
+    spec: Spec,
+    splits: pd.DataFrame,
+    part: Part,
+    device: torch.device,
+    *,
+    seed: int,
+    train: bool = False,
+    rows: slice = ALL_ROWS,
+) -> Loader:
+    """Batches of one part of a specification's images, or the given rows of each batch.
+
+    Args:
+        train: in the batches of training, shuffled and augmented; else large and as they are.
+    """
+    return build_loader(
+        spec.data,
+        part,
+        splits,
+        batch=spec.training.batch if train else EVALUATION_BATCH,
+        device=device,
+        train=train,
+        seed=seed,
+        rows=rows,
+    )
+
+
+def loader_of(
+    run: Run, part: Part, device: torch.device, *, train: bool = False, rows: slice = ALL_ROWS
+) -> Loader:
+    """Batches of one part of a run's images: see :func:`make_loader`."""
+    return make_loader(run.spec, run.splits(), part, device, seed=run.seed, train=train, rows=rows)
+
+
+def training_data(gates: GateConfig, images: Loader, heldout: Loader | None = None) -> TrainingData:
+    """Images, and those held out for the switches, with the objective that gates ask for."""
+    switches = None if heldout is None else training_data(gates, heldout)
+    return TrainingData(images, Objective.of(gates, images.examples), switches)
+
+
+def matching_drop_probability(spec: Spec, posterior: Posterior) -> float:
+    """The one drop probability with which a supernet's expected size is that under ``posterior``.
+
+    Raises:
+        PdnasError: they are of cells, which have no such probability.
+    """
+    supernet = make_supernet(spec, torch.device("cpu"))
+    if not isinstance(posterior, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
+        raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
+    return supernet.matching_drop_probability(posterior)
