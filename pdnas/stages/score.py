@@ -150,7 +150,7 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
     with progress, autocast(x.device, inputs.training):
         for cells in todo[done:]:
             table = score_cells(supernet, cells, batches, rows_at_once)
-            journal.append({name: values.tolist() for name, values in table.items()})
+            journal.append({str(name): values.tolist() for name, values in table.items()})
             progress.advance()
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
     table = distinct.loc[space.ids(space.canonical_cells())].reset_index(drop=True)

@@ -20,6 +20,7 @@ from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.spec.names import Source
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.stages import search as module
@@ -267,7 +268,11 @@ def test_the_random_baseline_is_as_large_as_the_guided_candidates(
     assert isinstance(fixed_posterior, ChannelPosterior)
     for drop in fixed_posterior.drop.values():
         assert drop.tolist() == pytest.approx([rate] * len(drop))
-    assert distribution(random, "random").marginals().equals(fixed_posterior.marginals())
+    assert (
+        distribution(fixed_posterior, "random", random.spec)
+        .marginals()
+        .equals(fixed_posterior.marginals())
+    )
 
 
 @pytest.fixture
