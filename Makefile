@@ -24,7 +24,7 @@ test: $(installed)
 # Kills, damage, full disks and the like, often; writes the table of docs/reliability.md.
 KILLS ?= 50
 faults: $(installed)
-	.venv/bin/pytest -q tests/faults -m "" --kills $(KILLS) --hypothesis-profile thorough \
+	.venv/bin/pytest -q tests/faults tests/contrib -m "" --kills $(KILLS) --hypothesis-profile thorough \
 		--reliability docs/reliability.md
 
 # Are there known vulnerabilities in the locked packages? (Needs uv, and a network.)

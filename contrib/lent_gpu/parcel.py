@@ -154,7 +154,9 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 app = typer.Typer(
-    help="CIFAR-10 and NAS-Bench-201's table in a few small files.", no_args_is_help=True
+    help="CIFAR-10 and NAS-Bench-201's table in a few small files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 

@@ -28,6 +28,7 @@ StopAfter = Annotated[
     typer.Option(
         min=0,
         metavar="MINUTES",
+        envvar="PDNAS_STOP_AFTER",
         help="Stop, with a checkpoint and exit code 75, before the epoch that would take longer.",
     ),
 ]
