@@ -108,7 +108,7 @@ def run(
 @app.command()
 def report(file: Plan) -> None:
     """Make every table and figure anew from what was collected, then the page."""
-    perform([job for job in read_json(file)["jobs"] if of_report(job)])
+    perform([job for job in read_json(file)["jobs"] if of_report(job)], os.cpu_count())
 
 
 @app.command()
@@ -150,8 +150,11 @@ def wanted(runs: Path) -> Iterator[Path]:
             yield path
 
 
-def perform(jobs: Sequence[Job]) -> None:
+def perform(jobs: Sequence[Job], at_once: int | None = None) -> None:
     """Run jobs, each as soon as those that make its inputs have ended.
+
+    Args:
+        at_once: how many at the same time; None: all that can.
 
     Raises:
         Unfinished: some stopped in time, and none failed.
@@ -161,7 +164,7 @@ def perform(jobs: Sequence[Job]) -> None:
     running: dict[Future[int], Job] = {}
     lacking = {name for job in waiting for name in job["output"]}
     codes = set()
-    with ThreadPoolExecutor(max(len(waiting), 1)) as pool:
+    with ThreadPoolExecutor(at_once or max(len(waiting), 1)) as pool:
         while True:
             for job in [job for job in waiting if lacking.isdisjoint(job["input"])]:
                 waiting.remove(job)
