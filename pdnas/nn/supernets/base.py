@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,12 @@ class Supernet(nn.Module, ABC):
     (images, classes). While training it draws architectures from its own distribution; inside
     :meth:`candidate` it is that one architecture; otherwise all switches are on.
     """
+
+    @classmethod
+    def of(cls, config: Any, in_channels: int, classes: int) -> Self:
+        """A freshly initialised supernet of its configuration, whose fields its arguments are."""
+        settings = config.model_dump(exclude={"name"})
+        return cls(**settings, in_channels=in_channels, classes=classes)
 
     @abstractmethod
     def configure_gates(self, settings: GateSettings) -> None:

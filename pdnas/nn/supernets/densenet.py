@@ -84,6 +84,7 @@ def transition(sources: Sequence[int], outputs: int) -> nn.Sequential:
     )
 
 
+@register(DenseNetConfig)
 class DenseNetSupernet(ChannelSupernet):
     """DenseNet-BC, which halves the channels in its transitions.
 
@@ -124,9 +125,3 @@ class DenseNetSupernet(ChannelSupernet):
     def forward(self, x: Tensor) -> Tensor:
         self.draw_switches(x)
         return self.classifier(torch.relu(self.features(x)).mean(dim=(2, 3)))
-
-
-@register(DenseNetConfig)
-def build(config: DenseNetConfig, in_channels: int, classes: int) -> DenseNetSupernet:
-    """The supernet of a configuration."""
-    return DenseNetSupernet(config.layers, config.growth, in_channels, classes)

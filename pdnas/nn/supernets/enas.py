@@ -165,6 +165,7 @@ class Cell(nn.Module):
         return torch.cat([values[end] for end in self.loose_ends], dim=1)
 
 
+@register(EnasConfig)
 class EnasSupernet(ChannelSupernet):
     """ENAS's network of its own best cells.
 
@@ -278,9 +279,3 @@ def auxiliary_head(channels: int, classes: int) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(768, classes, bias=False),
     )
-
-
-@register(EnasConfig)
-def build(config: EnasConfig, in_channels: int, classes: int) -> EnasSupernet:
-    """The supernet of a configuration."""
-    return EnasSupernet(config.layers, config.filters, in_channels, classes)

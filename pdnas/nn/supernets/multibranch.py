@@ -82,6 +82,7 @@ class MultiBranchBlock(nn.Module):
         return self.skip(x) + merged
 
 
+@register(MultiBranchConfig)
 class MultiBranchSupernet(ChannelSupernet):
     """The 3-branch ResNet.
 
@@ -116,9 +117,3 @@ class MultiBranchSupernet(ChannelSupernet):
         self.draw_switches(x)
         x = self.stages(self.stem_norm(self.stem(x)))
         return self.classifier(torch.relu(x).mean(dim=(2, 3)))
-
-
-@register(MultiBranchConfig)
-def build(config: MultiBranchConfig, in_channels: int, classes: int) -> MultiBranchSupernet:
-    """The supernet of a configuration."""
-    return MultiBranchSupernet(config.width, config.blocks, in_channels, classes, config.merge)

@@ -101,6 +101,7 @@ class MultiKernelBottleneck(nn.Module):
         return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
+@register(ResNetConfig)
 class MultiKernelResNetSupernet(ChannelSupernet):
     """ResNet with parallel kernel sizes.
 
@@ -149,11 +150,3 @@ class MultiKernelResNetSupernet(ChannelSupernet):
         self.draw_switches(x)
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         return self.fc(self.stages(x).mean(dim=(2, 3)))
-
-
-@register(ResNetConfig)
-def build(config: ResNetConfig, in_channels: int, classes: int) -> MultiKernelResNetSupernet:
-    """The supernet of a configuration."""
-    return MultiKernelResNetSupernet(
-        config.width, config.blocks, config.kernels, in_channels, classes
-    )

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class Reduction(nn.Module):
         return self.shortcut(x) + body
 
 
+@register(NasBench201Config)
 class NasBench201Supernet(DrawsNoise, Supernet):
     """NAS-Bench-201's skeleton over all cells of a space.
 
@@ -109,6 +111,12 @@ class NasBench201Supernet(DrawsNoise, Supernet):
         # (docs/nasbench201.md).
         for kernel in self.gated_weights():
             nn.init.dirac_(kernel)
+
+    @classmethod
+    def of(cls, config: Any, in_channels: int, classes: int) -> Self:
+        space = CellSpace(config.operations)
+        cells, stages = config.cells_per_stage, config.stages
+        return cls(config.channels, cells, space, in_channels, classes, stages)
 
     def begin_alone(self) -> None:
         for kernel in self.gated_weights():
@@ -286,16 +294,3 @@ class NasBench201Supernet(DrawsNoise, Supernet):
             for name in self.space.operations
             for weight in self._convolutions(edge, name)
         ]
-
-
-@register(NasBench201Config)
-def build(config: NasBench201Config, in_channels: int, classes: int) -> NasBench201Supernet:
-    """The supernet of a configuration."""
-    return NasBench201Supernet(
-        config.channels,
-        config.cells_per_stage,
-        CellSpace(config.operations),
-        in_channels,
-        classes,
-        config.stages,
-    )
