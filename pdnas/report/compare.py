@@ -43,23 +43,17 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as a record; ``difference`` is second minus first."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "seeds": [list(pair) for pair in self.seeds],
+        return vars(self) | {
             "settings": {
                 key: {"first": one, "second": two} for key, (one, two) in self.settings.items()
             },
             "differences": [
                 {
-                    "quantity": each.quantity,
-                    "first": each.first.to_json(),
-                    "second": each.second.to_json(),
-                    "difference": each.difference.to_json(),
+                    key: value.to_json() if isinstance(value, Interval) else value
+                    for key, value in vars(each).items()
                 }
                 for each in self.differences
             ],
-            "notes": list(self.notes),
         }
 
 

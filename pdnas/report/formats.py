@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,24 @@ def text(cell: Cell, column: Column) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
+def texts(table: Table) -> list[list[str]]:
+    """All cells as people read them, a list a row."""
+    return [[text(*pair) for pair in zip(row, table.columns, strict=True)] for row in table.rows]
+
+
+def groups(table: Table) -> list[tuple[str, int]]:
+    """The groups of neighbouring columns, with how many columns each has."""
+    return [(name, len(list(same))) for name, same in groupby(each.group for each in table.columns)]
+
+
 def to_csv(table: Table) -> str:
     """Unrounded numbers; an estimate takes three columns, the value and its interval's bounds."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    header: list[str] = []
-    for column in table.columns:
-        header.append(column.key)
-        if column.estimate:
-            header += [f"{column.key}_low95", f"{column.key}_high95"]
-    writer.writerow(header)
+    ends = {
+        column: ("", "_low95", "_high95")[: 1 + 2 * column.estimate] for column in table.columns
+    }
+    writer.writerow([f"{column.key}{end}" for column in table.columns for end in ends[column]])
     for row in table.rows:
         cells: list[str] = []
         for cell, column in zip(row, table.columns, strict=True):
@@ -108,24 +117,14 @@ def _exact(value: str | float | int | None) -> str:
 
 def to_markdown(table: Table) -> str:
     """A GitHub table under its title, the notes as a list."""
-    headings = [
-        f"{column.group}: {column.heading}" if column.group else column.heading
-        for column in table.columns
+    rows = [
+        [f"{each.group}: {each.heading}" if each.group else each.heading for each in table.columns],
+        [":---" if column.is_text else "---:" for column in table.columns],
+        *texts(table),
     ]
-    lines = [
-        _markdown_row(headings),
-        _markdown_row([":---" if column.is_text else "---:" for column in table.columns]),
-        *(
-            _markdown_row([text(*pair) for pair in zip(row, table.columns, strict=True)])
-            for row in table.rows
-        ),
-    ]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     notes = [f"- {note}" for note in table.notes]
     return "\n".join([f"**{table.title}**", "", *lines, "", *notes]).rstrip() + "\n"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 _LATEX = {
@@ -159,6 +158,7 @@ def escape_latex(plain: str) -> str:
     return "".join(_LATEX.get(character, character) for character in plain)
 
 
+# pandas' Styler sets no \cmidrule below groups of columns, and writes no Markdown.
 def to_latex(table: Table) -> str:
     """A ``table`` environment for the booktabs package, the groups as a spanning first header."""
     alignment = "".join("l" if column.is_text else "r" for column in table.columns)
@@ -170,13 +170,13 @@ def to_latex(table: Table) -> str:
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        *_latex_groups(table.columns),
+        *_latex_groups(table),
         _latex_row([column.heading for column in table.columns]),
         r"\midrule",
+        *map(_latex_row, texts(table)),
+        r"\bottomrule",
+        r"\end{tabular}",
     ]
-    for row in table.rows:
-        lines.append(_latex_row([text(*pair) for pair in zip(row, table.columns, strict=True)]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
         lines += [
             r"\par\smallskip",
@@ -191,15 +191,9 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
 
 
-def _latex_groups(columns: Sequence[Column]) -> list[str]:
-    spans: list[tuple[str, int]] = []
-    for column in columns:
-        if spans and spans[-1][0] == column.group:
-            spans[-1] = (column.group, spans[-1][1] + 1)
-        else:
-            spans.append((column.group, 1))
+def _latex_groups(table: Table) -> list[str]:
     cells, rules, start = [], [], 1
-    for group, width in spans:
+    for group, width in groups(table):
         if group:
             cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
             rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")

@@ -134,12 +134,7 @@ def _html(path: Path, scale: str = "") -> str:
 
 def _html_table(made: Table) -> dict[str, Any]:
     """A table for the template: groups of columns, headings, cells, each with its alignment."""
-    groups: list[list[Any]] = []
-    for column in made.columns:
-        if groups and groups[-1][0] == column.group:
-            groups[-1][1] += 1
-        else:
-            groups.append([column.group, 1])
+    groups = formats.groups(made)
     return {
         "name": made.name,
         "title": made.title,

@@ -18,7 +18,8 @@ from pdnas.data.sources import SOURCES
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.subnet import extract, parameters
 from pdnas.nn.supernets import ChannelSupernet, build
-from pdnas.report.formats import OURS, PAPER, Cell, Column, Table, to_markdown
+from pdnas.report.columns import words
+from pdnas.report.formats import OURS, PAPER, Column, Table, to_markdown
 from pdnas.report.paper import official
 from pdnas.report.paper.reported import paper
 from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
@@ -71,33 +72,26 @@ def markdown(name: str) -> str:
 
 def sizes() -> Table:
     """Parameters of the supernets, as reported and as built."""
-    rows: list[tuple[Cell, ...]] = []
-    for letters, name in SUPERNETS.items():
-        network = _build(NAMED[name])
-        rows.append(
-            (
-                f"SupNet-{letters}",
-                _reported(3, "params_m", supernet=letters, method="full model"),
-                network.parameter_count() / 1e6,
-                _kernels(network) / 1e6,
-            )
-        )
-    network = _build(NAMED["supernet-r50"], 1000)
-    rows.append(
+    networks: list[tuple[str, float | None, ChannelSupernet]] = [
         (
-            "SupNet-R-50",
-            _reported(9, "params_m", model="Inflated ResNet-50"),
-            network.parameter_count() / 1e6,
-            _kernels(network) / 1e6,
+            f"SupNet-{letters}",
+            _reported(3, "params_m", supernet=letters, method="full model"),
+            _build(NAMED[name]),
         )
-    )
-    network = official.supernet()
-    rows.append(("SupNet-D-121", None, network.parameter_count() / 1e6, _kernels(network) / 1e6))
+        for letters, name in SUPERNETS.items()
+    ]
+    inflated = _reported(9, "params_m", model="Inflated ResNet-50")
+    networks.append(("SupNet-R-50", inflated, _build(NAMED["supernet-r50"], 1000)))
+    networks.append(("SupNet-D-121", None, official.supernet()))
+    rows = [
+        (name, reported, network.parameter_count() / 1e6, _kernels(network) / 1e6)
+        for name, reported, network in networks
+    ]
     return Table(
         "sizes",
         "Parameters in millions",
         (
-            Column("supernet", "supernet", is_text=True),
+            words("supernet"),
             Column("reported", "reported", PAPER, 1),
             Column("all", "all", OURS, 3),
             Column("kernels", "matrices and kernels alone", OURS, 3),
@@ -155,7 +149,7 @@ def r50() -> Table:
         "r50",
         "SupNet-R-50 by reading of its construction; the paper reports 44.0 M",
         (
-            Column("reading", "reading", is_text=True),
+            words("reading"),
             Column("parameters", "parameters [M]", OURS, 2),
         ),
         rows,
@@ -198,7 +192,7 @@ def random_sizes() -> Table:
         "random-sizes",
         "Parameters of randomly sampled sub-networks, in millions",
         (
-            Column("supernet", "supernet", is_text=True),
+            words("supernet"),
             Column("reported", "reported", PAPER, 1),
             Column("keep", "keep rate", decimals=1),
             Column("release", "release's counting rule", OURS, 2),
@@ -220,7 +214,7 @@ def extraction() -> Table:
         "extraction",
         "A random candidate of SupNet-M at keep rate 0.5 (seed 0)",
         (
-            Column("count", "what is counted", is_text=True),
+            words("count", "what is counted"),
             Column("parameters", "parameters [M]", OURS, 2),
         ),
         (
@@ -242,7 +236,7 @@ def d121_sizes() -> Table:
         "d121-sizes",
         "Parameters of SupNet-D-121 and of a candidate, in millions",
         (
-            Column("count", "what is counted", is_text=True),
+            words("count", "what is counted"),
             Column("reported", "candidate", PAPER, 1),
             Column("whole", "supernet", OURS, 3),
             Column("expected", "candidate, expected from the log", OURS, 3),
@@ -267,7 +261,7 @@ def d121_dropped() -> Table:
         "d121-dropped",
         "Dropped input channels in percent, expected from the official log",
         (
-            Column("block", "dense block", is_text=True),
+            words("block", "dense block"),
             *(Column(str(kind), str(kind), OURS, 3) for kind in shares),
         ),
         tuple(rows),
@@ -295,7 +289,7 @@ def d121_candidates() -> Table:
         "d121-candidates",
         f"The {len(selection)} candidates of the official selection log",
         (
-            Column("measure", "measure", is_text=True),
+            words("measure"),
             Column("reported", "chosen candidate", PAPER, 1),
             Column("mean", "mean", "release"),
             Column("std", "standard deviation", "release"),
@@ -340,7 +334,7 @@ def nasbench_cells() -> Table:
     return Table(
         "nasbench-cells",
         "Cells of NAS-Bench-201 that differ",
-        (Column("form", "by", is_text=True), Column("cells", "cells", OURS)),
+        (words("form", "by"), Column("cells", "cells", OURS)),
         rows,
     )
 
@@ -358,7 +352,7 @@ def nasbench_grid() -> Table:
         "nasbench-grid",
         "12-epoch validation accuracies that are a number of images",
         (
-            Column("dataset", "data set", is_text=True),
+            words("dataset", "data set"),
             Column("images", "validation images"),
             Column("whole", "whole number of images [% of cells]", OURS, 1),
             Column("halves", "halves allowed [% of cells]", OURS, 1),
@@ -378,7 +372,7 @@ def nasbench_skip() -> Table:
         "nasbench-skip",
         "The cell of six skip connections: test accuracy in percent",
         (
-            Column("dataset", "data set", is_text=True),
+            words("dataset", "data set"),
             Column("published", "DARTS", "published"),
             Column("cell", "all-skip cell", "the benchmark's table"),
         ),

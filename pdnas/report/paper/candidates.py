@@ -294,8 +294,7 @@ def pareto(collection: Collection) -> Drawing | None:
                 linewidth=1.1,
                 label="Pareto front",
             )
-            axis.set_xlabel("parameters [M]")
-            style.title(axis, f"seed {seed}")
+            axis.set(xlabel="parameters [M]", title=f"seed {seed}")
         label = "validation error, inherited weights [%]"
         row[0].set_ylabel(f"{label}\n{collection.describe(str(study))}")
     style.legend_above(figure)

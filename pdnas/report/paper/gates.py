@@ -156,16 +156,14 @@ def trajectories(collection: Collection) -> Drawing | None:
                 colour = colours[gates.index(gate)]
                 axis.plot(lines.columns, lines.T, color=colour, linewidth=1.1)
             style.title(axis, f"l² = {length_scale2:g}")
-            axis.set_xlabel("epoch")
-            axis.set_xlim(0, means.index.get_level_values("epoch").max())
+            axis.set(xlabel="epoch", xlim=(0, means.index.get_level_values("epoch").max()))
             axis.xaxis.get_major_locator().set_params(integer=True)
             records.append(
                 means.rename("drop_probability_pct")
                 .reset_index()
                 .assign(study=study, length_scale2=length_scale2, seeds=seeds.shape[1])
             )
-        row[0].set_ylim(bottom=0)
-        row[0].set_ylabel("drop probability [%]\n" + collection.describe(study))
+        row[0].set(ylim=(0, None), ylabel="drop probability [%]\n" + collection.describe(study))
         bar = style.numbered(
             figure, colours, len(gates), ax=list(row), ticks=[1, len(gates)], aspect=30
         )
@@ -210,8 +208,7 @@ def kept_share(collection: Collection) -> Drawing | None:
                 linewidth=1.2,
                 label="random baseline",
             )
-        axis.set_ylim(0, 103)
-        axis.set_ylabel("input channels kept [%]")
+        axis.set(ylim=(0, 103), ylabel="input channels kept [%]")
         if len(shares) <= 40:
             axis.set_xticks(x, _without_common_prefix(shares.index), rotation=90, fontsize=7)
             axis.set_xlabel("gate, input to output")

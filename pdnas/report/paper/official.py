@@ -183,9 +183,7 @@ def trajectories(log: pd.DataFrame) -> Drawing:
             for epoch in LEARNING_RATE_DROPS:
                 axis.axvline(epoch, color=REFERENCE_COLOUR, linewidth=0.6, linestyle=":")
         column[0].set_ylim(0, 100)
-        column[1].set_yscale("log")
-        column[1].set_xlim(0, table["epoch"].max())
-        column[1].set_xlabel("epochs trained")
+        column[1].set(yscale="log", xlim=(0, table["epoch"].max()), xlabel="epochs trained")
         style.title(column[0], f"block {block}")
     axes[0, 0].set_ylabel("1x1, a line a source\ndrop probability [%]")
     axes[1, 0].set_ylabel("3x3, transition (dashed)\ndrop probability [%]")
@@ -256,8 +254,7 @@ def candidates(selection: pd.DataFrame) -> Drawing:
         fontsize=8,
         arrowprops={"arrowstyle": "-", "linewidth": 0.8},
     )
-    axis.set_xlabel("top-1 accuracy on ImageNet's validation set [%]")
-    axis.set_ylabel("candidates")
+    axis.set(xlabel="top-1 accuracy on ImageNet's validation set [%]", ylabel="candidates")
     axis.grid(False, axis="x")
     axis.legend(loc="upper center")
     data = {"bin_low_pct": bins[:-1], "bin_high_pct": bins[1:], "candidates": counts}

@@ -42,8 +42,7 @@ def one_shot(collection: Collection) -> Drawing | None:
         }
         words = "\n".join(f"{label} {tau}" for label, tau in taus.items())
         axis.text(0.98, 0.04, words, transform=axis.transAxes, ha="right", fontsize=7.5)
-        style.title(axis, method.label)
-        axis.set_xlabel("one-shot accuracy [%]")
+        axis.set(title=method.label, xlabel="one-shot accuracy [%]")
         all_cells = {"cell_id": np.arange(len(truth)), "one_shot_pct": scores, "true_pct": truth}
         records.append(pd.DataFrame(all_cells).assign(variant=method.variant, seed=run.seed))
     for axis in axes[:, 0]:
@@ -102,8 +101,6 @@ def cost(collection: Collection) -> Drawing | None:
         else:
             style.cross(axis, seconds, accuracy, label=method.label, **look)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axis.set_xlim(left=0)
-    axis.set_ylim(floor, float(shown.max()) + 1)
-    axis.set_xlabel("time of the search [s]")
-    axis.set_ylabel("true accuracy of the chosen cell [%]")
+    axis.set(xlim=(0, None), ylim=(floor, float(shown.max()) + 1))
+    axis.set(xlabel="time of the search [s]", ylabel="true accuracy of the chosen cell [%]")
     return Drawing(figure, data)

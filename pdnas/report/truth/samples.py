@@ -71,8 +71,7 @@ def samples_to_reach(collection: Collection) -> Drawing | None:
             marked = own[np.isclose(x, percent)]
             if len(marked):
                 _mark_ratio(axis, percent, *marked.iloc[0][["uniform", "learned"]], x.max())
-        axis.set_yscale("log")
-        axis.set_ylim(bottom=1)
+        axis.set(yscale="log", ylim=(1, None))
         axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
         axis.grid(False, axis="x")
         axis.yaxis.set_major_formatter("{x:g}")
@@ -127,8 +126,7 @@ def best_of_n(collection: Collection) -> Drawing | None:
         curve = [own[name] for name in names]
         style.line(axis, own["n"], curve, color=GUIDED_COLOUR, label="learned posterior")
         style.log_x(axis)
-        axis.set_xlim(1, own["n"].max())
-        axis.set_xlabel("number of samples n")
+        axis.set(xlim=(1, own["n"].max()), xlabel="number of samples n")
         axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
         axis.legend(loc="lower right")
     return Drawing(figure, pd.concat(tables, ignore_index=True))
