@@ -76,6 +76,6 @@ def _look_up_in_table(path: Path, ids: list[int]) -> float:
 
 
 def _look_up_in_package(archive: Path, numbers: list[int]) -> float:
-    api = official._open(archive)
+    api = official.open_archive(archive)
     facts = (api.get_more_info(n, "cifar10", hp="200", is_random=False) for n in numbers)
     return sum(each["test-accuracy"] for each in facts)

@@ -10,17 +10,11 @@ package, so the whole study runs on it without a download (:mod:`pdnas.regressio
 
 from __future__ import annotations
 
-import io
-import multiprocessing
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from functools import cache
-from itertools import combinations, starmap
+from itertools import combinations
 from pathlib import Path
-from time import process_time
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +22,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pdnas.data.batches import Loader
-from pdnas.data.sources import cache_directory
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
+from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.spec.names import Part
@@ -39,9 +33,7 @@ from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
 from pdnas.stages.materials import make_loader, make_supernet, training_data
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json, read_table, write_json, write_table
-from pdnas.support.progress import Progress
-from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
+from pdnas.support.files import read_table, write_json, write_table
 from pdnas.support.statistics import kendall_tau
 from pdnas.train.evaluate import evaluate
 from pdnas.train.fit import fit
@@ -52,10 +44,6 @@ SEEDS = range(3)
 """Trainings of every cell in the table."""
 
 _CPU = torch.device("cpu")
-_CELLS_AT_ONCE = 20
-"""Trainings that a kill can lose, about."""
-
-T = TypeVar("T")
 
 
 def specification(variant: str) -> Spec:
@@ -100,69 +88,46 @@ def train_cell(spec: Spec, cell: NDArray[np.integer], seed: int) -> tuple[float,
     return validation, test
 
 
-def _train_block(spec: Spec, cells: NDArray[np.int8], seed: int, path: Path) -> None:
-    """Train some cells and write their rows of the table, unless that is done already."""
-    if path.is_file():
-        return
-    rows = []
-    for cell in cells:
-        started = process_time()
-        validation, test = train_cell(spec, cell, seed)
-        rows.append(
-            (seed, int(space_of(spec).ids(cell)), validation, test, process_time() - started)
-        )
-    columns = ["seed", "cell_id", "validation_accuracy", "test_accuracy", "cpu_seconds"]
-    write_table(path, pd.DataFrame(rows, columns=columns))
+def _table_row(spec: Spec, cell_id: int, seed: int) -> dict[str, Any]:
+    accuracies = train_cell(spec, space_of(spec).cells[cell_id], seed)
+    row = dict(zip(("validation_accuracy", "test_accuracy"), accuracies, strict=True))
+    return {"cell_id": cell_id, "seed": seed, **row}
 
 
 def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
     """Train every cell with every seed; writes ``table.parquet`` and ``table.json``.
 
     Cells that differ only where nothing can be seen of it are trained once. A killed call goes on
-    after the blocks of cells that it finished.
+    after the cells that it finished.
 
     Args:
         jobs: processes.
     """
     space = space_of(spec)
     canonical = space.ids(space.canonical_cells())
-    distinct = space.cells[np.unique(canonical)]
-    config = spec.model_dump(mode="json")
-    identity = {"spec": config, "block": _CELLS_AT_ONCE, "code": code_version()}
-    finished = cache_directory() / f"{STUDY}-{fingerprint(identity)}"
-    tasks = [
-        (spec, distinct[start : start + _CELLS_AT_ONCE], seed, finished / f"{seed}-{start}.parquet")
-        for seed in seeds
-        for start in range(0, len(distinct), _CELLS_AT_ONCE)
-    ]
-    time = finished / "time.json"
-    stopwatch = Stopwatch(read_json(time) if time.is_file() else None)
-    with Progress(f"train {len(distinct)} cells, {len(seeds)} seeds", len(tasks)) as progress:
-        for _ in parallel(_train_block, tasks, jobs):
-            progress.advance()
-            write_json(time, stopwatch.read())
-    trained = pd.concat([read_table(path) for *_, path in tasks])
+    distinct = np.unique(canonical).tolist()
+    journal = cached_journal("table", spec, seeds)
+    title = f"train {len(distinct)} cells, {len(seeds)} seeds"
+    tasks = [(spec, cell, seed) for seed in seeds for cell in distinct]
+    trained = rows_of(_table_row, tasks, jobs, journal, title)
     table = pd.concat(
         [
             rows.set_index("cell_id").loc[canonical].assign(cell_id=np.arange(len(space)))
             for _, rows in trained.groupby("seed")
         ],
         ignore_index=True,
-    ).drop(columns="cpu_seconds")
+    )
     table["cell"] = [space.to_string(space.cells[number]) for number in table["cell_id"]]
     columns = ["cell_id", "cell", "seed", "validation_accuracy", "test_accuracy"]
     record = {
         "distinct_cells": len(distinct),
         "seeds": len(seeds),
         **agreement(by_seed(table)),
-        "provenance": {
-            **provenance(config, None, stopwatch),
-            "cpu_seconds": round(float(trained["cpu_seconds"].sum()), 3),
-        },
+        "provenance": work_done(spec, trained, journal),
     }
     write_table(folder / "table.parquet", table[columns])
     write_json(folder / "table.json", record)
-    shutil.rmtree(finished)
+    journal.remove()
 
 
 def load_table(folder: Path = FOLDER) -> pd.DataFrame:
@@ -180,9 +145,9 @@ def load_table(folder: Path = FOLDER) -> pd.DataFrame:
     return table
 
 
-def by_seed(table: pd.DataFrame, column: str = "test_accuracy") -> NDArray[np.float64]:
-    """A column of the table as an array of shape (seeds, cells), cell-id order."""
-    wide = table.pivot(index="seed", columns="cell_id", values=column).sort_index(axis=1)
+def by_seed(table: pd.DataFrame) -> NDArray[np.float64]:
+    """The table's test accuracies as an array of shape (seeds, cells), cell-id order."""
+    wide = table.pivot(index="seed", columns="cell_id", values="test_accuracy").sort_index(axis=1)
     return wide.to_numpy(np.float64)
 
 
@@ -224,23 +189,3 @@ def agreement(accuracies: ArrayLike) -> dict[str, Any]:
         "reliability": reliability,
         "noise_ceiling": float(np.sqrt(max(reliability, 0.0))),
     }
-
-
-def parallel(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int
-) -> Iterator[T]:
-    """``function(*task)`` of every task, in order; with one job, in this process."""
-    if jobs == 1:
-        yield from starmap(function, tasks)
-        return
-    # Forked processes would inherit the locks of torch's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
-        yield from pool.map(function, *zip(*tasks, strict=True))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what single trainings say of their progress; there are hundreds of them."""
-    with redirect_stderr(io.StringIO()):
-        yield

@@ -8,7 +8,6 @@ probability, the mean of as many new seeds lies, if they are drawn like those of
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
-from pdnas.data.sources import cache_directory
-from pdnas.regression.digits import FOLDER, STUDY, parallel, quiet, specification, true_accuracy
+from pdnas.regression.digits import FOLDER, STUDY, specification, true_accuracy
+from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
+from pdnas.runs import layout
+from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
 from pdnas.space.posterior import CellPosterior
 from pdnas.spec.spec import Spec
@@ -29,8 +31,6 @@ from pdnas.stages.score import score_run
 from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table, write_json
-from pdnas.support.progress import Progress
-from pdnas.support.provenance import Stopwatch, code_version, fingerprint, provenance
 from pdnas.support.statistics import kendall_tau, prediction_interval
 from pdnas.truth.sampling import (
     expected_accuracy_of_chosen,
@@ -92,74 +92,53 @@ def metrics(
     }
 
 
-def search_and_score(spec: Spec, seed: int, folder: Path) -> None:
-    """Search and score every cell, in the run folder ``folder``, unless that is done already."""
-    if (folder / "scores.json").is_file():
-        return
-    device = torch.device("cpu")
-    with quiet():
-        search_run(
-            spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
-        )
-        score_run(Run.load(folder), None, device)
-
-
 def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
     """The metrics of one seed: search, score every cell, compare with the truth.
 
     Args:
         keep: run folder to work in and to leave behind.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as temporary, quiet():
         folder = keep or Path(temporary)
-        search_and_score(spec, seed, folder)
-        posterior = Run.load(folder).posterior()
-        scores = read_table(folder / "scores.parquet")["score"]
+        search_run(
+            spec, scale=STUDY, study=STUDY, variant="guided", seed=seed, out=folder, device=device
+        )
+        run = Run.load(folder)
+        score_run(run, None, device)
+        posterior, scores = run.posterior(), read_table(folder / layout.SCORES)["score"]
     assert isinstance(posterior, CellPosterior)
     return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
 
 
 def run_seeds(
-    spec: Spec, seeds: Sequence[int], jobs: int, keep: Path | None = None
-) -> dict[str, list[float]]:
-    """The metrics of several seeds, a list each.
+    spec: Spec, seeds: Sequence[int], jobs: int, journal: Journal | None = None
+) -> pd.DataFrame:
+    """What :func:`study` says of several seeds, a row each; those in the journal are done.
 
     Args:
         jobs: processes.
-        keep: folder for the runs of all seeds; those that are there already are not run again.
     """
-    records = []
-    tasks = [(spec, seed, keep and keep / f"seed{seed}") for seed in seeds]
-    with Progress(f"study on {STUDY}", len(seeds)) as progress:
-        for record in parallel(study, tasks, jobs):
-            records.append(record)
-            progress.advance()
-    return {name: [record[name] for record in records] for name in METRICS}
+    tasks = [(spec, seed) for seed in seeds]
+    return rows_of(study, tasks, jobs, journal or Journal(), f"study on {STUDY}")
 
 
 def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
     """Run many seeds and write ``intervals.json``, from which the intervals follow.
 
-    A killed call goes on after the seeds that it finished: their runs stay in the cache.
+    A killed call goes on after the seeds that it finished.
     """
-    stopwatch = Stopwatch()
     spec = specification("guided")
-    identity = {"spec": spec.model_dump(mode="json"), "code": code_version()}
-    runs = cache_directory() / f"{STUDY}-runs-{fingerprint(identity)}"
-    values = run_seeds(spec, seeds, jobs, runs)
-    done = [runs / f"seed{seed}" / name for seed in seeds for name in ("run.json", "scores.json")]
-    seconds = sum(read_json(path)["provenance"]["cpu_seconds"] for path in done)
+    journal = cached_journal("intervals", spec, seeds)
+    measured = run_seeds(spec, seeds, jobs, journal)
     record = {
         "level": LEVEL,
         "seeds": list(seeds),
-        "metrics": values,
-        "provenance": {
-            **provenance(spec.model_dump(mode="json"), None, stopwatch),
-            "cpu_seconds": round(seconds, 3),
-        },
+        "metrics": measured[list(METRICS)].to_dict("list"),
+        "provenance": work_done(spec, measured, journal),
     }
     write_json(folder / "intervals.json", record)
-    shutil.rmtree(runs)
+    journal.remove()
 
 
 def load_calibration(folder: Path = FOLDER) -> dict[str, Any]:
@@ -182,18 +161,18 @@ def load_calibration(folder: Path = FOLDER) -> dict[str, Any]:
 
 
 def compare(
-    measured: Mapping[str, Sequence[float]], calibration: Mapping[str, Any]
+    measured: pd.DataFrame | Mapping[str, Sequence[float]], calibration: Mapping[str, Any]
 ) -> dict[str, Verdict]:
     """Hold the mean of each metric's seeds against its interval.
 
     Args:
-        measured: a list of one number a seed, by metric.
+        measured: a column of one number a seed, by metric.
         calibration: see :func:`load_calibration`.
     """
     verdicts = {}
-    for name, values in measured.items():
+    for name in METRICS:
         known = np.array(calibration["metrics"][name])
-        new = np.array(values)
+        new = np.array(measured[name])
         if name in _LOGARITHMIC:
             with np.errstate(divide="ignore"):  # a posterior without any mass there
                 known, new = np.log(known), np.log(new)

@@ -93,7 +93,7 @@ def _load_plain(path: str | Path) -> Any:
         return ListedUnpickler(file, _NUMBERS_AND_CONTAINERS).load()
 
 
-def _open(archive: Path) -> Any:
+def open_archive(archive: Path) -> Any:
     """The authors' interface to an archive."""
     if archive.is_dir():
         nats = _package("nats_bench", "nats-bench")
@@ -127,7 +127,7 @@ def read(archive: Path, space: CellSpace) -> tuple[NDArray[np.int64], dict[str, 
     queries = _queries()
     percent = {column: np.empty(len(space)) for column in queries}
     try:
-        api = _open(archive)
+        api = open_archive(archive)
         rows = rows_of_cells(api.meta_archs, archive, space)
         for index in range(len(space)):
             for column, (dataset, epochs, key) in queries.items():

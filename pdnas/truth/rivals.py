@@ -124,11 +124,11 @@ def local_search(
     Ask for every cell that differs in one edge, go to the best, stop where none is better, and
     start again from a random cell. No cell is asked for twice.
     """
-    neighbours = _neighbours(space)
+    neighbours = neighbours_of_cells(space)
     return np.stack([_climb(neighbours, signal, rng, queries) for rng in generators])
 
 
-def _neighbours(space: CellSpace) -> Ids:
+def neighbours_of_cells(space: CellSpace) -> Ids:
     """Cells that differ in exactly one edge, shape (cells, edges · (operations - 1))."""
     operations = len(space.operations)
     changed = [
@@ -178,11 +178,11 @@ def predictor_search(
     every fit, ``BATCH`` draws of the weights from their posterior each ask for the cell that they
     predict to be best among those not asked for (Thompson, Biometrika 1933).
     """
-    features = _pair_features(space)
+    features = pair_features(space)
     return np.stack([_predict(features, signal, rng, queries) for rng in generators])
 
 
-def _pair_features(space: CellSpace) -> Floats:
+def pair_features(space: CellSpace) -> Floats:
     """One-hot operations of every edge and every pair of edges, shape (cells, features).
 
     6 · K + 15 · K² features for K operations: an edge's pair with itself stands for the edge.

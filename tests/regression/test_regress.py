@@ -1,26 +1,35 @@
 """The regression test of the method: a sound search passes, a broken one is noticed."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from typer.testing import CliRunner
+from torch import Tensor
+from typer.testing import CliRunner, Result
 
 from pdnas.cli import app
+from pdnas.nn.supernets.cells import scoring
 from pdnas.nn.supernets.cells.credit import Credit
-from pdnas.regression import digits, regress
+from pdnas.regression import digits, regress, tasks
 from pdnas.regression.regress import compare, load_calibration, metrics, study
+from pdnas.runs.run import Run
+from pdnas.spec.spec import Spec
 from pdnas.stages import score
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_json
 
 
 @pytest.fixture(scope="module")
-def sound_run(tmp_path_factory):
+def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of one seed of the study as it is."""
     folder = tmp_path_factory.mktemp("runs") / "sound"
     study(digits.specification("guided"), 0, folder)
@@ -28,20 +37,20 @@ def sound_run(tmp_path_factory):
 
 
 @pytest.fixture
-def sound(sound_run):
+def sound(sound_run: Path) -> dict[str, list[float]]:
     return one_seed(sound_run)
 
 
-def one_seed(folder=None):
+def one_seed(folder: Path | None = None) -> dict[str, list[float]]:
     return {key: [value] for key, value in study(digits.specification("guided"), 0, folder).items()}
 
 
-def failed(measured):
+def failed(measured: Mapping[str, list[float]]) -> set[str]:
     verdicts = compare(measured, load_calibration())
     return {name for name, verdict in verdicts.items() if not verdict.passed}
 
 
-def test_a_sound_search_passes(sound):
+def test_a_sound_search_passes(sound: dict[str, list[float]]) -> None:
     assert failed(sound) == set()
 
 
@@ -50,15 +59,17 @@ def test_a_sound_search_passes(sound):
     [torch.zeros_like, torch.neg, lambda credit: credit.flip(1)],
     ids=["likelihood ignored", "sign flipped", "credit to the wrong operation"],
 )
-def test_a_broken_posterior_is_noticed(change, sound_run, monkeypatch):
+def test_a_broken_posterior_is_noticed(
+    change: Callable[[Any], Tensor], sound_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real search with a wrong gradient; its cells are not scored anew, to save time."""
     real = Credit.backward
 
-    def broken(ctx, slope):
+    def broken(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         node, credit, *outputs = real(ctx, slope)
         return node, change(credit), *outputs
 
-    def sound_scores(run, images, device):
+    def sound_scores(run: Run, images: int | None, device: torch.device) -> None:
         shutil.copy(sound_run / "scores.parquet", run.folder)
 
     monkeypatch.setattr(Credit, "backward", staticmethod(broken))
@@ -66,17 +77,19 @@ def test_a_broken_posterior_is_noticed(change, sound_run, monkeypatch):
     assert {"speedup", "mean_accuracy"} <= failed(one_seed())
 
 
-def test_scores_of_other_cells_are_noticed(sound_run, monkeypatch):
+def test_scores_of_other_cells_are_noticed(
+    sound_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Real scoring that mixes up the cells of a block, after a sound search."""
-    real = score.score_block
+    real = scoring.score_block
 
-    def mixed_up(*arguments):
+    def mixed_up(*arguments: Any) -> pd.DataFrame:
         table = real(*arguments)
         return table.assign(score=table["score"].to_numpy()[::-1])
 
     unscored = shutil.ignore_patterns("scores*")
 
-    def sound_search(spec, *, out, **names):
+    def sound_search(spec: Spec, *, out: Path, **names: Any) -> None:
         shutil.copytree(sound_run, out, ignore=unscored, dirs_exist_ok=True)
 
     monkeypatch.setattr(score, "score_block", mixed_up)
@@ -84,7 +97,7 @@ def test_scores_of_other_cells_are_noticed(sound_run, monkeypatch):
     assert failed(one_seed()) >= {"kendall_tau"}
 
 
-def test_metrics_by_hand():
+def test_metrics_by_hand() -> None:
     accuracy = np.linspace(0.01, 0.4, 40)  # the best 5 % are two cells
     q = np.full(40, 0.5 / 38)
     q[-2:] = 0.25
@@ -99,17 +112,21 @@ def test_metrics_by_hand():
     assert found["chosen_accuracy"] == pytest.approx(np.mean(best_of_three), abs=0.002)
 
 
-def test_what_cannot_be_compared_fails(sound):
+def test_what_cannot_be_compared_fails(sound: dict[str, list[float]]) -> None:
     for value in (0.0, float("nan")):
         assert failed({**sound, "speedup": [value]}) == {"speedup"}
 
 
-def command(monkeypatch, measured, *arguments):
+def command(
+    monkeypatch: pytest.MonkeyPatch, measured: Mapping[str, list[float]], *arguments: str
+) -> Result:
     monkeypatch.setattr(regress, "run_seeds", lambda *_: measured)
     return CliRunner().invoke(app, ["regress", *arguments])
 
 
-def test_the_command_says_what_left_its_interval_and_ends_with_1(monkeypatch):
+def test_the_command_says_what_left_its_interval_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     as_before = {name: values[:4] for name, values in load_calibration()["metrics"].items()}
     done = command(monkeypatch, as_before)
     assert done.exit_code == 0
@@ -126,7 +143,7 @@ def test_the_command_says_what_left_its_interval_and_ends_with_1(monkeypatch):
     assert json.loads(done.stdout).keys() == regress.METRICS.keys()
 
 
-def test_a_stale_calibration_is_refused(tmp_path):
+def test_a_stale_calibration_is_refused(tmp_path: Path) -> None:
     record = load_calibration()
     record["provenance"]["config"]["training"]["epochs"] += 1
     (tmp_path / "intervals.json").write_text(json.dumps(record))
@@ -137,34 +154,36 @@ def test_a_stale_calibration_is_refused(tmp_path):
         load_calibration(tmp_path)
 
 
-def test_calibration_writes_what_comparison_reads(tmp_path, monkeypatch):
-    """Its runs are of this code, and gone when it has ended: the next one runs them anew."""
+def test_a_killed_calibration_goes_on_with_the_same_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = load_calibration()
     monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
-    folders = []
+    asked: list[int] = []
 
-    def run_seeds(spec, seeds, jobs, keep):
-        assert not keep.exists()
-        folders.append(keep)
-        for seed in seeds:
-            for name in ("run.json", "scores.json"):
-                write_json(keep / f"seed{seed}" / name, {"provenance": {"cpu_seconds": 1.5}})
-        return record["metrics"]
+    def measured(spec: Spec, seed: int) -> dict[str, float]:
+        asked.append(seed)
+        if len(asked) in (3, 9):
+            raise KeyboardInterrupt
+        return {name: values[seed] for name, values in record["metrics"].items()}
 
-    monkeypatch.setattr(regress, "run_seeds", run_seeds)
-    regress.calibrate(range(20), 1, tmp_path)
+    monkeypatch.setattr(regress, "study", measured)
+    monkeypatch.setattr(tasks, "code_version", lambda: "another")
+    with pytest.raises(KeyboardInterrupt):
+        regress.calibrate(range(20), 1, tmp_path)
+    monkeypatch.setattr(tasks, "code_version", lambda: "this")
+    with pytest.raises(KeyboardInterrupt):
+        regress.calibrate(range(20), 1, tmp_path)
+    for _ in range(2):  # the second time, all anew: the journal is gone when its work has ended
+        regress.calibrate(range(20), 1, tmp_path)
+    assert asked == [*range(3), *range(6), *range(5, 20), *range(20)]
     again = load_calibration(tmp_path)
     assert again["metrics"] == record["metrics"]
     assert again["seeds"] == list(range(20))
-    assert again["provenance"]["cpu_seconds"] == 60
-    regress.calibrate(range(20), 1, tmp_path)
-    monkeypatch.setattr(regress, "code_version", lambda: "another")
-    regress.calibrate(range(20), 1, tmp_path)
-    assert folders[0] == folders[1] != folders[2]
 
 
 @pytest.mark.slow
-def test_the_whole_regression_passes_in_two_processes():
+def test_the_whole_regression_passes_in_two_processes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pdnas.cli", "regress", "--jobs", "2"],
         capture_output=True,

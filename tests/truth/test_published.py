@@ -28,7 +28,7 @@ def test_one_row_a_method_and_data_set(published: pd.DataFrame) -> None:
 @pytest.mark.data
 def test_no_mean_beats_the_optimum(published: pd.DataFrame, truth: GroundTruth) -> None:
     for name, rows in published.groupby("dataset"):
-        best = 100 * truth.accuracy(name).max()
+        best = 100 * truth.accuracy(str(name)).max()
         assert (rows["test_accuracy_pct"] <= best + 0.005).all()
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from pdnas.commands.nasbench import app
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import RivalMethod
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth import rivals
@@ -39,40 +40,40 @@ SIGNAL = interacting_signal()
 
 @every_method
 class TestEveryMethod:
-    def test_asks_for_cells(self, method: str) -> None:
+    def test_asks_for_cells(self, method: RivalMethod) -> None:
         asked = rivals.search(method, SIGNAL, range(3), 60, SPACE)
         assert asked.shape == (3, 60)
         assert 0 <= asked.min() <= asked.max() < len(SPACE)
         assert len({tuple(row) for row in asked.tolist()}) == 3
 
-    def test_a_seed_is_itself_whatever_the_others(self, method: str) -> None:
+    def test_a_seed_is_itself_whatever_the_others(self, method: RivalMethod) -> None:
         together = rivals.search(method, SIGNAL, [4, 9, 2], 60, SPACE)
         alone = rivals.search(method, SIGNAL, [9], 60, SPACE)
         np.testing.assert_array_equal(together[1], alone[0])
 
     @pytest.mark.parametrize("fewer", [1, 7, 43])
-    def test_more_queries_go_on_where_fewer_end(self, method: str, fewer: int) -> None:
+    def test_more_queries_go_on_where_fewer_end(self, method: RivalMethod, fewer: int) -> None:
         short, long = (rivals.search(method, SIGNAL, range(4), n, SPACE) for n in (fewer, 60))
         np.testing.assert_array_equal(short, long[:, :fewer])
 
-    def test_sees_only_what_it_asked_for(self, method: str) -> None:
+    def test_sees_only_what_it_asked_for(self, method: RivalMethod) -> None:
         """Other values for all the cells it never asked for change nothing."""
         asked = rivals.search(method, SIGNAL, [3], 60, SPACE)
         other = np.random.default_rng(1).uniform(0, 2, size=len(SPACE))
         other[asked[0]] = SIGNAL[asked[0]]
         np.testing.assert_array_equal(rivals.search(method, other, [3], 60, SPACE), asked)
 
-    def test_constant_signal(self, method: str) -> None:
+    def test_constant_signal(self, method: RivalMethod) -> None:
         rivals.search(method, np.zeros(len(SPACE)), [0], 60, SPACE)
 
     @pytest.mark.parametrize("queries", [0, 730])
-    def test_number_of_queries(self, method: str, queries: int) -> None:
+    def test_number_of_queries(self, method: RivalMethod, queries: int) -> None:
         with pytest.raises(PdnasError, match="between 1 and 729"):
             rivals.search(method, SIGNAL, [0], queries, SPACE)
 
 
 @pytest.mark.parametrize("method", [name for name in rivals.METHODS if name != "random"])
-def test_better_than_random(method: str) -> None:
+def test_better_than_random(method: RivalMethod) -> None:
     found, base = (
         SIGNAL[rivals.search(name, SIGNAL, range(seeds), 150, SPACE)].max(axis=1)
         for name, seeds in ((method, 12), ("random", 40))
@@ -150,7 +151,7 @@ def test_reinforce_is_that_of_torch(rate: float, monkeypatch: pytest.MonkeyPatch
 
 class TestLocalSearch:
     def test_neighbours(self) -> None:
-        found = rivals._neighbours(SPACE)
+        found = rivals.neighbours_of_cells(SPACE)
         assert found.shape == (729, 12)
         for cell in (0, 100, 728):
             distance = (SPACE.cells != SPACE.cells[cell]).sum(axis=1)
@@ -183,7 +184,7 @@ class TestLocalSearch:
 
 class TestPredictor:
     def test_features(self) -> None:
-        features = rivals._pair_features(SPACE)
+        features = rivals.pair_features(SPACE)
         assert features.shape == (729, 6 * 3 + 15 * 9)
         assert set(np.unique(features)) == {0.0, 1.0}
         assert (features.sum(axis=1) == 6 + 15).all()
@@ -241,7 +242,9 @@ class TestOnTheBenchmark:
     @pytest.mark.parametrize(
         ("method", "published"), [("random", 93.70), ("evolution", 93.92), ("reinforce", 93.85)]
     )
-    def test_published_results(self, method: str, published: float, truth: GroundTruth) -> None:
+    def test_published_results(
+        self, method: RivalMethod, published: float, truth: GroundTruth
+    ) -> None:
         """NAS-Bench-201's own CIFAR-10 means, from 12 000 s a search: about 100 queries."""
         signal = truth.validation_12()
         asked = rivals.search(method, signal, range(500), 100, CellSpace())
