@@ -9,7 +9,7 @@ from pdnas.report.collect import Collection
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column
 from pdnas.report.measures import estimate, measured, total_minutes
 from pdnas.spec import selection
-from pdnas.spec.names import RetrainMode
+from pdnas.spec.names import RetrainMode, Role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def error_size_time(rows: pd.DataFrame) -> tuple[Cell, Cell, Cell, Cell]:
 
 
 def chosen(
-    collection: Collection, studies: Iterable[str], role: str, mode: RetrainMode = "none"
+    collection: Collection, studies: Iterable[str], role: Role, mode: RetrainMode = "none"
 ) -> list[Sequence[Cell]]:
     """Cells of CHOSEN for the variant that plays a role, of each study that measured it."""
     found = {

@@ -97,6 +97,12 @@ def panels(
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
+def by_study(axes: Any, data: pd.DataFrame) -> Iterator[tuple[Any, str, pd.DataFrame]]:
+    """Each of ``axes`` with a study and its rows of ``data``."""
+    for axis, (study, own) in zip(axes, data.groupby("study", sort=False), strict=True):
+        yield axis, str(study), own
+
+
 def sequence(count: int) -> list[tuple[float, ...]]:
     """Colours of ordered things, dark to light; the palest end is left out for white paper."""
     import numpy as np
@@ -117,12 +123,13 @@ def lengths(estimate: Any, low: Any, high: Any) -> list[Any]:
 
 def cross(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
     """A mark with error bars; ``x`` and ``y`` are estimate, low and high, or an estimate alone."""
-    bars = (
-        [[each] for each in lengths(*interval)] if len(interval) == 3 else None
-        for interval in (y, x)
-    )
+    bars: Any = {
+        name: [[each] for each in lengths(*interval)]
+        for name, interval in (("xerr", x), ("yerr", y))
+        if len(interval) == 3
+    }
     plain: Any = {"markersize": 7, "linestyle": "none", "linewidth": 1, "capsize": 2}
-    axes.errorbar(x[0], y[0], *bars, **plain, **look)
+    axes.errorbar(x[0], y[0], **bars, **plain, **look)
 
 
 def line(axes: Axes, x: Any, curve: Sequence[Any], alpha: float = 0.2, **look: Any) -> None:

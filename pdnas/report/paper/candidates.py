@@ -41,8 +41,7 @@ def figure1(collection: Collection) -> Drawing | None:
             for run in collection.find(study, getattr(collection.roles[study], role)):
                 if (ranking := run.ranking(source)) is not None:
                     values = 100 * ranking["validation_accuracy"].to_numpy()
-                    judged = values, _whole(run, source)
-                    seeds.setdefault(run.seed, {})[role] = judged
+                    seeds.setdefault(run.seed, {})[role] = values, _whole(run, source)
         if {role for judged in seeds.values() for role in judged} == looks.keys():
             found[study] = seeds
     if not found:
@@ -323,13 +322,13 @@ def candidates(collection: Collection) -> Drawing | None:
     looks = _looks(data["kind"])
     count = data["study"].nunique()
     figure, axes = style.panels(1, count, height=3.3, width=5.4 * count)
-    for axis, (study, rows) in zip(axes[0], data.groupby("study", sort=False), strict=True):
+    for axis, study, rows in style.by_study(axes[0], data):
         for kind, own in rows.groupby("kind", sort=False):
             n, *curve = (own[name] for name in names[2:])
             style.line(axis, n, curve, 0.15, markevery=0.15, label=kind, **looks[str(kind)])
         style.log_x(axis)
         axis.set_xlabel("number of candidates n")
         axis.set_ylabel("expected validation error of the best [%]")
-        style.title(axis, collection.describe(str(study)))
+        style.title(axis, collection.describe(study))
     style.legend_above(figure)
     return Drawing(figure, data)

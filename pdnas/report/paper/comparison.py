@@ -16,11 +16,11 @@ from pdnas.report.notes import MEAN_NOTE, conditions
 from pdnas.report.paper.reported import reported
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR, Drawing
 from pdnas.spec import selection
-from pdnas.spec.names import RetrainMode
+from pdnas.spec.names import RetrainMode, Role
 from pdnas.spec.roles import SOURCES
 from pdnas.support.statistics import confidence_interval
 
-TABLE3: dict[str, tuple[str, RetrainMode]] = {
+TABLE3: dict[str, tuple[Role, RetrainMode]] = {
     "full model": ("full", "none"),
     "random w/o FT": ("random", "none"),
     "random w/ FT": ("random", "finetune"),
@@ -149,8 +149,8 @@ def error_cost(collection: Collection) -> Drawing | None:
     ]
     data = pd.DataFrame(records, columns=[*names, "seeds"])
     figure, axes = style.panels(data["study"].nunique(), 1, height=3.4)
-    for axis, (study, own) in zip(axes[:, 0], data.groupby("study", sort=False), strict=True):
-        roles = collection.roles[str(study)]
+    for axis, study, own in style.by_study(axes[:, 0], data):
+        roles = collection.roles[study]
         variants = list(dict.fromkeys(own["variant"]))
         colours = dict(zip(variants, style.sequence(len(variants)), strict=True)) | {
             roles.guided: GUIDED_COLOUR,
@@ -169,6 +169,6 @@ def error_cost(collection: Collection) -> Drawing | None:
             )
         axis.set_xlim(0, 1.05 * own["minutes_high"].max())
         axis.set_xlabel("wall time of one seed, all stages [min]")
-        axis.set(ylabel="test error [%]", title=collection.describe(str(study)))
+        axis.set(ylabel="test error [%]", title=collection.describe(study))
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return Drawing(figure, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def kept_share(collection: Collection) -> Drawing | None:
     for axis, (study, values) in zip(axes[:, 0], found.items(), strict=True):
         colours = style.sequence(len(values))
         for number, (length_scale2, seeds) in enumerate(values.items()):
-            shares = _kept_by_gate(seeds)
+            shares: Any = _kept_by_gate(seeds)
             x = np.arange(1, len(shares) + 1)
             style.line(
                 axis,

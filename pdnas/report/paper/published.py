@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pdnas.report.collect import Collection
 from pdnas.report.columns import (
@@ -22,6 +23,7 @@ from pdnas.report.measures import estimate, measured
 from pdnas.report.notes import MEAN_NOTE, conditions
 from pdnas.report.paper.reported import paper, reported
 from pdnas.spec import selection
+from pdnas.spec.names import Role
 from pdnas.spec.roles import source_of
 
 
@@ -43,7 +45,14 @@ def table2(collection: Collection) -> Table:
     return _small_images(collection, 2, "cifar100", "CIFAR-100", "gates.prior", addition)
 
 
-def _small_images(collection, number, data, title, field, addition) -> Table:  # type: ignore
+def _small_images(
+    collection: Collection,
+    number: int,
+    data: str,
+    title: str,
+    field: str,
+    addition: Callable[[Any], str],
+) -> Table:
     """Published searches, then ours on the same data set, with what differs in ``field``."""
     studies = selection.stand_ins(collection.scale, (data,))
     ours: dict[str, list[Sequence[Cell]]] = {}
@@ -59,7 +68,10 @@ def _small_images(collection, number, data, title, field, addition) -> Table:  #
     published = reported(
         name, lambda row: plain(row["method"]), ("test_error_pct", "gpu_days", "params_m")
     )
-    texts = {plain(row.method): (row.method, row.search_method) for row in paper(name).itertuples()}
+    printed: dict[Cell, tuple[Cell, ...]] = {
+        plain(method): (method, search)
+        for method, search in paper(name)[["method", "search_method"]].to_numpy().tolist()
+    }
     columns = (
         words("method"),
         words("search_method", "search"),
@@ -73,7 +85,7 @@ def _small_images(collection, number, data, title, field, addition) -> Table:  #
         f"table{number}",
         f"Table {number} of the paper: {title}, our searches beside published ones",
         columns,
-        tuple((*texts.get(row[0], (row[0], "guided sampling")), *row[1:]) for row in rows),
+        tuple((*printed.get(row[0], (row[0], "guided sampling")), *row[1:]) for row in rows),
         (MEAN_NOTE, *conditions(collection, studies)),
     )
 
@@ -119,7 +131,11 @@ def table8(collection: Collection) -> Table:
     )
 
 
-TABLE9_ROLES = {"ResNet-50": "plain", "Inflated ResNet-50": "full", "PGNAS-R-50": "guided"}
+TABLE9_ROLES: dict[str, Role] = {
+    "ResNet-50": "plain",
+    "Inflated ResNet-50": "full",
+    "PGNAS-R-50": "guided",
+}
 """What part of a study each of Table 9's models is."""
 
 
@@ -146,7 +162,7 @@ def table9(collection: Collection) -> Table:
 
 
 def _imagenet_cells(
-    collection: Collection, studies: Iterable[str], role: str
+    collection: Collection, studies: Iterable[str], role: Role
 ) -> list[Sequence[Cell]]:
     """Cells of IMAGENET, for each study."""
     found: list[Sequence[Cell]] = []

@@ -41,7 +41,7 @@ def posterior_cells(collection: Collection) -> Drawing | None:
     data = pd.DataFrame(rows, columns=names)
     count = data["study"].nunique()
     figure, axes = style.panels(1, count, height=3.4, width=min(4.8 * count, 2 * style.WIDTH))
-    for axis, (study, own) in zip(axes[0], data.groupby("study", sort=False), strict=True):
+    for axis, study, own in style.by_study(axes[0], data):
         edges, operations = list(own["edge"].unique()), list(own["operation"].unique())
         means, halves = (
             own.pivot(index="edge", columns="operation", values=name).loc[edges, operations]
@@ -153,7 +153,8 @@ def posterior_mass(collection: Collection) -> Drawing | None:
         else:
             axis.plot(x, curve[0], color=colours[number], linewidth=1.2, **look)
     cells = len(table.accuracy())
-    style.uniform(axis, (x := np.geomspace(1, cells, 200)), 100 * x / cells)
+    best = np.geomspace(1, cells, 200)
+    style.uniform(axis, best, 100 * best / cells)
     style.log_x(axis)
     axis.set_yscale("symlog", linthresh=0.1)
     axis.set_ylim(0, 105)

@@ -53,8 +53,8 @@ def samples_to_reach(collection: Collection) -> Drawing | None:
         records = []
         for index, threshold in enumerate(curves[0]["threshold"]):
             uniform = expected_draws(curves[0]["uniform_mass"][index])
-            learned = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
-            records.append((study, 100 * threshold, uniform, *bounds(learned), learned.count))
+            interval = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
+            records.append((study, 100 * threshold, uniform, *bounds(interval), interval.count))
         names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
         tables.append(pd.DataFrame(records, columns=names))
         own = tables[-1]
@@ -70,7 +70,8 @@ def samples_to_reach(collection: Collection) -> Drawing | None:
             percent = 100 * target["target"]
             marked = own[np.isclose(x, percent)]
             if len(marked):
-                _mark_ratio(axis, percent, *marked.iloc[0][["uniform", "learned"]], x.max())
+                above, below = (float(marked[name].iloc[0]) for name in ("uniform", "learned"))
+                _mark_ratio(axis, percent, above, below, x.max())
         axis.set(yscale="log", ylim=(1, None))
         axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
         axis.grid(False, axis="x")
