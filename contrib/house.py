@@ -36,7 +36,7 @@ def floors() -> list[list[str]]:
     (contract,) = (
         each for each in settings["tool"]["importlinter"]["contracts"] if "containers" in each
     )
-    return [[room.strip(" ()") for room in floor.split("|")] for floor in contract["layers"]]
+    return [[room.strip() for room in floor.split("|")] for floor in contract["layers"]]
 
 
 def arrows(rooms: list[str]) -> list[tuple[str, str]]:

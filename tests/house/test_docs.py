@@ -1,4 +1,4 @@
-"""What docs/ says of the house is so: the files that it names are there."""
+"""What docs/ says of the house is so: its picture, and the files that it names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from contrib.house import PICTURE, picture
+
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 NAMED = re.compile(r"`((?:benchmarks|config|contrib|docs|pdnas|tests|workflow)/[\w/.-]*)`")
+
+
+def test_the_picture_is_that_of_the_imports() -> None:
+    assert PICTURE.read_text() == picture(), "draw it anew: python -m contrib.house"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
