@@ -246,6 +246,21 @@ class Run:
             return None
         return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
 
+    def write(self, name: str, content: Mapping[str, Any] | pd.DataFrame) -> None:
+        """Write a record or a table of this run; of several processes, the first does.
+
+        Raises:
+            PdnasError: it could not be written.
+        """
+        from pdnas.support import distributed
+
+        if not distributed.is_first():
+            return
+        if isinstance(content, Mapping):
+            write_json(self.folder / name, content, self.identity)
+        else:
+            write_table(self.folder / name, content, self.identity)
+
     def _best(self, source: str) -> int:
         path = self.folder / layout.ranking_record(source)
         ranking = read_json(path, self.identity)

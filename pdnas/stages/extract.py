@@ -57,20 +57,6 @@ class Inputs:
         return cls(number, choice, make_judge(run, trained_supernet(run, device), loader, device))
 
 
-@dataclass(frozen=True)
-class Extracted:
-    """A candidate as a network of its own.
-
-    Attributes:
-        images: some, to trace the network with.
-        measures: how it compares with the masked supernet (:func:`extract_run`).
-    """
-
-    network: fx.GraphModule
-    images: Tensor
-    measures: dict[str, Any]
-
-
 def extract_run(
     run: Run,
     source: Source,
@@ -111,7 +97,8 @@ def extract_run(
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
     inputs = Inputs.open(run, source, number)
-    made = extract(inputs, multiple)
+    network, measures = extract(inputs, multiple)
+    images, _ = next(iter(inputs.judge.loader.epoch(0)))
     identity = {"run": str(run.folder), "source": source, "candidate": inputs.number}
     record = {
         "source": source,
@@ -119,8 +106,8 @@ def extract_run(
         "cell": run.cell_string(inputs.choice),
         "multiple": multiple,
         "format": format,
-        "files": write_network(made.network, made.images, out, format, identity),
-        **made.measures,
+        "files": write_network(network, images[:2], out, format, identity),
+        **measures,
         "provenance": provenance(
             {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
         ),
@@ -129,8 +116,8 @@ def extract_run(
     return record
 
 
-def extract(inputs: Inputs, multiple: int = 1) -> Extracted:
-    """Make a candidate a network of its own and compare the two on the validation images."""
+def extract(inputs: Inputs, multiple: int = 1) -> tuple[fx.GraphModule, dict[str, Any]]:
+    """A candidate as a network of its own, and how it compares with the masked supernet."""
     choice, judge, supernet = inputs.choice, inputs.judge, inputs.judge.supernet
     with ExitStack() as stack:
         supernet.choose(choice)
@@ -160,7 +147,7 @@ def extract(inputs: Inputs, multiple: int = 1) -> Extracted:
         "largest_difference": float((found - expected).abs().max()),
         "largest_logit": float(expected.abs().max()),
     }
-    return Extracted(network, batches[0][:2], measures)
+    return network, measures
 
 
 @torch.no_grad()

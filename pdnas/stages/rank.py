@@ -24,9 +24,8 @@ from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.stages.race import race_all
 from pdnas.support import distributed
-from pdnas.support.files import write_json, write_table
 from pdnas.support.progress import Progress
-from pdnas.support.provenance import Stopwatch, fingerprint, provenance
+from pdnas.support.provenance import fingerprint, provenance
 from pdnas.train.evaluate import evaluate
 
 
@@ -36,14 +35,10 @@ class Inputs:
 
     Attributes:
         drawn: metadata of the candidates: ``seed``, ``log_probability``.
-        candidates_sha256: of their file.
     """
 
-    run: Run
-    source: Source
     candidates: Candidates
     drawn: dict[str, Any]
-    candidates_sha256: str
     judge: Judge
 
     @classmethod
@@ -56,17 +51,7 @@ class Inputs:
         candidates, drawn = run.candidates(source)
         loader = loader_of(run, "validation", device)
         judge = make_judge(run, trained_supernet(run, device), loader, device)
-        return cls(run, source, candidates, drawn, run.candidates_sha256(source), judge)
-
-    def journal(self) -> Journal:
-        """That of an earlier call which was killed, if it was about the same candidates."""
-        belongs_to = {
-            **self.run.spec.candidates.model_dump(mode="json"),
-            "candidates": self.candidates_sha256,
-            "weights": self.run.provenance["finished"],
-        }
-        name = layout.journal(f"ranking-{self.source}", fingerprint(belongs_to))
-        return Journal(self.run.folder / name)
+        return cls(candidates, drawn, judge)
 
 
 @dataclass(frozen=True)
@@ -77,43 +62,16 @@ class Ranking:
         table: a row a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
             ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md); after a race
             also ``images``.
-        images: that a candidate was judged on.
         supernet_accuracy: of everything together, judged alike; None for cells.
     """
 
     table: pd.DataFrame
-    images: int
     supernet_accuracy: float | None
-    stopwatch: Stopwatch
 
     @property
     def best(self) -> int:
         """The candidate with the highest accuracy; of equals, the first."""
         return int(np.nanargmax(self.table["validation_accuracy"].to_numpy()))
-
-    def write(self, inputs: Inputs) -> dict[str, Any]:
-        """Write ``ranking-SOURCE.parquet`` and ``.json``, whose record is returned."""
-        run, candidates, source = inputs.run, inputs.candidates, inputs.source
-        table = self.table.copy()
-        table["log_probability"] = inputs.drawn["log_probability"]
-        table["cell"] = [run.cell_string(candidates[number]) for number in range(len(candidates))]
-        settings = run.spec.candidates.model_dump(mode="json")
-        record = {
-            "images": self.images,
-            "batchnorm": inputs.judge.batchnorm,
-            "best": self.best,
-            "supernet_validation_accuracy": self.supernet_accuracy,
-            "candidates_sha256": inputs.candidates_sha256,
-            "provenance": provenance(
-                {**settings, "source": source, "count": len(candidates)},
-                inputs.drawn["seed"],
-                self.stopwatch,
-            ),
-        }
-        if distributed.is_first():
-            write_table(run.folder / layout.ranking(source), table, run.identity)
-            write_json(run.folder / layout.ranking_record(source), record, run.identity)
-        return record
 
 
 def rank_run(run: Run, source: Source, device: torch.device) -> dict[str, Any]:
@@ -128,10 +86,28 @@ def rank_run(run: Run, source: Source, device: torch.device) -> dict[str, Any]:
         PdnasError: there are no candidates, or they are another supernet's.
     """
     inputs = Inputs.open(run, source, device)
-    journal = inputs.journal()
+    candidates, sha256 = inputs.candidates, run.candidates_sha256(source)
+    settings = run.spec.candidates.model_dump(mode="json")
+    belongs_to = {**settings, "candidates": sha256, "weights": run.provenance["finished"]}
+    name = layout.journal(f"ranking-{source}", fingerprint(belongs_to))
+    journal = Journal(run.folder / name)
     description = f"rank {source} {run.study}/{run.variant} seed {run.seed}"
     how = run.spec.candidates.ranking
-    record = rank(inputs.candidates, inputs.judge, how, journal, description).write(inputs)
+    ranking = rank(candidates, inputs.judge, how, journal, description)
+    table = ranking.table
+    table["log_probability"] = inputs.drawn["log_probability"]
+    table["cell"] = [run.cell_string(candidates[number]) for number in range(len(candidates))]
+    config = {**settings, "source": source, "count": len(candidates)}
+    record = {
+        "images": inputs.judge.loader.examples,
+        "batchnorm": inputs.judge.batchnorm,
+        "best": ranking.best,
+        "supernet_validation_accuracy": ranking.supernet_accuracy,
+        "candidates_sha256": sha256,
+        "provenance": provenance(config, inputs.drawn["seed"], journal.stopwatch),
+    }
+    run.write(layout.ranking(source), table)
+    run.write(layout.ranking_record(source), record)
     journal.remove()
     return record
 
@@ -157,7 +133,7 @@ def rank(
     if isinstance(judge.supernet, ChannelSupernet):
         with judge.statistics():
             whole, _ = evaluate(judge.supernet, judge.loader, judge.training)
-    return Ranking(table, judge.loader.examples, whole, journal.stopwatch)
+    return Ranking(table, whole)
 
 
 def judge_all(

@@ -20,7 +20,6 @@ from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, make_supernet, trained_supernet, training_data
 from pdnas.support import distributed
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_json
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
 from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import SHORT, Session, fit
@@ -91,35 +90,6 @@ class Inputs:
         }
 
 
-@dataclass(frozen=True)
-class Retrained:
-    """What became of a candidate: accuracies as fractions; top-5 where there are many classes."""
-
-    inputs: Inputs
-    validation_accuracy: float
-    test_accuracy: float
-    test_top5_accuracy: float | None
-    stopwatch: Stopwatch
-
-    def write(self, source: JudgedSource) -> dict[str, Any]:
-        """Write ``result-SOURCE-MODE.json``; returns the record."""
-        inputs, run = self.inputs, self.inputs.run
-        record = {
-            "candidate": inputs.number,
-            "mode": inputs.mode,
-            "validation_accuracy": self.validation_accuracy,
-            "test_accuracy": self.test_accuracy,
-            "test_top5_accuracy": self.test_top5_accuracy,
-            "test_images": inputs.test.examples,
-            "parameters": inputs.judge.supernet.candidate_parameters(inputs.choice),
-            "cell": run.cell_string(inputs.choice),
-            "provenance": provenance(run.spec.model_dump(mode="json"), run.seed, self.stopwatch),
-        }
-        if distributed.is_first():
-            write_json(run.folder / layout.result(source, inputs.mode), record, run.identity)
-        return record
-
-
 def retrain_run(
     run: Run,
     source: JudgedSource,
@@ -148,17 +118,31 @@ def retrain_run(
     checkpoints = Checkpoints(folder, fingerprint(inputs.identity))
     description = f"{mode} {run.study}/{run.variant} seed {run.seed}"
     session = Session(description, checkpoints, deadline=deadline)
-    record = retrain(inputs, session).write(source)
+    accuracies, stopwatch = retrain(inputs, session)
+    record = {
+        "candidate": inputs.number,
+        "mode": mode,
+        **accuracies,
+        "test_images": inputs.test.examples,
+        "parameters": inputs.judge.supernet.candidate_parameters(inputs.choice),
+        "cell": run.cell_string(inputs.choice),
+        "provenance": provenance(run.spec.model_dump(mode="json"), run.seed, stopwatch),
+    }
+    run.write(layout.result(source, mode), record)
     if distributed.is_first():
         checkpoints.remove()
     return record
 
 
-def retrain(inputs: Inputs, session: Session = SHORT) -> Retrained:
+def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float | None], Stopwatch]:
     """Train a candidate, if that is asked for, and evaluate it on validation and test images.
 
     Args:
         session: where to leave checkpoints, and when to stop.
+
+    Returns:
+        ``validation_accuracy``, ``test_accuracy`` and ``test_top5_accuracy`` (None where there are
+        few classes), as fractions; and the time that it took.
 
     Raises:
         Unfinished: the session's deadline came first.
@@ -171,12 +155,14 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> Retrained:
         with supernet.candidate(choice):
             data = training_data(gates, inputs.images)
             stopwatch = fit(supernet, data, inputs.training, gates, session).stopwatch
-    judges = [inputs.judge, replace(inputs.judge, loader=inputs.test)]
+    judges = {
+        "validation_accuracy": inputs.judge,
+        "test_accuracy": replace(inputs.judge, loader=inputs.test),
+    }
     if INFO[spec.data.name].classes >= MANY_CLASSES:
-        judges.append(replace(judges[1], top=5))
-    accuracies = list(distributed.spread(lambda judge: judge(choice)[0], judges))
-    top5 = accuracies[2] if len(accuracies) > 2 else None
-    return Retrained(inputs, accuracies[0], accuracies[1], top5, stopwatch)
+        judges["test_top5_accuracy"] = replace(judges["test_accuracy"], top=5)
+    found = distributed.spread(lambda judge: judge(choice)[0], list(judges.values()))
+    return {"test_top5_accuracy": None, **dict(zip(judges, found, strict=True))}, stopwatch
 
 
 def _chosen(run: Run, source: JudgedSource) -> tuple[int | None, Choice]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from pdnas.runs import layout
 from pdnas.runs.distributions import save_candidates
 from pdnas.runs.run import Run
@@ -18,36 +13,15 @@ from pdnas.stages.materials import matching_drop_probability
 from pdnas.support.errors import PdnasError
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Candidates, and what each one's log-probability was (nats)."""
-
-    candidates: Candidates
-    log_probability: NDArray[np.float64]
-    seed: int
-
-    def write(self, run: Run, source: Source) -> None:
-        """Write ``candidates-SOURCE.safetensors`` into a run's folder."""
-        metadata = {
-            "source": source,
-            "seed": self.seed,
-            "log_probability": self.log_probability.tolist(),
-        }
-        path = run.folder / layout.candidates(source)
-        save_candidates(path, self.candidates, metadata, run.identity)
-
-
 def sample_run(run: Run, source: Source, count: int, seed: int) -> Candidates:
     """Draw candidates and write ``candidates-SOURCE.safetensors`` into the run's folder."""
-    drawn = sample(distribution(run.posterior(), source, run.spec), count, seed)
-    drawn.write(run, source)
-    return drawn.candidates
-
-
-def sample(posterior: Posterior, count: int, seed: int) -> Sample:
-    """Draw ``count`` independent candidates; equal seeds give equal ones."""
-    candidates = posterior.sample(count, seed)
-    return Sample(candidates, posterior.log_probability(candidates), seed)
+    drawn_from = distribution(run.posterior(), source, run.spec)
+    candidates = drawn_from.sample(count, seed)
+    log_probability = drawn_from.log_probability(candidates).tolist()
+    metadata = {"source": source, "seed": seed, "log_probability": log_probability}
+    path = run.folder / layout.candidates(source)
+    save_candidates(path, candidates, metadata, run.identity)
+    return candidates
 
 
 def distribution(own: Posterior, source: Source, spec: Spec) -> Posterior:

@@ -27,9 +27,8 @@ from pdnas.runs.run import Run
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages.materials import EVALUATION_BATCH, loader_of, trained_supernet
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_json, write_table
 from pdnas.support.progress import Progress
-from pdnas.support.provenance import Stopwatch, fingerprint, provenance
+from pdnas.support.provenance import fingerprint, provenance
 from pdnas.train.device import autocast
 
 
@@ -74,33 +73,6 @@ class Inputs:
         return cls(supernet, (x, y), run.spec.training, alone)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of all cells.
-
-    Attributes:
-        table: a row a cell: ``cell_id``, ``score``, ``loss``.
-        distinct_cells: those that compute something of their own.
-    """
-
-    table: pd.DataFrame
-    distinct_cells: int
-    images: int
-    stopwatch: Stopwatch
-
-    def write(self, run: Run, config: dict[str, Any]) -> dict[str, Any]:
-        """Write ``scores.parquet`` and ``scores.json``, whose record is returned."""
-        record = {
-            "images": self.images,
-            "distinct_cells": self.distinct_cells,
-            "best": int(self.table["score"].to_numpy().argmax()),
-            "provenance": provenance(config, run.seed, self.stopwatch),
-        }
-        write_table(run.folder / layout.SCORES, self.table, run.identity)
-        write_json(run.folder / layout.SCORES_RECORD, record, run.identity)
-        return record
-
-
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
     """Score every cell of a run's space; writes ``scores.parquet`` and ``scores.json``.
 
@@ -122,18 +94,29 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         "weights": run.provenance["finished"],
     }
     journal = Journal(run.folder / layout.journal("scores", fingerprint(config)))
-    description = f"score {run.study}/{run.variant} seed {run.seed}"
-    record = score(inputs, journal, description).write(run, config)
+    table = score(inputs, journal, f"score {run.study}/{run.variant} seed {run.seed}")
+    space = inputs.supernet.space
+    record = {
+        "images": config["images"],
+        "distinct_cells": len(np.unique(space.canonical_cells(), axis=0)),
+        "best": int(table["score"].to_numpy().argmax()),
+        "provenance": provenance(config, run.seed, journal.stopwatch),
+    }
+    run.write(layout.SCORES, table)
+    run.write(layout.SCORES_RECORD, record)
     journal.remove()
     return record
 
 
-def score(inputs: Inputs, journal: Journal | None = None, description: str = "") -> Scores:
+def score(inputs: Inputs, journal: Journal | None = None, description: str = "") -> pd.DataFrame:
     """Score every cell of a supernet's space, those that compute the same once.
 
     Args:
         journal: keeps each block of cells, so that a killed call goes on where it was.
         description: what is being done, for people.
+
+    Returns:
+        a row a cell: ``cell_id``, ``score`` (accuracy), ``loss`` (docs/files.md).
     """
     journal = journal or Journal()
     supernet, (x, y) = inputs.supernet, inputs.images
@@ -155,4 +138,4 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
     table = distinct.loc[space.ids(space.canonical_cells())].reset_index(drop=True)
     table.insert(0, "cell_id", np.arange(len(space)))
-    return Scores(table, len(distinct), len(y), journal.stopwatch)
+    return table
