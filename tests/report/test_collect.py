@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pdnas.report.collect import collect
-from pdnas.runs.records import describe_hardware
 from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.spec.selection import flatten
@@ -145,11 +144,6 @@ def test_a_setting_that_this_version_lacks_is_named(tree: Tree) -> None:
 def test_a_folder_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PdnasError, match="no run"):
         Run.load(tmp_path)
-
-
-def test_hardware_in_words() -> None:
-    assert describe_hardware({"gpus": ["A", "B", "A"]}) == "2 x A + 1 x B"
-    assert describe_hardware({"gpus": [], "cpu": "C", "threads": 2}) == "C, 2 threads"
 
 
 def test_flatten() -> None:
