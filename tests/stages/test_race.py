@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pdnas.runs.run import Run
@@ -36,7 +36,7 @@ def judge_of(correct: Right, calls: list[tuple[int, int, int]] | None = None) ->
     return judge
 
 
-def related(accuracies: ArrayLike, images: int, seed: int = 0) -> Right:
+def related(accuracies: Sequence[float] | NDArray[np.float64], images: int, seed: int = 0) -> Right:
     """Candidates that find the same images difficult."""
     difficulty = np.random.default_rng(seed).uniform(size=images)
     noise = np.random.default_rng(seed + 1).normal(scale=0.02, size=(len(accuracies), images))
@@ -55,7 +55,7 @@ def test_a_clear_winner_is_found_with_few_evaluations() -> None:
 def test_equal_candidates_are_all_judged_on_everything() -> None:
     """Nobody trails, so it is plain ranking: each judged on each image once, ties to the first."""
     correct = np.tile(related([0.6], 333), (5, 1))
-    calls = []
+    calls: list[tuple[int, int, int]] = []
     result = race(5, 333, judge_of(correct, calls))
     assert result.best == 0
     assert result.seen.tolist() == [333] * 5
@@ -104,24 +104,26 @@ def test_a_race_hardly_ever_loses_the_plain_winner(monkeypatch: pytest.MonkeyPat
 
 def test_a_raced_run_has_the_plain_accuracies_of_whoever_is_left(raced: Run) -> None:
     record, path = rank_run(raced, "posterior", CPU), raced.folder / "ranking-posterior.parquet"
-    raced = read_table(path)
+    table = read_table(path)
     report = Run.load(raced.folder)
     assert report.ranking("posterior") is None, "survivors alone must not make a histogram"
-    assert report.chosen("posterior")["candidate"] == record["best"]
+    chosen = report.chosen("posterior")
+    assert chosen is not None
+    assert chosen["candidate"] == record["best"]
     plain_record = rank_run(plainly(raced), "posterior", CPU)
     plain = read_table(path)
     assert plain["validation_accuracy"].nunique() > 1
     assert plain_record["best"] == plain["validation_accuracy"].argmax() == record["best"]
-    left = raced["images"] == record["images"]
+    left = table["images"] == record["images"]
     assert 0 < left.sum() < len(left), "a race that ends nothing, or everything, tests nothing"
-    assert raced["validation_accuracy"][left].equals(plain["validation_accuracy"][left])
+    assert table["validation_accuracy"][left].equals(plain["validation_accuracy"][left])
     np.testing.assert_allclose(
-        raced["validation_loss"][left], plain["validation_loss"][left], rtol=1e-5
+        table["validation_loss"][left], plain["validation_loss"][left], rtol=1e-5
     )
-    assert raced.loc[~left, ["validation_accuracy", "validation_loss"]].isna().all(axis=None)
+    assert table.loc[~left, ["validation_accuracy", "validation_loss"]].isna().all(axis=None)
     assert bool(left[record["best"]])
     others = ["parameters", "kept_channels", "kept_operations", "log_probability", "cell"]
-    pd.testing.assert_frame_equal(raced[others], plain[others])
+    pd.testing.assert_frame_equal(table[others], plain[others])
     assert set(record) == set(plain_record)
 
 
