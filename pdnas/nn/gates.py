@@ -18,7 +18,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from pdnas.nn.noise import DrawsNoise, shared
 from pdnas.spec.gates import GateConfig
@@ -93,6 +92,9 @@ class Gated(torch.autograd.Function):
     Autograd on the plain formula would keep max(x, 0), for the gradients of k and of the ReLU,
     beside y, which the convolution behind the gate needs. But both follow from y: it is positive
     where x is, and Σ g max(x, 0) = Σ g y / k. So a gate takes no memory but that of k.
+
+    ``backward`` is differentiable itself, so derivatives of higher order are right, too. The
+    transforms of ``torch.func`` raise: they ask for another form of a function, which takes longer.
     """
 
     @staticmethod
@@ -109,7 +111,6 @@ class Gated(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         y, keep = ctx.saved_tensors
         of_keep = None
@@ -135,7 +136,6 @@ class SquareNorms(torch.autograd.Function):
         return torch.cat([each.square().sum(dim=(1, 3)).flatten() for each in slices])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         slices = ctx.saved_tensors
         parts = (2 * gradient).split([each.shape[0] * each.shape[2] for each in slices])

@@ -1,13 +1,14 @@
 """Gates against float64 formulas, brute force and their limits."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pdnas.nn import gates
 from pdnas.nn.gates import (
@@ -262,6 +263,83 @@ def test_gated_channels_are_the_plain_formula_in_value_and_gradient(relu, shape,
         results.append((y, *torch.autograd.grad(y, inputs, direction)))
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
+
+
+def second_derivatives(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """Of a loss whose own gradient depends on what ``function`` gives, by every input."""
+    given = [x.detach().clone().requires_grad_() for x in inputs]
+    loss = function(*given).pow(3).sum() + sum(x.pow(3).sum() for x in given)
+    slopes = torch.autograd.grad(loss, given, create_graph=True)
+    penalty = torch.stack([slope.square().sum() for slope in slopes]).sum()
+    return list(torch.autograd.grad(penalty, given))
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("masks", [3, 1])
+def test_second_derivatives_through_a_gate_are_those_of_the_plain_formula(
+    relu: bool, masks: int
+) -> None:
+    """Without a word they once lacked the gate's part."""
+    torch.manual_seed(19)
+    x = torch.randn(3, 5, 4, dtype=torch.float64)
+    keep = torch.rand(masks, 5, 1, dtype=torch.float64) + 0.01
+
+    def gate(x: Tensor, keep: Tensor) -> Tensor:
+        return Gated.apply(x, keep, relu)
+
+    def plain(x: Tensor, keep: Tensor) -> Tensor:
+        return (torch.relu(x) if relu else x) * keep
+
+    ours, theirs = (second_derivatives(f, x, keep) for f in (gate, plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    given = x.requires_grad_(), keep.requires_grad_()
+    assert torch.autograd.gradgradcheck(gate, given)
+
+
+def test_second_derivatives_of_slice_norms_are_those_of_the_plain_formula() -> None:
+    torch.manual_seed(20)
+    slices = [torch.randn(2, 3, 4, 9).double(), torch.randn(1, 2, 5, 1).double()]
+
+    def plain(*slices: Tensor) -> Tensor:
+        return torch.cat([each.square().sum(dim=(1, 3)).flatten() for each in slices])
+
+    ours, theirs = (second_derivatives(f, *slices) for f in (SquareNorms.apply, plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_second_derivatives_of_a_training_network_are_those_of_finite_differences() -> None:
+    """Of a penalty on the slope by the images, through gates, ReLUs, BatchNorm and convolutions."""
+    torch.manual_seed(21)
+    net = MultiBranchSupernet(4, 1, in_channels=3, classes=3).double().train()
+    net.configure_gates(GateSettings(initial=0.3, temperature=1))
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    kernel = net.get_parameter("stages.1.0.branch1.4.weight")
+    direction = torch.randn_like(kernel)
+
+    def penalty() -> Tensor:
+        torch.manual_seed(22)  # the same switches
+        x = images.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(net(x).logsumexp(1).sum(), x, create_graph=True)
+        return slope.square().sum()
+
+    (found,) = torch.autograd.grad(penalty(), kernel)
+    values = []
+    for step in (1e-6, -1e-6):
+        with torch.no_grad():
+            kernel.add_(direction, alpha=step)
+        values.append(float(penalty().detach()))
+        with torch.no_grad():
+            kernel.sub_(direction, alpha=step)
+    numeric = (values[0] - values[1]) / 2e-6
+    assert float((found * direction).sum()) == pytest.approx(numeric, rel=1e-4)
+
+
+def test_torch_func_says_that_it_cannot_look_through_a_gate() -> None:
+    def loss(x: Tensor) -> Tensor:
+        return Gated.apply(x, torch.ones(1, 3), True).sum()
+
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(torch.func.grad(loss))(torch.randn(2, 3))
 
 
 @pytest.mark.parametrize("masks", [None, 1])

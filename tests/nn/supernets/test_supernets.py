@@ -496,6 +496,19 @@ def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells):
     assert gradients[0][0].abs().max() > 0.1
 
 
+@pytest.mark.parametrize("estimator", get_args(Estimator))
+def test_a_second_derivative_that_credit_would_falsify_is_refused(estimator: Estimator) -> None:
+    net = cells_net(estimator=estimator).train()
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    loss = net(x).pow(2).sum()
+    if estimator == "score":  # its gradient comes from no function of ours
+        (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        assert bool(torch.autograd.grad(slope.square().sum(), x)[0].any())
+        return
+    with pytest.raises(PdnasError, match=r"no second derivative.* gates\.estimator to score"):
+        torch.autograd.grad(loss, [x, net.logits], create_graph=True)
+
+
 @pytest.mark.parametrize("estimator", ["relaxed", "score"])
 def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estimator):
     """The draws are made equal by hand where every image has its own; gradients included."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdnas.space.cells import entering
+from pdnas.support.errors import PdnasError
 
 Outputs = dict[int, list[Tensor | None]]
 """By edge: each operation's output for all images; None for zeros."""
@@ -50,7 +51,7 @@ class Credit(torch.autograd.Function):
     """Identity on a node; hands each weight the slope ⟨∂loss/∂node, operation's output⟩.
 
     It is what autograd finds for ``node + Σ_o (w_o - stop_gradient(w_o)) output_o``, without
-    computing sums of zeros.
+    computing sums of zeros. A second derivative would lack what the outputs depend on, and raises.
     """
 
     @staticmethod
@@ -61,6 +62,11 @@ class Credit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph
+            raise PdnasError(
+                "the weights of operations have no second derivative; leave out create_graph, "
+                "or set gates.estimator to score"
+            )
         outputs = ctx.saved_tensors
         row = slope.flatten(1)
         credit = [
