@@ -78,10 +78,20 @@ def extract(supernet: Supernet, choice: Choice, image: Tensor, multiple: int = 1
 
 
 def multiply_adds(network: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of convolutions and linear layers for ``image``, half of torch's FLOPs."""
+    """Multiply-adds of convolutions and linear layers for ``image``, half of torch's FLOPs.
+
+    Pooling counts nothing, as in NAS-Bench-201, also where it is computed as a convolution; nor do
+    biases, of which the benchmark counts that of the linear layer.
+    """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
-    return counter.get_total_flops() // 2
+    root, counts = type(network).__name__, counter.get_flop_counts()
+    pooling = sum(
+        sum(counts.get(f"{root}.{name}", {}).values())
+        for name, module in network.named_modules()
+        if isinstance(module, AveragePool)
+    )
+    return (counter.get_total_flops() - pooling) // 2
 
 
 def parameters(network: nn.Module) -> int:

@@ -340,7 +340,9 @@ def test_outputs_equal_the_chosen_cell_s():
         assert parameters(small) <= net.candidate_parameters(choice)
 
 
-@pytest.mark.parametrize("codes", [(3, 3, 3, 3, 3, 3), (2, 0, 3, 1, 4, 3), (1, 2, 1, 3, 0, 1)])
+@pytest.mark.parametrize(
+    "codes", [(3, 3, 3, 3, 3, 3), (2, 0, 3, 1, 4, 3), (1, 2, 1, 3, 0, 1), (4, 4, 4, 4, 4, 4)]
+)
 def test_a_cell_whose_nodes_are_all_used_has_the_benchmark_s_size(codes):
     net = make("nasbench201")
     choice = {CELL: torch.tensor(codes)}
@@ -348,7 +350,10 @@ def test_a_cell_whose_nodes_are_all_used_has_the_benchmark_s_size(codes):
     assert parameters(small) == net.candidate_parameters(choice)
     bias = 5  # the benchmark counts one for each output
     counted = flops(choice[CELL].numpy(), 4, 1, 5, 12)
-    assert multiply_adds(small, images("nasbench201", 1)) == counted - bias
+    x = images("nasbench201", 1)
+    assert multiply_adds(small, x) == counted - bias
+    with net.candidate(choice):
+        assert multiply_adds(net, x) == counted - bias
 
 
 def test_parameters_are_those_of_channels_that_somebody_needs():

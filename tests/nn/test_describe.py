@@ -1,0 +1,52 @@
+"""Sizes that `pdnas describe` tells, against the benchmark's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pdnas.nn.describe import describe
+from pdnas.nn.subnet import multiply_adds
+from pdnas.nn.supernets import build
+from pdnas.nn.supernets.cells.operations import AveragePool
+from pdnas.space.candidates import CELL
+from pdnas.space.cells import OPERATIONS, CellSpace
+from pdnas.spec.supernets import NasBench201Config
+from pdnas.truth import cost
+
+BIAS = 10
+"""The benchmark counts one for each output of the linear layer."""
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_cell_of_one_operation_has_the_benchmark_s_multiply_adds(operation: str) -> None:
+    space = CellSpace()
+    cell = np.full(6, OPERATIONS.index(operation))
+    name = space.to_string(cell)
+    record = describe("nasbench201", width=None, cell=name, classes=None, size=None)
+    assert record["multiply_adds"] == int(cost.flops(cell)) - BIAS
+    assert record["parameters"] == int(cost.parameters(cell))
+
+
+def test_mixed_cells_have_the_benchmark_s_multiply_adds() -> None:
+    space = CellSpace()
+    for number in np.random.default_rng(0).integers(len(space), size=5):
+        cell = space.cells[number]
+        name = space.to_string(cell)
+        record = describe("nasbench201", width=8, cell=name, classes=100, size=16)
+        flops = cost.flops(cell, channels=8, classes=100, image_size=16)
+        assert record["multiply_adds"] == int(flops) - 100
+
+
+def test_how_pooling_is_computed_changes_no_count() -> None:
+    """A GPU pools, a CPU convolves."""
+    network = build(NasBench201Config(name="nasbench201", channels=4, cells=2), 3, 10).eval()
+    network.choose({CELL: torch.tensor([4, 4, 3, 4, 2, 4])})
+    image = torch.zeros(1, 3, 16, 16)
+    count = multiply_adds(network, image)
+    pools = [module for module in network.modules() if isinstance(module, AveragePool)]
+    for pool in pools:
+        pool.forward = torch.nn.AvgPool2d(3, 1, 1)  # type: ignore[method-assign]
+    assert pools
+    assert multiply_adds(network, image) == count
