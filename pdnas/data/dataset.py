@@ -50,7 +50,9 @@ class DatasetInfo:
     """All that the suite must know of a data set.
 
     Attributes:
-        classes: their number.
+        classes: their number; of folders that users bring, in the data set as published.
+        count: their number in the folder of data that users bring (None: ``PDNAS_DATA``), where
+            that decides it; raises as ``load``.
         size: side of the square images in pixels.
         mean, std: of each channel over the training images, as fractions of full brightness.
         load: opens it; takes the folder of data that users bring themselves (None:
@@ -74,6 +76,11 @@ class DatasetInfo:
     sources: tuple[str, ...] = ()
     download: Callable[[bool], object] | None = None
     check: Callable[[], None] | None = None
+    count: Callable[[Path | None], int] | None = None
+
+    def count_classes(self, directory: Path | None = None) -> int:
+        """The number of classes in the data that are here."""
+        return self.count(directory) if self.count else self.classes
 
     @property
     def installed(self) -> bool:

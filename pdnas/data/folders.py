@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,17 +35,56 @@ def _load(directory: Path | None) -> dict[str, ImageFiles]:
     from torchvision.datasets import ImageFolder
 
     root = data_directory(directory, _LAYOUT)
-    files = {}
-    for file, folder in (("train", "train"), ("test", "val")):
-        try:
-            found = ImageFolder(str(root / folder))
-        except OSError as error:  # no such folder, or a class without images
-            reason = first_line(error)
-            raise PdnasError(
-                f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}"
-            ) from error
-        files[file] = ImageFiles([path for path, _ in found.samples], torch.tensor(found.targets))
-    return files
+    with _understood(root):
+        _require_same_classes(root)
+        folders = {"train": ImageFolder(root / "train"), "test": ImageFolder(root / "val")}
+    return {
+        file: ImageFiles([path for path, _ in folder.samples], torch.tensor(folder.targets))
+        for file, folder in folders.items()
+    }
+
+
+def _count_classes(directory: Path | None) -> int:
+    root = data_directory(directory, _LAYOUT)
+    with _understood(root):
+        return _require_same_classes(root)
+
+
+@contextmanager
+def _understood(root: Path) -> Iterator[None]:
+    """Turn torchvision's errors into one line."""
+    try:
+        yield
+    except OSError as error:  # no such folder, or a class without images
+        reason = first_line(error)
+        raise PdnasError(f"no ImageNet in {root} ({reason}); it has to hold {_LAYOUT}") from error
+
+
+def _require_same_classes(root: Path) -> int:
+    """The number of classes, which ``train`` and ``val`` have to have in common.
+
+    torchvision numbers the folders of each, so that one that is missing shifts all labels after it.
+    """
+    from torchvision.datasets.folder import find_classes
+
+    names = {part: find_classes(root / part)[0] for part in ("train", "val")}
+    hidden = [f"{part}/{name}" for part in names for name in names[part] if name.startswith(".")]
+    if hidden:
+        raise PdnasError(
+            f"{root} has hidden folders among its classes ({_some(hidden)}); delete them"
+        )
+    odd = set(names["train"]) ^ set(names["val"])
+    alone = [f"{part}/{name}" for part in names for name in names[part] if name in odd]
+    if alone:
+        raise PdnasError(
+            f"train and val of {root} have different classes (only {_some(alone)}); give each "
+            "class a folder of the same name in both"
+        )
+    return len(names["train"])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 IMAGENET = DatasetInfo(
@@ -54,6 +94,7 @@ IMAGENET = DatasetInfo(
     channels=3,
     size=IMAGE_SIDE["imagenet"],
     classes=1000,
+    count=_count_classes,
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     load=_load,

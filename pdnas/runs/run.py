@@ -279,6 +279,14 @@ class Run:
         path = self.folder / name
         return read_table(path, self.identity) if path.is_file() else None
 
+    @property
+    def classes(self) -> int:
+        """Outputs of its networks: classes of the data that it was searched with."""
+        from pdnas.data.sets import INFO
+
+        classes: int = self.record.get("classes", INFO[self.spec.data.name].classes)
+        return classes
+
 
 def _sorted(vocabulary: Any) -> list[str]:
     return sorted(get_args(vocabulary))

@@ -23,10 +23,14 @@ from pdnas.train.fit import TrainingData
 EVALUATION_BATCH = 500
 
 
-def make_supernet(spec: Spec, device: torch.device) -> Supernet:
-    """A freshly initialised supernet of a specification, channels last."""
+def make_supernet(spec: Spec, device: torch.device, classes: int | None = None) -> Supernet:
+    """A freshly initialised supernet of a specification, channels last.
+
+    Args:
+        classes: how many there are; default: as in the data set as published.
+    """
     info = INFO[spec.data.name]
-    network = build(spec.supernet, info.channels, info.classes)
+    network = build(spec.supernet, info.channels, classes or info.classes)
     # What its distribution can represent decides the shape of its logits, so of a file of weights.
     network.configure_gates(GateSettings(dependence=spec.gates.dependence))
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -38,7 +42,7 @@ def trained_supernet(run: Run, device: torch.device) -> Supernet:
     Raises:
         PdnasError: the weights are missing, damaged, or another supernet's.
     """
-    network = make_supernet(run.spec, device)
+    network = make_supernet(run.spec, device, run.classes)
     try:
         network.load_state_dict(run.weights())
     except RuntimeError as error:
@@ -77,7 +81,17 @@ def make_loader(
 def loader_of(
     run: Run, part: Part, device: torch.device, *, train: bool = False, rows: slice = ALL_ROWS
 ) -> Loader:
-    """Batches of one part of a run's images: see :func:`make_loader`."""
+    """Batches of one part of a run's images: see :func:`make_loader`.
+
+    Raises:
+        PdnasError: the images are missing, or of another number of classes than at the search.
+    """
+    classes = INFO[run.spec.data.name].count_classes()
+    if classes != run.classes:
+        raise PdnasError(
+            f"{run.folder} was searched with {run.classes} classes, and now there are {classes}; "
+            "put its data back (PDNAS_DATA) or search again"
+        )
     return make_loader(run.spec, run.splits(), part, device, seed=run.seed, train=train, rows=rows)
 
 
@@ -87,13 +101,15 @@ def training_data(gates: GateConfig, images: Loader, heldout: Loader | None = No
     return TrainingData(images, Objective.of(gates, images.examples), switches)
 
 
-def matching_drop_probability(spec: Spec, posterior: Posterior) -> float:
+def matching_drop_probability(
+    spec: Spec, posterior: Posterior, classes: int | None = None
+) -> float:
     """The one drop probability with which a supernet's expected size is that under ``posterior``.
 
     Raises:
         PdnasError: they are of cells, which have no such probability.
     """
-    supernet = make_supernet(spec, torch.device("cpu"))
+    supernet = make_supernet(spec, torch.device("cpu"), classes)
     if not isinstance(posterior, ChannelPosterior) or not isinstance(supernet, ChannelSupernet):
         raise PdnasError("gates.match needs a supernet with channel gates; leave it out here")
     return supernet.matching_drop_probability(posterior)

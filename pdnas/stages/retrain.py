@@ -70,7 +70,7 @@ class Inputs:
             supernet = trained_supernet(run, device)
         else:
             torch.manual_seed(run.seed)
-            supernet = make_supernet(run.spec, device)
+            supernet = make_supernet(run.spec, device, run.classes)
             supernet.begin_alone()
         supernet.configure_gates(GateSettings("none"))
         rows = distributed.rows(training.batch)
@@ -160,7 +160,8 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float |
         "test_accuracy": replace(inputs.judge, loader=inputs.test),
     }
     if INFO[spec.data.name].classes >= MANY_CLASSES:
-        judges["test_top5_accuracy"] = replace(judges["test_accuracy"], top=5)
+        top = min(5, inputs.run.classes)  # of few folders there may be fewer
+        judges["test_top5_accuracy"] = replace(judges["test_accuracy"], top=top)
     found = distributed.spread(lambda judge: judge(choice)[0], list(judges.values()))
     return {"test_top5_accuracy": None, **dict(zip(judges, found, strict=True))}, stopwatch
 

@@ -15,7 +15,7 @@ from pdnas.support.errors import PdnasError
 
 def sample_run(run: Run, source: Source, count: int, seed: int) -> Candidates:
     """Draw candidates and write ``candidates-SOURCE.safetensors`` into the run's folder."""
-    drawn_from = distribution(run.posterior(), source, run.spec)
+    drawn_from = distribution(run.posterior(), source, run.spec, run.classes)
     candidates = drawn_from.sample(count, seed)
     log_probability = drawn_from.log_probability(candidates).tolist()
     metadata = {"source": source, "seed": seed, "log_probability": log_probability}
@@ -24,12 +24,17 @@ def sample_run(run: Run, source: Source, count: int, seed: int) -> Candidates:
     return candidates
 
 
-def distribution(own: Posterior, source: Source, spec: Spec) -> Posterior:
+def distribution(
+    own: Posterior, source: Source, spec: Spec, classes: int | None = None
+) -> Posterior:
     """What candidates of ``source`` are drawn from after a search that ended with ``own``.
 
     ``posterior`` is what the search ended with. ``random`` has one drop probability everywhere: the
     search's own fixed one, or for a learned posterior that which gives the same expected number of
     parameters. ``uniform`` gives every architecture the same probability.
+
+    Args:
+        classes: how many there are; default: as in the data set as published.
 
     Raises:
         PdnasError: ``random`` was asked for on cells, whose switches have no rate to fix.
@@ -41,5 +46,5 @@ def distribution(own: Posterior, source: Source, spec: Spec) -> Posterior:
     assert isinstance(own, ChannelPosterior)
     if source == "posterior" or (source == "random" and spec.gates.mode == "fixed"):
         return own
-    drop = 0.5 if source == "uniform" else matching_drop_probability(spec, own)
+    drop = 0.5 if source == "uniform" else matching_drop_probability(spec, own, classes)
     return ChannelPosterior.constant(own, drop)

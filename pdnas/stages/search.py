@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from pdnas.data.batches import Loader
+from pdnas.data.sets import INFO
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet
@@ -46,6 +47,7 @@ class Inputs:
     Attributes:
         splits: which image is in which part.
         drop: initial, or fixed, drop probability.
+        classes: how many there are in the data.
     """
 
     spec: Spec
@@ -54,6 +56,7 @@ class Inputs:
     splits: pd.DataFrame
     data: TrainingData
     drop: float
+    classes: int
 
     @classmethod
     def open(
@@ -73,7 +76,9 @@ class Inputs:
                 f"gates.match is {spec.gates.match!r}; "
                 + ("give that variant's run with --match" if match is None else "leave out --match")
             )
-        drop = spec.gates.initial if match is None else matching_drop_probability(spec, match)
+        classes, drop = INFO[spec.data.name].count_classes(), spec.gates.initial
+        if match is not None:
+            drop = matching_drop_probability(spec, match, classes)
         splits = make_splits(spec.data)
         rows = distributed.rows(spec.training.batch)
 
@@ -82,7 +87,7 @@ class Inputs:
 
         heldout = images("heldout") if spec.data.heldout else None
         data = training_data(spec.gates, images("train"), heldout)
-        return cls(spec, seed, device, splits, data, drop)
+        return cls(spec, seed, device, splits, data, drop, classes)
 
     @property
     def fixed_drop(self) -> float | None:
@@ -90,10 +95,16 @@ class Inputs:
         return self.drop if self.spec.gates.mode == "fixed" and not self.spec.of_cells else None
 
     @property
+    def own_classes(self) -> dict[str, int]:
+        """The number of ``classes`` where a record has to say it: other than as published."""
+        published = INFO[self.spec.data.name].classes
+        return {"classes": self.classes} if self.classes != published else {}
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result."""
         spec = self.spec.model_dump(mode="json")
-        return {"spec": spec, "seed": self.seed, "drop": self.fixed_drop}
+        return {"spec": spec, "seed": self.seed, "drop": self.fixed_drop, **self.own_classes}
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,7 @@ class SearchResult:
             "spec": inputs.spec.model_dump(mode="json"),
             "supernet_parameters": self.supernet.parameter_count(),
             "fixed_drop_probability": inputs.fixed_drop,
+            **inputs.own_classes,
             "warm_up_of": fitted.warm_up_of,
             "provenance": provenance(inputs.identity, inputs.seed, fitted.stopwatch),
         }
@@ -179,7 +191,7 @@ def search_run(
     session = Session(
         description=f"search {study}/{variant} seed {seed}",
         checkpoints=checkpoints,
-        warm_up=_shared_warm_up(spec, seed, warm_ups),
+        warm_up=_shared_warm_up(inputs, warm_ups),
         tensorboard=out / layout.TENSORBOARD,
         deadline=deadline,
     )
@@ -200,18 +212,19 @@ def search(inputs: Inputs, session: Session = SHORT) -> SearchResult:
     """
     spec, gates = inputs.spec, inputs.spec.gates
     torch.manual_seed(inputs.seed)
-    supernet = make_supernet(spec, inputs.device)
+    supernet = make_supernet(spec, inputs.device, inputs.classes)
     supernet.configure_gates(GateSettings.of(gates, inputs.drop))
     fitted = fit(supernet, inputs.data, spec.training, gates, session)
     return SearchResult(inputs, supernet, fitted)
 
 
-def _shared_warm_up(spec: Spec, seed: int, folder: Path | None) -> Checkpoints | None:
+def _shared_warm_up(inputs: Inputs, folder: Path | None) -> Checkpoints | None:
     """Where a search's warm-up is kept for others; None: nowhere.
 
     A commit is part of what it belongs to; what code without one would do, nobody could tell.
     """
-    code = code_version()
-    if folder is None or spec.warm_up is None or not is_committed(code):
+    code, warm_up = code_version(), inputs.spec.warm_up
+    if folder is None or warm_up is None or not is_committed(code):
         return None
-    return Checkpoints(folder, fingerprint({"warm_up": spec.warm_up, "seed": seed, "code": code}))
+    belongs_to = {"warm_up": warm_up, "seed": inputs.seed, "code": code, **inputs.own_classes}
+    return Checkpoints(folder, fingerprint(belongs_to))

@@ -129,6 +129,46 @@ def test_missing_folders(tmp_path: Path) -> None:
         make_splits(CONFIG, tmp_path)
 
 
+def class_folders(root: Path, **parts: list[str]) -> Path:
+    """One image a class; ``parts`` are ``train`` and ``val`` with the names of their classes."""
+    for part, names in parts.items():
+        for name in names:
+            (root / part / name).mkdir(parents=True)
+            Image.new("RGB", (2, 2)).save(root / part / name / "0.JPEG")
+    return root
+
+
+NAMES = ["apple", "bird", "cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "words"),
+    [
+        (NAMES, ["apple", "cat", "dog"], "only train/bird"),
+        (NAMES, [*NAMES, "bee"], "only val/bee"),
+        (NAMES, ["apple", "Bird", "cat", "dog"], "only train/bird, val/Bird"),
+        ([*NAMES, ".thumbs"], NAMES, r"hidden folders among its classes \(train/\.thumbs\)"),
+        ([*NAMES, ".a"], [*NAMES, ".a"], r"train/\.a, val/\.a"),
+        ([f"n{number}" for number in range(9)], ["n0"], "n4, train/n5 and 3 more"),
+    ],
+)
+def test_classes_that_would_be_numbered_differently_are_named(
+    tmp_path: Path, train: list[str], val: list[str], words: str
+) -> None:
+    root = class_folders(tmp_path, train=train, val=val)
+    for ask in (INFO["imagenet"].load, INFO["imagenet"].count_classes):
+        with pytest.raises(PdnasError, match=words):
+            ask(root)
+
+
+@pytest.mark.parametrize("classes", [3, 1003])
+def test_the_number_of_classes_is_that_of_the_folders(tmp_path: Path, classes: int) -> None:
+    names = [f"n{number:04d}" for number in range(classes)]
+    root = class_folders(tmp_path, train=names, val=names)
+    assert INFO["imagenet"].count_classes(root) == classes
+    assert INFO["imagenet"].load(root)["test"].labels.tolist() == list(range(classes))
+
+
 def test_batch_larger_than_the_part(directory: Path) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(directory, "train", train=True, batch=9)

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
+from pdnas.runs.run import Run
+from pdnas.stages.materials import trained_supernet
 from pdnas.support import distributed
 from pdnas.support.files import read_json, read_table, read_tensors
 
@@ -84,6 +86,12 @@ def test_two_processes_end_as_one_that_cuts_its_batches_alike(folders, study):
     assert sorted(path.name for path in two.iterdir()) == sorted(
         path.name for path in one.iterdir()
     )
+
+
+def test_the_number_of_outputs_is_that_of_the_folders(folders: tuple[Path, Path]) -> None:
+    run = Run.load(folders[0] / "imagenet")
+    assert run.record["classes"] == run.classes == 2
+    assert trained_supernet(run, torch.device("cpu")).classifier.out_features == 2
 
 
 def test_without_batchnorm_two_processes_train_as_one_on_whole_batches(folders):

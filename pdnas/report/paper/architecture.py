@@ -29,7 +29,6 @@ from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
 from pdnas.space.posterior import Posterior
 from pdnas.spec import selection
-from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -173,18 +172,13 @@ def _of_run(run: Run, source: str | None, number: int | None) -> Drawing:
     if source is not None:
         number, choice = run.candidate(source, number)
         what = f"candidate {number} of {source}"
-    network = _network(run.spec)
+    with torch.device("meta"):
+        network = build(run.spec.supernet, INFO[run.spec.data.name].channels, run.classes)
     return architecture(
         f"{describe_supernet(run.spec)}; seed {run.seed}, {what}",
         operations(network, run.posterior(), choice),
         arrows=isinstance(network, ChannelSupernet),
     )
-
-
-def _network(spec: Spec) -> Supernet:
-    info = INFO[spec.data.name]
-    with torch.device("meta"):
-        return build(spec.supernet, info.channels, info.classes)
 
 
 def _cell_operations(table: pd.DataFrame, choice: Choice | None) -> list[Operation]:
