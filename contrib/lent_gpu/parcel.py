@@ -1,4 +1,4 @@
-"""CIFAR-10 and the table of NAS-Bench-201 in a few small files, for a machine without internet.
+"""CIFAR-10 in a few small files, for a machine without internet.
 
 ``pack`` recodes the images as lossless WebP (100 MB; the authors' archive has 170), puts everything
 into one archive and cuts it into parts; ``unpack`` joins them again in the cache. The manifest
@@ -37,7 +37,7 @@ _LABELS, _METADATA = "{}_labels", "cifar10.json"
 def pack(folder: Path, limit: int) -> list[Path]:
     """Write the manifest and parts of at most ``limit`` bytes, made from the cache.
 
-    Data that are not in the cache are fetched first.
+    CIFAR-10 is fetched first if it is not there.
 
     Returns:
         the paths written, the manifest first.
@@ -45,17 +45,12 @@ def pack(folder: Path, limit: int) -> list[Path]:
     Raises:
         PdnasError: the data cannot be had, or the files not be written.
     """
-    from pdnas.truth.build import build, table_path
-
     cifar10.load()
     tensors, metadata = read_tensors(cifar10.path())
-    if not table_path().is_file():
-        build()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in (
             (_METADATA, json.dumps(metadata).encode()),
-            (table_path().name, table_path().read_bytes()),
             *_encoded(tensors),
         ):
             member = tarfile.TarInfo(name)
@@ -72,17 +67,15 @@ def pack(folder: Path, limit: int) -> list[Path]:
     return [folder / f"{_NAME}.json", *paths]
 
 
-def unpack(folder: Path) -> list[Path]:
+def unpack(folder: Path) -> Path:
     """Put what :func:`pack` took back into the cache.
 
     Returns:
-        the files written.
+        the file written.
 
     Raises:
         PdnasError: a part is missing or damaged; it is named.
     """
-    from pdnas.truth.build import table_path
-
     manifest = read_json(folder / f"{_NAME}.json")
     parts = []
     for number, expected in enumerate(manifest["parts"]):
@@ -102,9 +95,7 @@ def unpack(folder: Path) -> list[Path]:
     if _digest(tensors) != manifest["cifar10"]:
         raise PdnasError("this version of Pillow decodes WebP differently; update it")
     write_tensors(cifar10.path(), tensors, json.loads(contents[_METADATA]))
-    with atomic_path(table_path()) as temporary:
-        temporary.write_bytes(contents[table_path().name])
-    return [cifar10.path(), table_path()]
+    return cifar10.path()
 
 
 def _encoded(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, bytes]]:
@@ -154,7 +145,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 app = typer.Typer(
-    help="CIFAR-10 and NAS-Bench-201's table in a few small files.",
+    help="CIFAR-10 in a few small files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -174,7 +165,7 @@ def unpack_command(
     folder: Annotated[Path, typer.Argument(help="Folder with all that `pack` wrote.")],
 ) -> None:
     """Put what `pack` wrote into this machine's cache, checked."""
-    _show(unpack(folder))
+    _show([unpack(folder)])
 
 
 def _show(paths: list[Path]) -> None:

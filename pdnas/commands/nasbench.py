@@ -34,16 +34,23 @@ def build(
             "NATS-tss-v1_0-3ffb9-simple.",
         ),
     ] = None,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("nasbench201.parquet"),
 ) -> None:
-    """Build the ground-truth table and print where it is; by default from small public files.
+    """Make the package's table of ground truth again, by default from small public files.
+
+    Writes it with a .json that names its sources, and says whether it equals the package's own.
 
     Example:
 
-        pdnas nasbench build
+        pdnas nasbench build --out nasbench201.parquet
     """
-    from pdnas.truth.build import build
+    from pdnas.truth.build import build, difference
+    from pdnas.truth.table import GroundTruth
 
-    typer.echo(build(source))
+    if out.suffix != ".parquet":
+        raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
+    differs = difference(build(out, source), GroundTruth.load())
+    typer.echo(f"{out}: {differs or 'equal to the table of the package'}")
 
 
 @app.command()

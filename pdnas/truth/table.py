@@ -1,13 +1,13 @@
 """The ground truth of NAS-Bench-201: one compact table of all 15 625 cells, and looking things up.
 
-Built once from two small public files and kept as Parquet in the cache folder. (The benchmark's own
-archives need gigabytes and minutes; :mod:`pdnas.truth.official` reads them for those who have
-them.) :mod:`pdnas.truth.columns` says what it holds.
+The table is a Parquet file of the package; a record of its public sources lies beside it.
+:mod:`pdnas.truth.columns` says what it holds, and :mod:`pdnas.truth.build` makes it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from pdnas.space.cells import CellSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
-from pdnas.truth.build import build, table_path
 from pdnas.truth.columns import DATASETS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NASBENCH201 = "nasbench201"
+"""The table's name, and that of its file."""
+
+_TABLES = Path(__file__).parent / "tables"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +37,29 @@ class GroundTruth:
         if len(self.table) != len(CellSpace()):
             raise PdnasError(
                 f"the ground-truth table has {len(self.table)} rows instead of "
-                f"{len(CellSpace())}; run `pdnas nasbench build`"
+                f"{len(CellSpace())}; install pdnas anew"
             )
 
     @classmethod
     def load(cls) -> GroundTruth:
-        """Open the cached table; build it first if there is none.
+        """Open the package's table.
 
         Raises:
-            PdnasError: the table is damaged, or its sources can neither be found nor fetched.
+            PdnasError: it is damaged.
         """
-        path = table_path()
-        return cls(files.read_table(path if path.is_file() else build()))
+        return cls(files.read_table(_TABLES / f"{NASBENCH201}.parquet"))
 
     def column(self, name: str) -> NDArray[Any]:
         """One column as an array of shape (15625,), cell-id order.
 
         Raises:
-            PdnasError: the cached table has no such column (an older version wrote it).
+            PdnasError: the table has no such column.
         """
         if name not in self.table:
-            raise PdnasError(f"the ground-truth table lacks {name}; run `pdnas nasbench build`")
+            raise PdnasError(
+                f"the ground-truth table has no column {name!r}; it has "
+                f"{', '.join(map(str, self.table))}"
+            )
         values: NDArray[Any] = self.table[name].to_numpy()
         return values
 
@@ -63,13 +69,20 @@ class GroundTruth:
         Raises:
             PdnasError: ``dataset`` is none of :data:`DATASETS`.
         """
-        if dataset not in DATASETS:
-            raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(DATASETS)}")
-        return self.column(f"test_200_{dataset}")
+        return self._of_dataset("test_200", dataset)
 
     def validation_12(self, dataset: str = "cifar10") -> NDArray[np.float64]:
-        """12-epoch validation accuracy, tabular search's usual signal, shape (15625,)."""
-        return self.column(f"validation_12_{dataset}")
+        """12-epoch validation accuracy, tabular search's usual signal, shape (15625,).
+
+        Raises:
+            PdnasError: ``dataset`` is none of :data:`DATASETS`.
+        """
+        return self._of_dataset("validation_12", dataset)
+
+    def _of_dataset(self, measure: str, dataset: str) -> NDArray[np.float64]:
+        if dataset not in DATASETS:
+            raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(DATASETS)}")
+        return self.column(f"{measure}_{dataset}")
 
     def cell_id(self, text: str, benchmark_index: bool = False) -> int:
         """The cell id that a person's ``text`` means.

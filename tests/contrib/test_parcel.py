@@ -12,7 +12,6 @@ from contrib.lent_gpu import parcel
 from pdnas.data import cifar10
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
-from pdnas.truth.build import table_path
 
 LIMIT = 100_000
 
@@ -29,18 +28,16 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tensors[f"{part}_images"] = noise
         tensors[f"{part}_labels"] = torch.randint(10, (count,), generator=generator)
     write_tensors(cifar10.path(), tensors, {"source": "test"})
-    table_path().write_bytes(b"a table")
     folder = tmp_path / "parts"
     manifest, *parts = parcel.pack(folder, LIMIT)
     assert len(json.loads(manifest.read_text())["parts"]) == len(parts) > 1
     assert [path.stat().st_size for path in parts[:-1]] == [LIMIT] * (len(parts) - 1)
     cifar10.path().rename(tmp_path / "before")
-    table_path().unlink()
     return folder
 
 
 def test_what_is_unpacked_is_what_was_packed(packed: Path, tmp_path: Path) -> None:
-    assert parcel.unpack(packed) == [cifar10.path(), table_path()]
+    assert parcel.unpack(packed) == cifar10.path()
     (before, metadata), (after, kept) = (
         read_tensors(tmp_path / "before"),
         read_tensors(cifar10.path()),
@@ -50,7 +47,6 @@ def test_what_is_unpacked_is_what_was_packed(packed: Path, tmp_path: Path) -> No
     for name, value in before.items():
         assert value.dtype == after[name].dtype
         assert torch.equal(value, after[name]), name
-    assert table_path().read_bytes() == b"a table"
 
 
 def test_parts_that_are_missing_or_damaged_are_named(packed: Path) -> None:

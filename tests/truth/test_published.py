@@ -25,14 +25,12 @@ def test_one_row_a_method_and_data_set(published: pd.DataFrame) -> None:
     assert published.loc[published["seen_in"].isna(), "method"].tolist() == ["REA"]
 
 
-@pytest.mark.data
 def test_no_mean_beats_the_optimum(published: pd.DataFrame, truth: GroundTruth) -> None:
     for name, rows in published.groupby("dataset"):
         best = 100 * truth.accuracy(str(name)).max()
         assert (rows["test_accuracy_pct"] <= best + 0.005).all()
 
 
-@pytest.mark.data
 def test_searches_that_always_end_alike(published: pd.DataFrame, truth: GroundTruth) -> None:
     """Where no data set has any spread, all figures are those of one and the same cell."""
     checked = set()

@@ -232,7 +232,6 @@ class TestTrace:
         assert (hard["quantile_50"], hard["quantile_95"]) == (3.0, None)
 
 
-@pytest.mark.data
 class TestOnTheBenchmark:
     def test_random_needs_what_enumeration_says(self, truth: GroundTruth) -> None:
         asked = rivals.search("random", truth.validation_12(), range(500), 500, CellSpace())
@@ -259,8 +258,7 @@ def call(*arguments: object) -> Result:
     return result
 
 
-@pytest.mark.data
-@pytest.mark.usefixtures("cached")
+@pytest.mark.usefixtures("alone")
 class TestCommand:
     def test_files(self, tmp_path: Path, truth: GroundTruth) -> None:
         out = tmp_path / "evolution.parquet"

