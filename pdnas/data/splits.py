@@ -39,8 +39,6 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
     Raises:
         PdnasError: more images are asked for than there are, or the data set's files are missing.
     """
-    if config.split_seed < 0:
-        raise PdnasError(f"data.split_seed is {config.split_seed}; choose 0 or more")
     files = INFO[config.name].load(directory)
     labels = {file: images.labels.numpy() for file, images in files.items()}
     left = {

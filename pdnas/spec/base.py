@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def _fraction(value: Any) -> Any:
@@ -22,9 +32,13 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_fraction)]
 NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MOST, DEEPEST, WIDEST, LARGEST_SEED = 10**9, 1000, 2**16, 2**63 - 1
+"""The largest count, depth, width and seed: beyond them a number is a slip, or overflows."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Natural = Annotated[int, Field(ge=0, le=MOST)]
+Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Names of scales, studies and variants: they become folders, and words of command lines."""
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
@@ -41,6 +55,27 @@ class Strict(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_known(cls, given: Any) -> Any:
+        """Before a key that is missing, name the misspelt one that stands for it."""
+        if not isinstance(given, Mapping):
+            return given
+        unknown = [key for key in given if key not in cls.model_fields]
+        if unknown:
+            text = f"no such key{suggestion(unknown[0], cls.model_fields)}"
+            problem = PydanticCustomError("extra_forbidden", "{text}", {"text": text})
+            where = InitErrorDetails(type=problem, loc=(unknown[0],), input=given[unknown[0]])
+            raise ValidationError.from_exception_data(cls.__name__, [where])
+        return given
+
+
+def suggestion(word: object, known: Collection[str]) -> str:
+    """What may have been meant by a word that is not known, or else all that are."""
+    if close := get_close_matches(str(word), known, 1, 0.7):
+        return f"; did you mean {close[0]!r}?"
+    return f"; choose one of {', '.join(known)}"
+
 
 def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong, in one line: where, what, and what was given."""
@@ -48,6 +83,9 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     got = problem.get("input")
+    if problem["type"] == "union_tag_not_found" and isinstance(got, Mapping):
+        close = get_close_matches("name", map(str, got), 1)
+        message = f"needs a name; did you mean it by {close[0]!r}?" if close else "needs a name"
     shown = f" (got {got!r:.100})" if isinstance(got, (str, int, float)) else ""
     text = f"{place}: {message}{shown}" if place else message
     return " ".join(text.split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pdnas.spec.base import Count, Natural, Strict
+from pdnas.spec.base import Count, Natural, Seed, Strict
 from pdnas.spec.names import DataName
 
 IMAGE_SIDE: dict[DataName, int] = {"cifar10": 32, "cifar100": 32, "digits": 8, "imagenet": 224}
@@ -33,7 +33,7 @@ class DataConfig(Strict):
     """Images that move the switches; 0: the training images do both."""
     test: Count | None = None
     """Test images; null: all."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Seed of the split, which all seeds of a study have in common."""
     augmentation: Augmentation = Augmentation()
     """Of the training images."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pdnas.spec.base import MOST
 from pdnas.spec.scale import Scale
 from pdnas.spec.spec import Spec
 
@@ -66,7 +67,8 @@ def _values(field: Schema) -> str:
     if kind == "array":
         return f"list of: {_values(field['items'])}"
     words = {"object": "mapping", "string": "text", "null": "`null`", "boolean": "`true`, `false`"}
-    bounds = [f"{sign} {field[bound]}" for bound, sign in BOUNDS.items() if bound in field]
+    limits = {bound: field[bound] for bound in BOUNDS if field.get(bound, MOST) < MOST}
+    bounds = [f"{BOUNDS[bound]} {limit}" for bound, limit in limits.items()]
     return " ".join([words.get(kind, kind), ", ".join(bounds)]).strip()
 
 

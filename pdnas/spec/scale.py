@@ -28,6 +28,24 @@ KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract", "labels")
 """Keys of a study that name some of its variants."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key silently replaces another; a merge (``<<``) may still be overridden."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise PdnasError(
+                        f"line {line} has the key {key.value!r} again, after line "
+                        f"{lines[key.value]}; leave one of them"
+                    )
+                lines[key.value] = line
+        return node
+
+
 class Study(Strict):
     """A base specification, variants that override parts of it, and the seeds of all of them."""
 
@@ -216,7 +234,9 @@ def load_scale(name: str) -> Scale:
     """
     path = scale_path(name)
     try:
-        return Scale.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Scale.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))
+    except PdnasError as error:
+        raise PdnasError(f"{path}: {error}") from error
     except OSError as error:
         raise PdnasError(f"cannot read {path}: {error.strerror}; mend or replace it") from error
     except RecursionError as error:

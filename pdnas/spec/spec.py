@@ -135,13 +135,19 @@ def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:
             yield f"training.{option} needs supernet enas"
 
 
-def _images_are_large_enough(spec: Spec) -> Iterator[str]:
+def _images_fit(spec: Spec) -> Iterator[str]:
     side = IMAGE_SIDE[spec.data.name]
     too_small = f"images of {spec.data.name} ({side}x{side}) are too small for"
     if spec.training.auxiliary_weight and spec.data.name == "digits":
         yield f"{too_small} an auxiliary head"
     if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
+    if isinstance(spec.supernet, NasBench201Config) and side % spec.supernet.image_multiple:
+        yield (
+            f"supernet nasbench201 halves images {spec.supernet.stages - 1} times, which "
+            f"{side} pixels do not allow; use images of a multiple of "
+            f"{spec.supernet.image_multiple} pixels a side"
+        )
 
 
 RULES = (
@@ -154,6 +160,6 @@ RULES = (
     _heldout_images_move_switches_alone,
     _chains_are_of_cells,
     _enas_alone_has_heads_and_drop_path,
-    _images_are_large_enough,
+    _images_fit,
 )
 """What must hold between the parts of a specification: each yields what is wrong, in one line."""

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pdnas.space.cells import OPERATIONS
-from pdnas.spec.base import Count, Strict
+from pdnas.spec.base import WIDEST, Depth, Strict, Width
 from pdnas.spec.names import BranchMerge
 
 
@@ -21,9 +21,9 @@ class MultiBranchConfig(Strict):
 
     WIDTH: ClassVar = "width"
     name: Literal["multibranch"]
-    width: Annotated[int, Field(ge=2)]
+    width: Annotated[int, Field(ge=2, le=WIDEST)]
     """Channels of the first stage; doubled by each further stage."""
-    blocks: Count = 4
+    blocks: Depth = 4
     """Residual blocks a stage."""
     merge: BranchMerge = "sum"
     """Of a block's residual paths; shake-shake: random weights in training."""
@@ -34,9 +34,9 @@ class EnasConfig(Strict):
 
     WIDTH: ClassVar = "filters"
     name: Literal["enas"]
-    filters: Count
+    filters: Width
     """Channels inside the first cells; doubled by each reduction cell."""
-    layers: Count = 15
+    layers: Depth = 15
     """Normal cells; reduction cells come on top."""
 
 
@@ -45,9 +45,9 @@ class ResNetConfig(Strict):
 
     WIDTH: ClassVar = "width"
     name: Literal["resnet"]
-    width: Count = 64
+    width: Width = 64
     """Channels of the stem, and inside the first stage's blocks; doubled by each further stage."""
-    blocks: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 6, 3)
+    blocks: Annotated[tuple[Depth, ...], Field(min_length=1)] = (3, 4, 6, 3)
     """Bottleneck blocks of each stage."""
     kernels: Annotated[tuple[Literal[1, 3, 5, 9], ...], Field(min_length=1)] = (1, 3, 5, 9)
     """Extents of a block's parallel kernels in pixels, all different."""
@@ -64,9 +64,9 @@ class DenseNetConfig(Strict):
 
     WIDTH: ClassVar = "growth"
     name: Literal["densenet"]
-    layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 12, 24, 16)
+    layers: Annotated[tuple[Depth, ...], Field(min_length=1)] = (6, 12, 24, 16)
     """Layers of each dense block."""
-    growth: Count = 32
+    growth: Width = 32
     """Channels that each layer adds."""
 
     @property
@@ -80,14 +80,19 @@ class NasBench201Config(Strict):
 
     WIDTH: ClassVar = "channels"
     name: Literal["nasbench201"]
-    channels: Count = 16
+    channels: Width = 16
     """Channels of the first stage; each further stage has twice as many."""
-    cells: Count = 5
+    cells: Depth = 5
     """Cells a stage."""
     stages: Annotated[int, Field(ge=1, le=3)] = 3
     """Stages of cells."""
     operations: tuple[str, ...] = OPERATIONS
     """Operations among which every edge chooses: two or more different ones of these."""
+
+    @property
+    def image_multiple(self) -> int:
+        """What an image's side in pixels is a multiple of: each stage but the first halves it."""
+        return 2 ** (self.stages - 1)
 
     @property
     def cells_per_stage(self) -> int:

@@ -208,7 +208,6 @@ class TestSplits:
             ({"validation": 1439}, "data.validation"),
             ({"heldout": 1239}, "data.heldout asks for 1239 images, but digits has 1238 left"),
             ({"test": 360}, "data.test"),
-            ({"split_seed": -1}, "split_seed"),
         ],
     )
     def test_impossible_wishes(self, change: dict[str, int], words: str) -> None:

@@ -124,7 +124,7 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
-        ("base.gates.temprature", 0.2, r"gates\.temprature: .*not permitted"),
+        ("base.gates.temprature", 0.2, r"gates\.temprature: .*did you mean 'temperature'"),
         ("base.gates.temperature", 0, r"gates\.temperature: .*greater than 0.*got 0"),
         ("base.gates.temperature", "-1/5", r"gates\.temperature: .*greater than 0"),
         ("base.gates.temperature", "a/b", r"gates\.temperature: .*got 'a/b'"),
@@ -147,7 +147,7 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         (
             "base.training.schedule",
             {"name": "cosine", "minimum": 0.1},
-            r"training\.schedule\.cosine\.minimum: .*not permitted",
+            r"training\.schedule\.cosine\.minimum: no such key; choose one of name",
         ),
         ("base.supernet.width", 1, r"supernet\.multibranch\.width: .*greater than or equal to 2"),
         (
@@ -209,8 +209,16 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),
         ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),
         ("base.candidates.count", 0, r"candidates\.count"),
-        ("base.extra", {}, r"extra: .*not permitted"),
-        ("variants.guided.trainning", {}, r"s/guided: trainning"),
+        ("base.extra", {}, r"extra: no such key; choose one of data, supernet"),
+        ("variants.guided.trainning", {}, r"s/guided: trainning: .*did you mean 'training'"),
+        ("base.supernet", {"nam": "enas"}, r"supernet: needs a name; did you mean it by 'nam'"),
+        ("base.supernet", {}, r"supernet: needs a name$"),
+        ("base.candidates", {"coumt": 1}, r"candidates\.coumt: .*did you mean 'count'"),
+        ("base.training.epochs", 10**30, r"training\.epochs: .*less than or equal to"),
+        ("base.supernet.width", 10**9, r"supernet\.multibranch\.width: .*less than or equal to"),
+        ("base.supernet.blocks", 10**9, r"supernet\.multibranch\.blocks: .*less than or equal to"),
+        ("base.data.split_seed", -1, r"data\.split_seed: .*greater than or equal to 0"),
+        ("seeds", [2**63], r"studies\.s\.seeds\.0: .*less than"),
         (
             "variants.random.gates",
             {"mode": "fixed", "match": "guide"},
@@ -219,7 +227,7 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("variants.random.gates", {"match": "guided"}, r"s/random: .*match needs mode: fixed"),
         ("seeds", [], r"studies\.s\.seeds"),
         ("seeds", [0, 1, 0], r"studies\.s: seeds of guided repeat: \[0, 1, 0\]"),
-        ("seed", [0], r"studies\.s\.seed: .*not permitted"),
+        ("seed", [0], r"studies\.s\.seed: .*did you mean 'seeds'"),
         ("more_seeds", {"guide": [4]}, r"studies\.s: more_seeds: no variant 'guide'"),
         ("extract", ["guide"], r"studies\.s: extract: no variant 'guide'"),
         ("finetune", ["guided"], r"s/guided: finetune needs retrain, which says how"),
@@ -233,7 +241,7 @@ def test_a_wrong_entry_is_named(write: Writer, place: str, value: Any, named: st
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
-        ("top.thread", 2, "thread: .*not permitted"),
+        ("top.thread", 2, "thread: .*did you mean 'threads'"),
         ("top.threads", 0, "threads: .*got 0"),
         ("top.device", "tpu", "device: .*got 'tpu'"),
         ("top.gpus", 2, "gpus: more than 1 needs device: cuda"),
@@ -244,6 +252,45 @@ def test_a_wrong_entry_at_the_top_is_named(
     write: Writer, place: str, value: Any, named: str
 ) -> None:
     assert re.search(named, problem(write(**{place: value})))
+
+
+@pytest.mark.parametrize(("old", "new"), [("base:", "bse:"), ("variants:", "varients:")])
+def test_a_misspelt_required_key_is_named(write: Writer, old: str, new: str) -> None:
+    path = Path(write())
+    path.write_text(path.read_text().replace(old, new))
+    named = f"studies.s.{new} no such key; did you mean {old[:-1]!r}"
+    assert named in problem(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("description: a\nstudies: {}\n\ndescription: b\n", "line 4 has the key 'description'"),
+        ("description: a\nstudies: {s: {seeds: [0], seeds: [1]}}\n", "line 2 has the key 'seeds'"),
+        ("description: a\nstudies:\n  s: {}\n  't': {}\n  \"s\": {}", "line 5 has the key 's'"),
+        ("description: a\nstudies:\n- {a: 1,\n   a: 2}\n", "line 4 has the key 'a'"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    path = tmp_path / "scale.yaml"
+    path.write_text(text)
+    assert named in problem(str(path))
+
+
+def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
+    """The key that stands in the mapping itself holds, as YAML has it; nothing stands twice."""
+    text = (SCALES / "smoke.yaml").read_text()
+    other = "other: {gates: {<<: *fixed, length_scale2: 3}}"
+    text = text.replace(
+        "random: {gates: {mode: fixed, match: guided}}",
+        f"random: {{gates: &fixed {{mode: fixed, match: guided, length_scale2: 2}}}}\n      {other}",
+    )
+    path = tmp_path / "scale.yaml"
+    path.write_text(text)
+    gates = load_scale(str(path)).spec("multibranch", "other").gates
+    assert (gates.match, gates.length_scale2) == ("guided", 3)
 
 
 @pytest.mark.parametrize("missing", ["data", "supernet", "training", "gates", "candidates"])
