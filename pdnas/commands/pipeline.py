@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdnas.runs import layout
+from pdnas.spec import limits
 from pdnas.spec.names import JudgedSource, NetworkFormat, RetrainMode, Source
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished search.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int, typer.Option(min=1, help="Processor threads; results depend on them.")]
+Threads = Annotated[
+    int, typer.Option(min=1, max=limits.THREADS, help="Processor threads; results depend on them.")
+]
 StopAfter = Annotated[
     float | None,
     typer.Option(
@@ -44,7 +47,10 @@ ScaleNow = Annotated[
 def search(
     study: Annotated[str, typer.Argument(help="A study of the scale.")],
     variant: Annotated[str, typer.Argument(help="One of its variants.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data order and noise.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=limits.SEED, help="Seed of weights, data order and noise."),
+    ] = 0,
     scale: Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")] = (
         "laptop"
     ),
@@ -104,10 +110,14 @@ def sample(
     run: RunFolder,
     source: Annotated[Source, typer.Option(help="What to draw from.")] = "posterior",
     count: Annotated[
-        int | None, typer.Option(min=1, help="Candidates; the run's specification by default.")
+        int | None,
+        typer.Option(
+            min=1, max=limits.CANDIDATES, help="Candidates; the run's specification by default."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the draw; the run's by default.")
+        int | None,
+        typer.Option(min=0, max=limits.SEED, help="Seed of the draw; the run's by default."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -230,16 +240,25 @@ def describe(
         typer.Argument(help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201; nasbench201."),
     ],
     width: Annotated[
-        int | None, typer.Option(min=1, help="Another width: channels, filters or growth rate.")
+        int | None,
+        typer.Option(
+            min=1, max=limits.WIDTH, help="Another width: channels, filters or growth rate."
+        ),
     ] = None,
     cell: Annotated[
         str | None, typer.Option(help="nasbench201: the network of this one cell.")
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=2, help="10 if not given; ImageNet's supernets: 1000.")
+        int | None,
+        typer.Option(
+            min=2, max=limits.CLASSES, help="10 if not given; ImageNet's supernets: 1000."
+        ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=4, help="Side of an image in pixels, 32 or ImageNet's 224.")
+        int | None,
+        typer.Option(
+            min=4, max=limits.SIDE, help="Side of an image in pixels, 32 or ImageNet's 224."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

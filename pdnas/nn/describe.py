@@ -29,7 +29,8 @@ def describe(
         size: pixels a side of an image; None likewise.
 
     Raises:
-        PdnasError: no such supernet, a cell for one that has none, or too small a width or images.
+        PdnasError: no such supernet, a cell for one that has none, or a width or images that
+            do not fit.
     """
     if f"supernet-{name}" in NAMED:
         name = f"supernet-{name}"
@@ -49,6 +50,11 @@ def describe(
     size = size or (224 if imagenet else 32)
     if isinstance(config, DenseNetConfig) and size < config.smallest_image:
         raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
+    if isinstance(config, NasBench201Config) and size % config.image_multiple:
+        raise PdnasError(
+            f"{name} halves images of {size} pixels {config.stages - 1} times with a rest; use a "
+            f"multiple of {config.image_multiple} pixels a side"
+        )
     with torch.device("meta"):
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)

@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pdnas.spec import limits
+
 
 def _fraction(value: Any) -> Any:
     """Let a temperature be written the way the paper does, ``1/5``."""
@@ -32,13 +34,11 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_fraction)]
 NonNegative = Annotated[float, Field(ge=0)]
-MOST, DEEPEST, WIDEST, LARGEST_SEED = 10**9, 1000, 2**16, 2**63 - 1
-"""The largest count, depth, width and seed: beyond them a number is a slip, or overflows."""
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Natural = Annotated[int, Field(ge=0, le=MOST)]
-Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
-Width = Annotated[int, Field(ge=1, le=WIDEST)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Count = Annotated[int, Field(ge=1, le=limits.MOST)]
+Natural = Annotated[int, Field(ge=0, le=limits.MOST)]
+Depth = Annotated[int, Field(ge=1, le=limits.DEPTH)]
+Width = Annotated[int, Field(ge=1, le=limits.WIDTH)]
+Seed = Annotated[int, Field(ge=0, le=limits.SEED)]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Names of scales, studies and variants: they become folders, and words of command lines."""
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from pdnas.spec import limits
 from pdnas.spec.base import Count, Strict
 from pdnas.spec.names import BatchNormStatistics, Ranking
 
@@ -12,7 +17,7 @@ JUDGED = ("batchnorm", "recalibration_images")
 class CandidateConfig(Strict):
     """How many candidates are drawn, and how they are judged on validation data."""
 
-    count: Count
+    count: Annotated[int, Field(ge=1, le=limits.CANDIDATES)]
     """Candidates drawn from each source."""
     batchnorm: BatchNormStatistics = "running"
     """running: the supernet's BatchNorm statistics; recalibrated: each candidate's own."""

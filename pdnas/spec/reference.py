@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pdnas.spec.base import MOST
+from pdnas.spec.limits import MOST
 from pdnas.spec.scale import Scale
 from pdnas.spec.spec import Spec
 

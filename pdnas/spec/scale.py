@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from pdnas.spec import limits
 from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem
 from pdnas.spec.names import Device, Role, Target
 from pdnas.spec.spec import Spec
@@ -103,7 +104,7 @@ class Scale(Strict):
     """One line, shown in the report."""
     device: Device = "auto"
     """Where networks compute; auto: on a GPU if there is one."""
-    threads: Count = 1
+    threads: Annotated[int, Field(ge=1, le=limits.THREADS)] = 1
     """Processor threads a job computes with."""
     memory_mb: Count = 4000
     """Memory a job is granted."""

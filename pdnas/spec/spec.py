@@ -144,9 +144,8 @@ def _images_fit(spec: Spec) -> Iterator[str]:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
     if isinstance(spec.supernet, NasBench201Config) and side % spec.supernet.image_multiple:
         yield (
-            f"supernet nasbench201 halves images {spec.supernet.stages - 1} times, which "
-            f"{side} pixels do not allow; use images of a multiple of "
-            f"{spec.supernet.image_multiple} pixels a side"
+            f"supernet nasbench201 halves images of {side} pixels {spec.supernet.stages - 1} times "
+            f"with a rest; it needs a multiple of {spec.supernet.image_multiple} pixels a side"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pdnas.space.cells import OPERATIONS
-from pdnas.spec.base import WIDEST, Depth, Strict, Width
+from pdnas.spec.base import Depth, Strict, Width
 from pdnas.spec.names import BranchMerge
 
 
@@ -21,7 +21,7 @@ class MultiBranchConfig(Strict):
 
     WIDTH: ClassVar = "width"
     name: Literal["multibranch"]
-    width: Annotated[int, Field(ge=2, le=WIDEST)]
+    width: Annotated[Width, Field(ge=2)]
     """Channels of the first stage; doubled by each further stage."""
     blocks: Depth = 4
     """Residual blocks a stage."""

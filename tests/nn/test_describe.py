@@ -13,6 +13,7 @@ from pdnas.nn.supernets.cells.operations import AveragePool
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.spec.supernets import NasBench201Config
+from pdnas.support.errors import PdnasError
 from pdnas.truth import cost
 
 BIAS = 10
@@ -50,3 +51,20 @@ def test_how_pooling_is_computed_changes_no_count() -> None:
         pool.forward = torch.nn.AvgPool2d(3, 1, 1)  # type: ignore[method-assign]
     assert pools
     assert multiply_adds(network, image) == count
+
+
+@pytest.mark.parametrize("size", [30, 31, 33])
+def test_images_that_do_not_halve_are_refused(size: int) -> None:
+    with pytest.raises(PdnasError, match=f"halves images of {size} pixels .* a multiple of 4"):
+        describe("nasbench201", width=2, cell=None, classes=None, size=size)
+
+
+def test_the_next_multiple_is_described() -> None:
+    record = describe("nasbench201", width=2, cell=None, classes=None, size=36)
+    assert record["image"] == [3, 36, 36]
+
+
+@pytest.mark.parametrize("width", [10**9, 10**30])
+def test_a_huge_width_is_refused(width: int) -> None:
+    with pytest.raises(PdnasError, match="supernet-m: width: .*less than or equal to 65536"):
+        describe("m", width=width, cell=None, classes=None, size=None)

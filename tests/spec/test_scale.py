@@ -282,11 +282,9 @@ def test_a_key_that_stands_twice_is_named_with_its_line(
 def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
     """The key that stands in the mapping itself holds, as YAML has it; nothing stands twice."""
     text = (SCALES / "smoke.yaml").read_text()
+    fixed = "random: {gates: &fixed {mode: fixed, match: guided, length_scale2: 2}}"
     other = "other: {gates: {<<: *fixed, length_scale2: 3}}"
-    text = text.replace(
-        "random: {gates: {mode: fixed, match: guided}}",
-        f"random: {{gates: &fixed {{mode: fixed, match: guided, length_scale2: 2}}}}\n      {other}",
-    )
+    text = text.replace("random: {gates: {mode: fixed, match: guided}}", f"{fixed}\n      {other}")
     path = tmp_path / "scale.yaml"
     path.write_text(text)
     gates = load_scale(str(path)).spec("multibranch", "other").gates
