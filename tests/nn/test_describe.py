@@ -55,7 +55,7 @@ def test_how_pooling_is_computed_changes_no_count() -> None:
 
 @pytest.mark.parametrize("size", [30, 31, 33])
 def test_images_that_do_not_halve_are_refused(size: int) -> None:
-    with pytest.raises(PdnasError, match=f"halves images of {size} pixels .* a multiple of 4"):
+    with pytest.raises(PdnasError, match=rf"halves images of {size} pixels .* a multiple of 4"):
         describe("nasbench201", width=2, cell=None, classes=None, size=size)
 
 
@@ -66,5 +66,5 @@ def test_the_next_multiple_is_described() -> None:
 
 @pytest.mark.parametrize("width", [10**9, 10**30])
 def test_a_huge_width_is_refused(width: int) -> None:
-    with pytest.raises(PdnasError, match="supernet-m: width: .*less than or equal to 65536"):
+    with pytest.raises(PdnasError, match=r"supernet-m: width: .*less than or equal to 65536"):
         describe("m", width=width, cell=None, classes=None, size=None)
