@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +43,8 @@ ScaleNow = Annotated[
     ),
 ]
 
+Force = Annotated[bool, typer.Option("--force", help="Replace a finished result by another one.")]
+
 
 def search(
     study: Annotated[str, typer.Argument(help="A study of the scale.")],
@@ -70,40 +72,47 @@ def search(
         typer.Option(help="Folder of warm-ups, left for and taken from searches with the same."),
     ] = None,
     stop_after: StopAfter = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a supernet and learn its posterior; a killed search goes on where it was.
 
     Example: pdnas search multibranch guided --scale smoke --seed 1
     """
+    from pdnas.runs import kept
     from pdnas.runs.run import Run, share_supernet
     from pdnas.spec.scale import load_scale
-    from pdnas.stages.search import search_run
+    from pdnas.stages.search import match_drop, search_run
 
     deadline = _deadline(stop_after)
     settings = load_scale(scale)
     spec = settings.spec(study, variant)
-    name = Path(scale).stem
-    folder = out or Path(layout.RUNS) / name / layout.run_folder(study, variant, seed)
-    if supernet is not None:
-        record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
-        _print(record, as_json, f"took the supernet of {supernet}: {folder}")
-        return
+    names = {"scale": Path(scale).stem, "study": study, "variant": variant}
+    folder = out or kept.runs_folder(scale) / layout.run_folder(study, variant, seed)
     set_threads(settings.threads)
     with _at_work(folder, "search", settings.device) as device:
-        record = search_run(
-            spec,
-            scale=name,
-            study=study,
-            variant=variant,
-            seed=seed,
-            out=folder,
-            device=device,
-            match=match,
-            warm_ups=warm_ups,
-            deadline=deadline,
-        )
-        _print(record, as_json, f"searched {study}/{variant} seed {seed}: {folder}")
+        drop = match_drop(spec, match)
+        record = None if force else kept.search(folder, spec, {**names, "seed": seed}, drop)
+        text = f"searched {study}/{variant} seed {seed}: {folder}"
+        if record is not None:
+            text = f"finished already: {folder}"
+        elif supernet is not None:
+            record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
+            text = f"took the supernet of {supernet}: {folder}"
+        else:
+            record = search_run(
+                spec,
+                **names,
+                seed=seed,
+                out=folder,
+                device=device,
+                match=match,
+                warm_ups=warm_ups,
+                deadline=deadline,
+            )
+        if force:
+            kept.remove_what_followed(folder)
+        _print(record, as_json, text)
 
 
 def sample(
@@ -119,6 +128,7 @@ def sample(
         int | None,
         typer.Option(min=0, max=limits.SEED, help="Seed of the draw; the run's by default."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Draw candidates from a run's posterior, at a fixed drop rate, or uniformly.
@@ -127,15 +137,20 @@ def sample(
 
         pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
     """
+    from pdnas.runs import kept
     from pdnas.runs.run import Run
     from pdnas.stages.sample import sample_run
 
     found = Run.load(run)
     number = found.spec.candidates.count if count is None else count
-    sample_run(found, source, number, found.seed if seed is None else seed)
-    path = run / layout.candidates(source)
+    seed = found.seed if seed is None else seed
+    path, text = run / layout.candidates(source), f"drew {number} candidates from {source}"
+    if not force and kept.candidates(found, source, number, seed):
+        text = "finished already"
+    else:
+        sample_run(found, source, number, seed)
     record = {"source": source, "count": number, "file": str(path)}
-    _print(record, as_json, f"drew {number} candidates from {source}: {path}")
+    _print(record, as_json, f"{text}: {path}")
 
 
 def rank(
@@ -144,6 +159,7 @@ def rank(
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Judge a run's candidates on validation data with inherited weights.
@@ -152,13 +168,16 @@ def rank(
 
         pdnas rank runs/laptop/multibranch/guided/seed1
     """
+    from pdnas.runs import kept
     from pdnas.stages.rank import rank_run
 
     set_threads(threads)
     found = load_run(run, scale)
     with _at_work(run, f"rank-{source}", device) as chosen:
-        record = rank_run(found, source, chosen)
-        _print(record, as_json, f"best of {source}: candidate {record['best']}")
+        done = None if force else kept.ranking(found, source)
+        record = done or rank_run(found, source, chosen)
+        best = f"best of {source}: candidate {record['best']}"
+        _print(record, as_json, f"finished already: {best}" if done else best)
 
 
 def retrain(
@@ -173,6 +192,7 @@ def retrain(
     threads: Threads = 1,
     scale: ScaleNow = None,
     stop_after: StopAfter = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Finish the best candidate and evaluate it once on the test data.
@@ -181,15 +201,18 @@ def retrain(
 
         pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
     """
+    from pdnas.runs import kept
     from pdnas.stages.retrain import retrain_run
 
     deadline = _deadline(stop_after)
     set_threads(threads)
     found = load_run(run, scale)
     with _at_work(run, f"retrain-{source}-{mode}", device) as chosen:
-        record = retrain_run(found, source, mode, chosen, deadline)
+        done = None if force else kept.result(found, source, mode)
+        record = done or retrain_run(found, source, mode, chosen, deadline)
         error = 1 - record["test_accuracy"]
-        _print(record, as_json, f"test error {error:.2%}, {record['parameters']:,} parameters")
+        text = f"test error {error:.2%}, {record['parameters']:,} parameters"
+        _print(record, as_json, f"finished already: {text}" if done else text)
 
 
 def extract(
@@ -326,7 +349,7 @@ def load_run(folder: Path, scale: str | None) -> Run:
     return run if scale is None else run.under(load_scale(scale))
 
 
-def _print(record: dict[str, Any], as_json: bool, text: str) -> None:
+def _print(record: Mapping[str, Any], as_json: bool, text: str) -> None:
     from pdnas.support import distributed
 
     if distributed.is_first():

@@ -218,6 +218,13 @@ def search(inputs: Inputs, session: Session = SHORT) -> SearchResult:
     return SearchResult(inputs, supernet, fitted)
 
 
+def match_drop(spec: Spec, match: Path | None) -> float | None:
+    """The fixed drop probability that the run ``match`` decides; None without one."""
+    if match is None or spec.gates.match is None:
+        return None
+    return matching_drop_probability(spec, load_posterior(match / layout.POSTERIOR))
+
+
 def _shared_warm_up(inputs: Inputs, folder: Path | None) -> Checkpoints | None:
     """Where a search's warm-up is kept for others; None: nowhere.
 

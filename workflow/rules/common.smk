@@ -5,6 +5,7 @@ from functools import cache
 from typing import get_args
 
 from pdnas.runs import layout
+from pdnas.runs.kept import runs_folder
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode
@@ -22,6 +23,7 @@ try:
             f"unknown config key {min(unknown)!r}; known are {', '.join(sorted(KNOWN_KEYS))}"
         )
     SCALE = load_scale(str(config["scale"]))
+    RUNS = runs_folder(str(config["scale"])).as_posix()
     chosen = config["studies"] or list(SCALE.studies)
     chosen = list(map(str, chosen)) if isinstance(chosen, list) else [str(chosen)]
     for name in chosen:
@@ -32,7 +34,6 @@ except PdnasError as error:
     print(f"pdnas: error: {error}", file=sys.stderr)
     sys.exit(2)
 
-RUNS = f"{layout.RUNS}/{Path(str(config['scale'])).stem}"
 RUN = f"{RUNS}/{layout.run_folder('{study}', '{variant}', '{seed}')}"
 GPUS = SCALE.gpus if SCALE.device == "cuda" else 0
 # What trains or ranks on several GPUs runs as one process for each.
