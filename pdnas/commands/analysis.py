@@ -45,12 +45,17 @@ def official(
 ) -> None:
     """Draw the official SupNet-D-121 search from its released logs.
 
+    Where a log cannot be had, its figures say "not available" and why.
+
     Example: pdnas official --out report/official
     """
     from pdnas.report.paper.official import draw
 
-    for path in draw(out):
+    paths, reasons = draw(out)
+    for path in paths:
         typer.echo(path)
+    for reason in reasons:
+        typer.echo(f"pdnas: not available: {reason}", err=True)
 
 
 def draw(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -61,6 +62,7 @@ def write(collection: Collection, page: Path) -> None:
                 "name": path.stem,
                 "title": _title(path.stem),
                 "width": _width(path),
+                "reason": _reason(path),
                 "image": base64.b64encode(path.read_bytes()).decode(),
                 "caption": _caption(path, "figures"),
                 "run": _how(path, "figure", collection),
@@ -92,6 +94,16 @@ def _width(path: Path) -> int:
         return image.width // 2
 
 
+def _reason(path: Path) -> str | None:
+    """Why a figure is not available; None where it is."""
+    data = path.with_suffix(".csv")
+    if not data.is_file():
+        return None
+    with data.open(encoding="utf-8", newline="") as file:
+        first = next(csv.DictReader(file), {})
+    return first.get("reason") if first.get("status") == "not available" else None
+
+
 def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     """How a table or figure was run: its studies' summary, and the commands that make it again."""
     entry = TABLES.get(path.stem) if kind == "table" else FIGURES.get(path.stem)
@@ -107,6 +119,11 @@ def _how(path: Path, kind: str, collection: Collection) -> dict[str, Any]:
     if path.stem not in OFFICIAL_FIGURES:
         name = path.stem.removeprefix("table")
         commands[f"pdnas {kind} {name} --scale {scale}"] = "from finished runs"
+    elif _reason(path):
+        commands = {
+            f"pdnas official --out {path.parent}": "when the files can be had",
+            f"pdnas report --scale {scale} --runs {collection.folder}": "this page again",
+        }
     return {
         "studies": studies,
         "how": summarise_provenance(replace(collection, runs=runs)) if runs else None,

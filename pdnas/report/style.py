@@ -6,6 +6,7 @@ pattern or a marker of its own, so no meaning rests on hue alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ class Drawing:
 GUIDED_COLOUR = "#0072B2"
 RANDOM_COLOUR = "#E69F00"
 REFERENCE_COLOUR = "#333333"
+
+OTHERS = (
+    *("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#808000"),
+    *("#5E3C99", "#8C564B", "#00CED1", "#A6D854", "#FF6F91", "#999999"),
+)
+"""Colours of whatever is neither guided nor random, in no order."""
+
+DASHES: tuple[Any, ...] = ("--", "-.", (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (7, 2)))
+"""Patterns of lines that are not solid; dots are the best of all cells'."""
 
 MARKERS = "osD^vPX*"
 
@@ -111,32 +121,85 @@ def sequence(count: int) -> list[tuple[float, ...]]:
     return [tuple(colormaps["viridis"](x)) for x in np.linspace(0, 0.85, count)]
 
 
+def others(count: int) -> list[str]:
+    """Colours of things without an order; they begin anew after a dozen."""
+    return [OTHERS[number % len(OTHERS)] for number in range(count)]
+
+
 def title(axes: Axes, text: str) -> None:
     """A panel's title, flush left."""
     axes.set_title(text, pad=6)
 
 
-def lengths(estimate: Any, low: Any, high: Any) -> list[Any]:
-    """Lengths of error bars downwards and upwards."""
-    return [estimate - low, high - estimate]
+def seeds(count: int) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def cross(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """A mark with error bars; ``x`` and ``y`` are estimate, low and high, or an estimate alone."""
-    bars: Any = {
-        name: [[each] for each in lengths(*interval)]
-        for name, interval in (("xerr", x), ("yerr", y))
-        if len(interval) == 3
-    }
-    plain: Any = {"markersize": 7, "linestyle": "none", "linewidth": 1, "capsize": 2}
-    axes.errorbar(x[0], y[0], **bars, **plain, **look)
+PERCENT = (0.0, 100.0)
+POSITIVE = (0.0, float("inf"))
 
 
-def line(axes: Axes, x: Any, curve: Sequence[Any], alpha: float = 0.2, **look: Any) -> None:
+def lengths(estimate: Any, low: Any, high: Any, within: tuple[float, float]) -> list[Any]:
+    """Lengths of error bars downwards and upwards, as far as values are possible."""
+    import numpy as np
+
+    return [estimate - np.clip(low, *within), np.clip(high, *within) - estimate]
+
+
+def cross(axes: Axes, x: Sequence[float], y: Sequence[float], *, label: str, **look: Any) -> None:
+    """A mark with error bars; ``x`` (not negative) and ``y`` (percent) are estimate, low, high."""
+    ends: Any = [
+        [[each] for each in lengths(*y, PERCENT)],
+        [[each] for each in lengths(*x, POSITIVE)],
+    ]
+    axes.errorbar(x[0], y[0], *ends, fmt="none", linewidth=1, capsize=2, ecolor=look["color"])
+    axes.plot(x[0], y[0], markersize=7, linestyle="none", label=label, **look)
+
+
+def line(
+    axes: Axes,
+    x: Any,
+    curve: Sequence[Any],
+    alpha: float = 0.2,
+    within: tuple[float, float] = PERCENT,
+    **look: Any,
+) -> None:
     """A line and the band around it; ``curve`` is estimates, lows and highs."""
-    estimates, lows, highs = curve
+    import numpy as np
+
+    estimates, *ends = curve
     axes.plot(x, estimates, **look)
+    lows, highs = (np.clip(end, *within) for end in ends)
     axes.fill_between(x, lows, highs, color=look["color"], alpha=alpha, linewidth=0)
+
+
+def rows(panels: Sequence[Axes], names: Sequence[str]) -> None:
+    """Name the rows of :func:`row`, from below, in panels that share them."""
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(-0.6, len(names) - 0.4)
+    for axes in panels:
+        axes.tick_params(axis="y", length=0)
+        axes.grid(False, axis="y")
+
+
+def row(axes: Axes, place: int, interval: Sequence[float], **look: Any) -> None:
+    """A mark with its interval in a row of its own; the limits of ``x`` must be set.
+
+    What lies outside the frame has an arrow at its edge.
+    """
+    import numpy as np
+
+    low, high = axes.get_xlim()
+    inside = [float(np.clip(each, low, high)) for each in interval]
+    colour = look["color"]
+    axes.plot(inside[1:], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+    if inside[0] == interval[0]:
+        axes.plot(inside[0], place, linestyle="none", **look)
+    edge: Any = {"color": colour, "linestyle": "none", "clip_on": False}
+    for end, marker in ((low, "<"), (high, ">")):
+        if any(kept == end != each for kept, each in zip(inside, interval, strict=True)):
+            axes.plot(end, place, marker=marker, **edge)
 
 
 def uniform(axes: Axes, x: Any, y: Any, **look: Any) -> None:
@@ -168,6 +231,11 @@ def spread(most: int) -> list[int]:
     return [int(n) for n in np.unique(np.geomspace(1, most, 40).round().astype(int))]
 
 
+def legend_right(axes: Axes) -> None:
+    """A panel's legend, right of it."""
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
 def legend_above(figure: Figure) -> None:
     """One legend over all panels, each label once."""
     entries: dict[str, Any] = {}
@@ -195,23 +263,50 @@ def numbered(figure: Figure, colours: Sequence[Any], count: int, **place: Any) -
     return bar
 
 
-def not_run(name: str, scale: str) -> Drawing:
-    """What stands in the place of a figure whose data are missing."""
+def absent(message: str, **data: str) -> Drawing:
+    """What stands in the place of a figure; ``data`` are a row of its CSV."""
+    import textwrap
+
     import pandas as pd
 
     figure, axes = panels(height=1.2)
-    message = f"{name}: not run at this scale ({scale})"
-    axes[0, 0].text(0.5, 0.5, message, ha="center", va="center", color=REFERENCE_COLOUR)
-    return Drawing(figure, pd.DataFrame({"status": ["not run"]}))
+    words = "\n".join(textwrap.wrap(message, 90))
+    axes[0, 0].text(0.5, 0.5, words, ha="center", va="center", color=REFERENCE_COLOUR)
+    return Drawing(figure, pd.DataFrame([data]))
+
+
+def not_run(name: str, scale: str) -> Drawing:
+    """What stands in the place of a figure whose data are missing."""
+    return absent(f"{name}: not run at this scale ({scale})", status="not run")
+
+
+def not_available(name: str, reason: str) -> Drawing:
+    """What stands in the place of a figure whose data cannot be had here."""
+    return absent(f"{name}: not available. {reason}", status="not available", reason=reason)
 
 
 def write(drawing: Drawing, folder: Path, name: str) -> list[Path]:
     """Write a figure and its data as ``folder/name.pdf``, ``.png`` and ``.csv``; the paths."""
-    for axes in drawing.figure.axes:
-        if not axes.has_data():  # a panel that nobody needed
-            axes.set_axis_off()
+    finish(drawing.figure)
     paths = save(drawing.figure, folder, name)
     return [*paths, save_data(drawing.data, folder, name)]
+
+
+def finish(figure: Figure) -> None:
+    """Turn off panels that nobody needed, and show no percentage or time that cannot be."""
+    for axes in figure.axes:
+        if not axes.has_data():
+            axes.set_axis_off()
+        for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+            unit = _UNIT.search(axis.get_label_text())
+            if unit and axis.get_scale() == "linear":
+                low, high = axis.get_view_interval()
+                most = _MOST_PERCENT if unit[1] == "%" else high
+                limits(max(low, 0), min(high, most))
+
+
+_UNIT = re.compile(r"\[(%|s|min)\]")
+_MOST_PERCENT = 103  # of an axis: room for marks at 100
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

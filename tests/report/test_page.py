@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pdnas.report import catalogue, formats, page
+from pdnas.report import catalogue, formats, page, style
 from pdnas.report.collect import collect
 from pdnas.report.headlines import headlines
 from pdnas.support.errors import PdnasError
@@ -91,6 +91,32 @@ def test_every_item_says_how_it_was_run_and_how_to_rerun_it(text: str, tree: Tre
     assert "# with all runs of branches" in parts["table-table3"]
     assert "# needs no runs" in parts["table-table9"]
     assert "searches of" not in parts["table-table9"], "nothing of it was run"
+
+
+def test_what_cannot_be_had_is_named_with_the_remedy(text: str, tree: Tree) -> None:
+    figures = tree.folder / "report" / "figures"
+    with style.style():
+        absent = style.not_available("official-dropped", "cannot get log; set PDNAS_MIRROR")
+        style.write(absent, figures, "official-dropped")
+    page.write(collect(tree.scale_name, tree.folder), tree.folder / "page.html")
+    whole = (tree.folder / "page.html").read_text()
+    part = whole.partition('id="figure-official-dropped"')[2].partition("</section>")[0]
+    assert "<strong>Not available.</strong> cannot get log; set PDNAS_MIRROR." in part
+    assert "<img" not in part
+    assert f"pdnas official --out {figures}" in part
+    assert f"pdnas report --scale {tree.scale_name} --runs {tree.folder}" in part
+
+
+def test_wide_figures_scroll_by_themselves_with_a_hint(text: str) -> None:
+    parts = dict(re.findall(r'<section class="item" id="(\S+)">(.*?)</section>', text, re.DOTALL))
+    wide, narrow = parts["figure-figure1"], parts["figure-mismatch"]
+    assert re.search(
+        r'class="hint">.*scroll it sideways.*<div class="sideways" tabindex="0"><img',
+        wide,
+        re.DOTALL,
+    )
+    assert "hint" not in narrow
+    assert "sideways" not in narrow
 
 
 def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:

@@ -113,10 +113,10 @@ def architecture(title: str, found: list[Operation], *, arrows: bool = True) -> 
         max(len(boxes) for branches in row.values() for boxes in branches.values())
         for _, row in rows
     ]
-    unit = min(_WIDEST_BOX, (style.WIDTH - 2 * _MARGIN) / max(widths))
+    width = min(max(_WIDEST_BOX * max(widths) + 2 * _MARGIN, _NARROWEST), style.WIDTH)
+    unit = (width - 2 * _MARGIN) / max(widths)
     heights = [depth * _BOX_HEIGHT + _ROW_GAP for depth in depths]
     height = sum(heights) + _TITLE
-    width = max(2 * _MARGIN + unit * max(widths), _NARROWEST)
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)

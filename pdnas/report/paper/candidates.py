@@ -86,18 +86,12 @@ def figure1(collection: Collection) -> Drawing | None:
                 }
                 records.append(pd.DataFrame(table))
             axis.grid(False)
-            axis.text(
-                0.01,
-                0.92,
-                f"seed {seed}",
-                transform=axis.transAxes,
-                va="top",
-                fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-                zorder=5,
-            )
+            beside: Any = {"transform": axis.transAxes, "va": "center", "rotation": 270}
+            axis.text(1.01, 0.5, f"seed {seed}", fontsize=8, **beside)
         style.title(column[0], collection.describe(study))
-        column[len(seeds) - 1].set_xlabel("validation accuracy with inherited weights [%]")
+        last = column[len(seeds) - 1]
+        last.set_xlabel("validation accuracy with inherited weights [%]")
+        last.tick_params(labelbottom=True)
     figure.supylabel("candidates", fontsize=9)
     style.legend_above(figure)
     return Drawing(figure, pd.concat(records, ignore_index=True))
@@ -245,6 +239,7 @@ def pareto_front(size: ArrayLike, error: ArrayLike) -> NDArray[np.bool_]:
 def pareto(collection: Collection) -> Drawing | None:
     """Candidates' validation error against their size with the Pareto front, a panel a seed."""
     import pandas as pd
+    from matplotlib.ticker import MaxNLocator
 
     tables = [
         ranking[["candidate", "parameters"]].assign(
@@ -265,6 +260,7 @@ def pareto(collection: Collection) -> Drawing | None:
             rows["parameters"], rows["validation_error_pct"]
         )
     looks = _looks(data["kind"])
+    unit, size = ("M", 1e6) if data["parameters"].max() >= 1e6 else ("thousands", 1e3)
     studies = dict(list(data.groupby("study", sort=False)))
     shown = {
         study: sorted(own["seed"].unique())[: style.MOST_PANELS] for study, own in studies.items()
@@ -276,7 +272,7 @@ def pareto(collection: Collection) -> Drawing | None:
             own = studies[study][studies[study]["seed"] == seed]
             for kind, points in own.groupby("kind", sort=False):
                 axis.scatter(
-                    points["parameters"] / 1e6,
+                    points["parameters"] / size,
                     points["validation_error_pct"],
                     s=9,
                     alpha=0.75,
@@ -286,16 +282,18 @@ def pareto(collection: Collection) -> Drawing | None:
                 )
             front = own[own["on_front"]].sort_values("parameters")
             axis.step(
-                front["parameters"] / 1e6,
+                front["parameters"] / size,
                 front["validation_error_pct"],
                 where="post",
                 color=REFERENCE_COLOUR,
                 linewidth=1.1,
                 label="Pareto front",
             )
-            axis.set(xlabel="parameters [M]", title=f"seed {seed}")
+            axis.set_title(f"seed {seed}")
+            axis.xaxis.set_major_locator(MaxNLocator(max(8 // columns, 4)))
         label = "validation error, inherited weights [%]"
         row[0].set_ylabel(f"{label}\n{collection.describe(str(study))}")
+    figure.supxlabel(f"parameters [{unit}]", fontsize=9)
     style.legend_above(figure)
     return Drawing(figure, data)
 

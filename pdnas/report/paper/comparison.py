@@ -101,7 +101,7 @@ def mismatch(collection: Collection) -> Drawing | None:
             own = own.set_index("mode").reindex(modes).dropna()
             x = np.array([modes.index(mode) for mode in own.index]) + 0.05 * side
             error = own["test_error_pct"]
-            ends = style.lengths(error, own["low95_pct"], own["high95_pct"])
+            ends = style.lengths(error, own["low95_pct"], own["high95_pct"], style.PERCENT)
             axis.errorbar(x, error, ends, color=colour, capsize=3, label=label, **look)
             for place, value in zip(x, error, strict=True):
                 # On the far side from the other variant's bar, and off the line towards it.
@@ -117,7 +117,8 @@ def mismatch(collection: Collection) -> Drawing | None:
         for whole in rows[rows["role"] == "full"].itertuples():
             grey: Any = {"color": REFERENCE_COLOUR}
             axis.axhline(whole.test_error_pct, linestyle=":", label="full model", **grey)
-            axis.axhspan(whole.low95_pct, whole.high95_pct, alpha=0.15, linewidth=0, **grey)
+            ends = np.clip((whole.low95_pct, whole.high95_pct), *style.PERCENT)
+            axis.axhspan(*ends, alpha=0.15, linewidth=0, **grey)
         axis.set_xticks([0, 1], ["inherited weights", "fine-tuned"])
         axis.set(xlim=(-0.45, 1.45), ylim=(0, 1.08 * float(rows["high95_pct"].max())))
         axis.grid(False, axis="x")
@@ -152,7 +153,7 @@ def error_cost(collection: Collection) -> Drawing | None:
     for axis, study, own in style.by_study(axes[:, 0], data):
         roles = collection.roles[study]
         variants = list(dict.fromkeys(own["variant"]))
-        colours = dict(zip(variants, style.sequence(len(variants)), strict=True)) | {
+        colours = dict(zip(variants, style.others(len(variants)), strict=True)) | {
             roles.guided: GUIDED_COLOUR,
             roles.random: RANDOM_COLOUR,
             roles.full: REFERENCE_COLOUR,
@@ -170,5 +171,5 @@ def error_cost(collection: Collection) -> Drawing | None:
         axis.set_xlim(0, 1.05 * own["minutes_high"].max())
         axis.set_xlabel("wall time of one seed, all stages [min]")
         axis.set(ylabel="test error [%]", title=collection.describe(study))
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        style.legend_right(axis)
     return Drawing(figure, data)

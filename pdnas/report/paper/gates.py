@@ -14,7 +14,7 @@ from pdnas.report.formats import NOT_RUN, OURS, PAPER, Cell, Column, Table
 from pdnas.report.measures import by_candidates, estimate
 from pdnas.report.notes import MEAN, conditions
 from pdnas.report.paper.reported import paper
-from pdnas.report.style import REFERENCE_COLOUR, Drawing
+from pdnas.report.style import GUIDED_COLOUR, REFERENCE_COLOUR, Drawing
 from pdnas.spec import selection
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def kept_share(collection: Collection) -> Drawing | None:
     figure, axes = style.panels(len(found), 1, height=3.2)
     records = []
     for axis, (study, values) in zip(axes[:, 0], found.items(), strict=True):
-        colours = style.sequence(len(values))
+        colours = style.sequence(len(values)) if len(values) > 1 else [GUIDED_COLOUR]
         for number, (length_scale2, seeds) in enumerate(values.items()):
             shares: Any = _kept_by_gate(seeds)
             x = np.arange(1, len(shares) + 1)
@@ -208,7 +208,7 @@ def kept_share(collection: Collection) -> Drawing | None:
                 linewidth=1.2,
                 label="random baseline",
             )
-        axis.set(ylim=(0, 103), ylabel="input channels kept [%]")
+        axis.set(xlim=(0, len(shares) + 1), ylim=(0, 103), ylabel="input channels kept [%]")
         if len(shares) <= 40:
             axis.set_xticks(x, _without_common_prefix(shares.index), rotation=90, fontsize=7)
             axis.set_xlabel("gate, input to output")
@@ -216,7 +216,7 @@ def kept_share(collection: Collection) -> Drawing | None:
             axis.set_xlabel("gate number, input to output")
         axis.grid(False, axis="x")
         style.title(axis, collection.describe(study))
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, borderaxespad=0.2)
+        style.legend_right(axis)
     return Drawing(figure, pd.concat(records, ignore_index=True))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -139,26 +139,33 @@ def dropped_by_block(log: pd.DataFrame) -> pd.DataFrame:
     return sums.rename(columns={"size": "channels"})
 
 
-def draw(folder: Path, progress: bool = True) -> list[Path]:
-    """Write all figures as PDF, PNG and CSV into ``folder``; returns the paths.
+def draw(folder: Path, progress: bool = True) -> tuple[list[Path], list[str]]:
+    """Write all figures as PDF, PNG and CSV into ``folder``.
+
+    Where a log cannot be had, its figures say so.
+
+    Returns:
+        the paths, and for each log that cannot be had the reason.
 
     Raises:
-        PdnasError: the logs cannot be had.
+        PdnasError: a file is no log of this search.
     """
-    log = read_drop_log(SOURCES["pgnas-log-p"].fetch(progress))
-    selection = read_selection(SOURCES["pgnas-selection"].fetch(progress))
-    makers: dict[str, Callable[[], Drawing]] = {
-        "official-trajectories": lambda: trajectories(log),
-        "official-dropped": lambda: dropped(log),
-        "official-candidates": lambda: candidates(selection),
-        "official-architecture": lambda: architecture(
-            "the official SupNet-D-121, last row of its log",
-            operations(supernet(), posterior(log), None),
-        ),
-    }
-    with style.style():
-        written = [style.write(make(), folder, name) for name, make in makers.items()]
-    return [path for paths in written for path in paths]
+    written: list[Path] = []
+    reasons: list[str] = []
+    for source, (read, makers) in _DRAWN.items():
+        found: Any = None
+        try:
+            path = SOURCES[source].fetch(progress)
+        except PdnasError as error:
+            reasons.append(str(error))
+        else:
+            found = read(path)
+        with style.style():
+            for name, make in makers.items():
+                absent = found is None
+                made = style.not_available(name, reasons[-1]) if absent else make(found)
+                written += style.write(made, folder, name)
+    return written, reasons
 
 
 def trajectories(log: pd.DataFrame) -> Drawing:
@@ -280,3 +287,22 @@ def _place(gate: str) -> tuple[int, int, str]:
     assert match, gate
     layer = int(match[2] or 0)
     return int(match[1]), layer, {"1": "1x1", "2": "3x3", "": "transition"}[match[3]]
+
+
+def _architecture(log: pd.DataFrame) -> Drawing:
+    found = operations(supernet(), posterior(log), None)
+    return architecture("the official SupNet-D-121, last row of its log", found)
+
+
+_DRAWN: dict[str, tuple[Callable[[Path], Any], dict[str, Callable[[Any], Drawing]]]] = {
+    "pgnas-log-p": (
+        read_drop_log,
+        {
+            "official-trajectories": trajectories,
+            "official-dropped": dropped,
+            "official-architecture": _architecture,
+        },
+    ),
+    "pgnas-selection": (read_selection, {"official-candidates": candidates}),
+}
+"""Each log, its reader, and what is drawn from it."""

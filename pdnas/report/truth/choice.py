@@ -11,7 +11,7 @@ from pdnas.report import style
 from pdnas.report.collect import Collection
 from pdnas.report.formats import Column, text
 from pdnas.report.measures import bounds, estimate
-from pdnas.report.style import GUIDED_COLOUR, Drawing
+from pdnas.report.style import GUIDED_COLOUR, REFERENCE_COLOUR, Drawing
 from pdnas.report.truth.methods import TAUS, methods
 from pdnas.support.statistics import confidence_interval
 from pdnas.truth.table import GroundTruth
@@ -25,7 +25,9 @@ def one_shot(collection: Collection) -> Drawing | None:
     if not found:
         return None
     columns = min(len(found), style.MOST_PANELS)
-    figure, axes = style.panels(-(-len(found) // columns), columns, height=2.1, sharey=True)
+    figure, axes = style.panels(
+        -(-len(found) // columns), columns, height=2.4, sharex=True, sharey=True
+    )
     records = []
     for axis, method in zip(axes.flat, found, strict=False):
         truth = 100 * GroundTruth.load().accuracy(method.truth)
@@ -40,9 +42,9 @@ def one_shot(collection: Collection) -> Drawing | None:
             label: text(estimate(record[key] for record in method.records), Column("tau", "τ"))
             for label, key in TAUS.items()
         }
-        words = "\n".join(f"{label} {tau}" for label, tau in taus.items())
-        axis.text(0.98, 0.04, words, transform=axis.transAxes, ha="right", fontsize=7.5)
-        axis.set(title=method.label, xlabel="one-shot accuracy [%]")
+        style.title(axis, "\n".join([method.label, *map(" ".join, taus.items())]))
+        axis.tick_params(labelbottom=True)  # the panel below may be empty
+        axis.set_xlabel("one-shot accuracy [%]")
         all_cells = {"cell_id": np.arange(len(truth)), "one_shot_pct": scores, "true_pct": truth}
         records.append(pd.DataFrame(all_cells).assign(variant=method.variant, seed=run.seed))
     for axis in axes[:, 0]:
@@ -63,11 +65,12 @@ _COLLAPSED = 15
 
 
 def cost(collection: Collection) -> Drawing | None:
-    """Accuracy of the chosen cell against the seconds of the search.
+    """Seconds of the search and accuracy of the chosen cell, a row a method.
 
-    Methods that collapse would squeeze all others into a line, so they stand on the lower edge.
+    Methods that collapse would squeeze all others into a line, so they stand at the left edge.
     """
     import pandas as pd
+    from matplotlib.ticker import MaxNLocator
 
     found = methods(collection)
     if not found:
@@ -84,23 +87,29 @@ def cost(collection: Collection) -> Drawing | None:
     ends = ("", "_low95", "_high95")
     quantities = [f"{name}{end}" for name in ("seconds", "accuracy_pct") for end in ends]
     data = pd.DataFrame(records, columns=["variant", *quantities, "seeds"])
-    figure, axes = style.panels(1, 1, height=3.4)
-    axis = axes[0, 0]
-    colours = style.sequence(len(data))
     shown = data["accuracy_pct"][data["accuracy_pct"] >= data["accuracy_pct"].max() - _COLLAPSED]
-    floor = float(shown.min()) - 1
-    for number, (method, row) in enumerate(zip(found, records, strict=True)):
-        seconds, accuracy = row[1:4], row[4:7]
-        look: Any = {
-            "color": GUIDED_COLOUR if method.guided else colours[number],
-            "marker": style.MARKERS[number % 8],
-        }
-        if accuracy[0] < floor:
-            label = f"{method.label}: {accuracy[0]:.1f}, below the frame"
-            style.cross(axis, seconds, (floor,), label=label, clip_on=False, **look)
-        else:
-            style.cross(axis, seconds, accuracy, label=method.label, **look)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axis.set(xlim=(0, None), ylim=(floor, float(shown.max()) + 1))
-    axis.set(xlabel="time of the search [s]", ylabel="true accuracy of the chosen cell [%]")
+    frames = (
+        ("time of the search [s]", 0, 1.05 * float(data["seconds_high95"].max())),
+        ("true accuracy of the chosen cell [%]", float(shown.min()) - 1, float(shown.max()) + 1),
+    )
+    order = [method.label for method in found][::-1]
+    figure, axes = style.panels(1, 2, height=0.9 + 0.22 * len(order), sharey=True)
+    style.rows(axes[0], order)
+    for axis, (label, low, high), first in zip(axes[0], frames, (1, 4), strict=True):
+        axis.set(xlabel=label, xlim=(low, high))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        for method, record in zip(found, records, strict=True):
+            look: Any = {"color": GUIDED_COLOUR, "marker": "o"}
+            if not method.guided:
+                look = {"color": REFERENCE_COLOUR, "marker": "s"}
+            place = order.index(method.label)
+            style.row(axis, place, record[first : first + 3], **look)
+            if first == 4 and record[4] < low:
+                axis.annotate(
+                    f"{record[4]:.1f}",
+                    (low, place),
+                    (8, 0),
+                    textcoords="offset points",
+                    va="center",
+                )
     return Drawing(figure, data)

@@ -73,7 +73,7 @@ def posterior_cells(collection: Collection) -> Drawing | None:
         bar.set_ticks([0, uniform, 40, 60, 80, 100] if uniform == 20 else [0, 50, 100])
         axis.set(xlabel="operation", ylabel="edge (from node → to node)")
         axis.tick_params(axis="both", length=0, rotation=0)
-        style.title(axis, f"{study}, {own['seeds'].max()} seeds")
+        style.title(axis, f"{study}, {style.seeds(own['seeds'].max())}")
     return Drawing(figure, data)
 
 
@@ -126,8 +126,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     table = GroundTruth.load()
     figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
-    colours = style.sequence(len(found))
-    dashes = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
+    colours = style.others(len(found))
     tables = []
     for number, method in enumerate(found):
         truth = table.accuracy(method.truth)
@@ -147,11 +146,12 @@ def posterior_mass(collection: Collection) -> Drawing | None:
         names = ["variant", "best_cells", "mass_pct", "low95_pct", "high95_pct", "seeds"]
         tables.append(pd.DataFrame(rows, columns=names))
         x, *curve = (tables[-1][name] for name in names[1:-1])
-        look: Any = {"linestyle": dashes[number % len(dashes)], "label": method.label}
         if method.guided:
-            style.line(axis, x, curve, color=GUIDED_COLOUR, linewidth=2.2, **look)
+            look: Any = {"color": GUIDED_COLOUR, "linewidth": 2.2}
+            style.line(axis, x, curve, label=method.label, **look)
         else:
-            axis.plot(x, curve[0], color=colours[number], linewidth=1.2, **look)
+            look = {"color": colours[number], "linestyle": style.DASHES[number % 5]}
+            axis.plot(x, curve[0], linewidth=1.2, label=method.label, **look)
     cells = len(table.accuracy())
     best = np.geomspace(1, cells, 200)
     style.uniform(axis, best, 100 * best / cells)

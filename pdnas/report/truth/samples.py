@@ -35,7 +35,7 @@ def _panels(found: dict[str, Any]) -> tuple[Any, Iterator[tuple[Any, str, Any]]]
     """A figure with a titled panel a study, and (panel, study, seeds)."""
     figure, axes = style.panels(1, len(found), height=3.3, width=5.4 * len(found))
     for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
-        style.title(axis, f"{study}, {len(seeds)} seeds")
+        style.title(axis, f"{study}, {style.seeds(len(seeds))}")
     return figure, zip(axes[0], found.keys(), found.values(), strict=True)
 
 
@@ -64,7 +64,14 @@ def samples_to_reach(collection: Collection) -> Drawing | None:
         small: Any = {"markersize": 3.5}
         style.uniform(axis, x, uniform, marker="s", **small)
         style.line(
-            axis, x, learned, color=GUIDED_COLOUR, marker="o", label="learned posterior", **small
+            axis,
+            x,
+            learned,
+            within=(1, np.inf),
+            color=GUIDED_COLOUR,
+            marker="o",
+            label="learned posterior",
+            **small,
         )
         for target in seeds[0].record["targets"]:
             percent = 100 * target["target"]
@@ -72,7 +79,7 @@ def samples_to_reach(collection: Collection) -> Drawing | None:
             if len(marked):
                 above, below = (float(marked[name].iloc[0]) for name in ("uniform", "learned"))
                 _mark_ratio(axis, percent, above, below, x.max())
-        axis.set(yscale="log", ylim=(1, None))
+        axis.set(yscale="log", ylim=(0.9, None))  # 1, the least, lies inside
         axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
         axis.grid(False, axis="x")
         axis.yaxis.set_major_formatter("{x:g}")
@@ -160,22 +167,18 @@ def samples_to_target(collection: Collection) -> Drawing | None:
     height = 0.9 + 0.22 * len(order)
     figure, axes = style.panels(1, len(targets), height=height, sharex=True, sharey=True)
     marks = {"sampling": ("s", RANDOM_COLOUR), "one-shot": ("o", GUIDED_COLOUR)}
-    row: Any
+    known: Any
+    style.rows(axes[0], order)
     for axis, target in zip(axes[0], targets, strict=True):
-        for row in data[data["target_pct"] == 100 * target].itertuples():
-            marker, colour = marks.get(row.kind, ("D", REFERENCE_COLOUR))
-            y = order.index(row.method)
-            if np.isfinite(row.samples):
-                axis.plot([row.low95, row.high95], [y, y], color=colour, linewidth=1.4)
-                axis.plot(row.samples, y, marker=marker, color=colour, linestyle="none")
         style.log_x(axis)
         # No number is below 1; three seeds that disagree have intervals over many powers of ten.
         axis.set_xlim(0.7, 4 * data["samples"].replace(np.inf, np.nan).max())
-        axis.set_yticks(range(len(order)), order)
-        axis.set_ylim(-0.6, len(order) - 0.4)
-        axis.grid(False, axis="y")
-        axis.set_xlabel("expected samples or queries")
+        for known in data[data["target_pct"] == 100 * target].itertuples():
+            marker, colour = marks.get(known.kind, ("D", REFERENCE_COLOUR))
+            interval = known.samples, max(known.low95, 1), known.high95
+            style.row(axis, order.index(known.method), interval, marker=marker, color=colour)
         style.title(axis, f"to {100 * target:.1f} % on {data_name(found[0].truth)}")
+    figure.supxlabel("expected samples or queries", fontsize=9)
     return Drawing(figure, data)
 
 
@@ -211,8 +214,8 @@ def best_so_far(collection: Collection) -> Drawing | None:
     data = pd.DataFrame(curves, columns=names)
     figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
-    dashes = cycle(("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))))
-    greys = iter(style.sequence(max(len(collection.rivals), 1)))
+    dashes = cycle(style.DASHES)
+    own = iter(style.others(len(collection.rivals)))
     for label, drawn in data.groupby("method", sort=False):
         rows = drawn[drawn["seed"].isna()]
         n, *curve = (rows[name] for name in names[3:])
@@ -221,13 +224,13 @@ def best_so_far(collection: Collection) -> Drawing | None:
             for _, alone in drawn.groupby("seed"):
                 axis.plot(alone["n"], alone["accuracy_pct"], color=colour, linewidth=0.6)
         else:
-            look: Any = {"color": next(greys), "linestyle": next(dashes), "linewidth": 1.2}
+            look: Any = {"color": next(own), "linestyle": next(dashes), "linewidth": 1.2}
             style.line(axis, n, curve, 0.15, label=str(label), **look)
     style.log_x(axis)
     axis.set_xlim(1, data["n"].max())
     best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
     style.best_line(axis, best)
-    axis.set_ylim(max(float(data["accuracy_pct"].min()), 88), best + 0.3)
+    axis.set_ylim(max(float(data["accuracy_pct"].min()) - 0.1, 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")
     figure.legend(loc="outside upper center", ncols=2, handlelength=3)

@@ -18,7 +18,7 @@ from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
-from pdnas.spec.supernets import NAMED
+from pdnas.spec.supernets import NAMED, MultiBranchConfig
 from pdnas.support.errors import PdnasError
 
 from ..conftest import Tree
@@ -129,6 +129,20 @@ def test_another_supernet_is_refused() -> None:
         drawing.operations(supernet("supernet-m"), learned, None)
     with pytest.raises(PdnasError, match="input channels"):
         drawing.operations(supernet("supernet-m"), posterior(supernet("supernet-mi")), None)
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(8, 1), (4, 2)])
+def test_a_drawing_fills_its_figure(width: int, blocks: int) -> None:
+    network = build(MultiBranchConfig(name="multibranch", width=width, blocks=blocks), 3, 10)
+    assert isinstance(network, ChannelSupernet)
+    with style():
+        made = drawing.architecture("some", drawing.operations(network, posterior(network), None))
+    made.figure.draw_without_rendering()
+    boxes = [
+        text.get_window_extent() for text in made.figure.axes[0].texts if text.get_bbox_patch()
+    ]
+    left, right = min(box.x0 for box in boxes), max(box.x1 for box in boxes)
+    assert right - left > 0.7 * made.figure.bbox.width
 
 
 def test_figure2_draws_a_run(tree: Tree, tmp_path: Path) -> None:

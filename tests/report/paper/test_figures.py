@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
-from pdnas.report import catalogue
+from pdnas.report import catalogue, style
 from pdnas.report.collect import collect
 from pdnas.report.paper.candidates import pareto_front
 from pdnas.spec import products
@@ -32,6 +34,16 @@ def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
         pixels = np.asarray(image.convert("L"))
     assert len(np.unique(pixels)) > 10
     return pd.read_csv(paths[2])
+
+
+def look(name: str, tree: Tree) -> Figure:
+    """A figure as it is written, laid out."""
+    with style.style():
+        made = catalogue.FIGURES[name](collect(tree.scale_name, tree.folder))
+        assert made is not None
+        style.finish(made.figure)
+        made.figure.draw_without_rendering()
+    return made.figure
 
 
 def test_figure1(tree: Tree, tmp_path: Path) -> None:
@@ -182,6 +194,72 @@ def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
         if products.FIGURES[name].target == "nasbench" or name == "figure2":
             continue  # this tree has no scores, no searches of the table, no posterior to draw
         assert "status" not in draw(name, tree, tmp_path), name
+
+
+def test_two_seeds_far_apart_draw_nothing_below_zero(tree: Tree) -> None:
+    for variant, source in (("guided", "posterior"), ("random", "random")):
+        for seed, accuracy in ((0, 0.95), (1, 0.2)):
+            path = tree.search("branches", variant, seed, seconds=60 + 2000 * seed)
+            tree.result(path, source, "none", accuracy)
+            tree.rank(path, source, [accuracy] * 60)
+        (tree.folder / "branches" / variant / "seed2" / "run.json").unlink()
+    for name in ("candidates", "mismatch", "error-cost"):
+        for axis in look(name, tree).axes:
+            low, high = axis.get_ylim()
+            assert low >= 0, name
+            assert high <= 103, name
+            ends = [path.vertices for bars in axis.collections for path in bars.get_paths()]
+            assert min(end[:, 1].min() for end in ends) >= 0, name
+            if name == "error-cost":
+                assert min(end[:, 0].min() for end in ends) >= 0
+
+
+def test_one_seed_is_no_seeds(tree: Tree) -> None:
+    for run in tree.folder.glob("cells/*/seed[12]/run.json"):
+        run.unlink()
+    for name in ("posterior-cells", "efficiency", "best-of-n"):
+        assert look(name, tree).axes[0].get_title("left") == "cells, 1 seed"
+
+
+def test_nothing_strikes_the_seed_in_figure1(tree: Tree) -> None:
+    for number, axis in enumerate(look("figure1", tree).axes):
+        (label,) = axis.texts
+        assert label.get_text() == f"seed {number}"
+        assert not label.get_window_extent().overlaps(axis.get_window_extent())
+
+
+@pytest.mark.parametrize("millions", [0.004, 0.06, 7.9, 25])
+def test_sizes_on_pareto_s_axis_do_not_touch(tree: Tree, millions: float) -> None:
+    for seed in range(3):
+        path = tree.folder / f"branches/guided/seed{seed}/ranking-posterior.parquet"
+        table = pd.read_parquet(path)
+        sizes = 1e6 * millions * np.linspace(0.93, 1.07, len(table))
+        table.assign(parameters=sizes.astype(int)).to_parquet(path)
+    for path in tree.folder.glob("branches/random/*/ranking-random.parquet"):
+        table = pd.read_parquet(path)
+        table.assign(parameters=int(1e6 * millions)).to_parquet(path)
+    for path in tree.folder.glob("branches/weak-prior/*/run.json"):
+        path.unlink()
+    figure = look("pareto", tree)
+    boxes = [
+        label.get_window_extent()
+        for axis in figure.axes
+        for label in axis.get_xticklabels()
+        if label.get_text() and axis.get_xlim()[0] <= label.get_position()[0] <= axis.get_xlim()[1]
+    ]
+    assert len(boxes) >= 6
+    gaps = [after.x0 - before.x1 for before, after in pairwise(sorted(boxes, key=lambda b: b.x0))]
+    assert min(gaps) > 3
+    label = figure.get_supxlabel()
+    assert label == f"parameters [{'thousands' if millions < 0.9 else 'M'}]"
+
+
+def test_legends_lie_beside_what_is_drawn(tree: Tree) -> None:
+    for name in ("error-cost", "kept-share"):
+        for axis in look(name, tree).axes:
+            legend = axis.get_legend()
+            assert legend is not None
+            assert not legend.get_window_extent().overlaps(axis.get_window_extent())
 
 
 def test_the_same_data_give_the_same_bytes(tree: Tree, tmp_path: Path) -> None:

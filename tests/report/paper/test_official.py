@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from pdnas.data.sources import SOURCES
+from pdnas.cli import app
+from pdnas.data.sources import SOURCES, Source
 from pdnas.report.paper import official
 from pdnas.report.style import style
+from pdnas.spec.products import OFFICIAL_FIGURES
 from pdnas.support.errors import PdnasError
 
 
@@ -89,6 +92,23 @@ def test_figures(log: pd.DataFrame, selection: pd.DataFrame) -> None:
     assert sources_of["drop_probability"].max() == pytest.approx(0.78823)
     drawn = sum(len(axis.lines) for axis in lines.figure.axes)
     assert drawn == 638 + 8 * len(official.LEARNING_RATE_DROPS)
+
+
+def test_without_the_logs_every_figure_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(source: Source, progress: bool = True) -> Path:
+        raise PdnasError(f"cannot get {source.filename}; set PDNAS_MIRROR")
+
+    monkeypatch.setattr(Source, "fetch", fetch)
+    result = CliRunner().invoke(app, ["official", "--out", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.stderr.count("pdnas: not available: cannot get ") == 2
+    for name in OFFICIAL_FIGURES:
+        assert f"{tmp_path / name}.png" in result.stdout
+        (row,) = pd.read_csv(tmp_path / f"{name}.csv").to_dict("records")
+        assert row["status"] == "not available"
+        assert row["reason"].endswith("set PDNAS_MIRROR")
 
 
 @pytest.mark.data

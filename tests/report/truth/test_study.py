@@ -13,8 +13,10 @@ from PIL import Image
 from pdnas.report import catalogue, style
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
+from pdnas.report.truth import choice
 from pdnas.report.truth.choice import one_shot
 from pdnas.report.truth.methods import expected_queries, methods
+from pdnas.report.truth.posterior import posterior_mass
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior
@@ -236,5 +238,30 @@ def test_one_shot_figure_says_the_tau_of_all_seeds(
         drawing = one_shot(collection)
     assert drawing is not None
     panel = drawing.figure.axes[0]
-    assert panel.get_title("left") == "posterior-guided"
-    assert [each.get_text() for each in panel.texts] == ["\n".join(shown)]
+    assert panel.get_title("left") == "\n".join(["posterior-guided", *shown])
+    assert not panel.texts, "nothing lies on the cells"
+    assert len({axis.get_xlim() for axis in drawing.figure.axes}) == 1
+
+
+def test_every_method_has_a_row_of_cost(collection: Collection) -> None:
+    with style.style():
+        drawing = choice.cost(collection)
+    assert drawing is not None
+    names = [method.label for method in methods(collection)]
+    assert not drawing.figure.legends
+    shown = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+    assert shown == names[::-1]
+    for axis, column in zip(drawing.figure.axes, ("seconds", "accuracy_pct"), strict=True):
+        marks = [line for line in axis.lines if line.get_marker() in ("o", "s")]
+        found = {shown[line.get_ydata()[0]]: line.get_xdata()[0] for line in marks}
+        assert [found[name] for name in names] == pytest.approx(list(drawing.data[column]))
+        assert all(each >= 0 for line in axis.lines for each in line.get_xdata())
+    assert drawing.figure.axes[0].get_xlim()[0] == 0
+
+
+def test_methods_have_colours_of_their_own(collection: Collection) -> None:
+    with style.style():
+        drawing = posterior_mass(collection)
+    assert drawing is not None
+    colours = [line.get_color() for line in drawing.figure.axes[0].lines]
+    assert len(set(colours)) == len(colours) == 3
