@@ -163,7 +163,9 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float |
         top = min(5, inputs.run.classes)  # of few folders there may be fewer
         judges["test_top5_accuracy"] = replace(judges["test_accuracy"], top=top)
     found = distributed.spread(lambda judge: judge(choice)[0], list(judges.values()))
-    return {"test_top5_accuracy": None, **dict(zip(judges, found, strict=True))}, stopwatch
+    accuracies: dict[str, float | None] = dict(zip(judges, found, strict=True))
+    accuracies.setdefault("test_top5_accuracy", None)
+    return accuracies, stopwatch
 
 
 def _chosen(run: Run, source: JudgedSource) -> tuple[int | None, Choice]:
