@@ -42,6 +42,12 @@ ScaleNow = Annotated[
         help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
+CandidateNumber = Annotated[
+    int | None, typer.Option(min=0, help="Its number; the best of the ranking by default.")
+]
+CellString = Annotated[
+    str | None, typer.Option(help="nasbench201: this cell, by its architecture string.")
+]
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished result by another one.")]
 
@@ -188,6 +194,8 @@ def retrain(
     mode: Annotated[
         RetrainMode, typer.Option(help="Inherited weights, fine-tuned, or from scratch.")
     ] = "none",
+    candidate: CandidateNumber = None,
+    cell: CellString = None,
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
@@ -195,21 +203,22 @@ def retrain(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Finish the best candidate and evaluate it once on the test data.
+    """Finish the best candidate, or a given one, and evaluate it once on the test data.
 
     Example:
 
         pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
     """
     from pdnas.runs import kept
-    from pdnas.stages.retrain import retrain_run
+    from pdnas.stages.retrain import choose, retrain_run
 
     deadline = _deadline(stop_after)
     set_threads(threads)
     found = load_run(run, scale)
-    with _at_work(run, f"retrain-{source}-{mode}", device) as chosen:
-        done = None if force else kept.result(found, source, mode)
-        record = done or retrain_run(found, source, mode, chosen, deadline)
+    label = choose(found, source, candidate, cell).label
+    with _at_work(run, f"retrain-{label}-{mode}", device) as chosen:
+        done = None if force else kept.result(found, source, mode, label)
+        record = done or retrain_run(found, source, mode, chosen, deadline, candidate, cell)
         error = 1 - record["test_accuracy"]
         text = f"test error {error:.2%}, {record['parameters']:,} parameters"
         _print(record, as_json, f"finished already: {text}" if done else text)
@@ -219,9 +228,8 @@ def extract(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     source: Annotated[Source, typer.Option(help="Which candidates.")] = "posterior",
-    candidate: Annotated[
-        int | None, typer.Option(min=0, help="Its number; the best of the ranking by default.")
-    ] = None,
+    candidate: CandidateNumber = None,
+    cell: CellString = None,
     format: Annotated[
         NetworkFormat,
         typer.Option(
@@ -246,12 +254,13 @@ def extract(
     from pdnas.stages.extract import extract_run
 
     set_threads(threads)
-    record = extract_run(load_run(run, scale), source, candidate, out, format, multiple)
+    record = extract_run(load_run(run, scale), source, candidate, out, format, multiple, cell)
     masked, small = record["masked"], record["extracted"]
+    what = record["cell"] if cell else f"candidate {record['candidate']} of {source}"
     _print(
         record,
         as_json,
-        f"candidate {record['candidate']} of {source}: {small['parameters']:,} parameters "
+        f"{what}: {small['parameters']:,} parameters "
         f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
         f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}",
     )

@@ -14,6 +14,7 @@ from pdnas.spec.scale import SCALES, load_scale, scale_path
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json
 
 HOW_MANY = ("count", "pairs")
 """Settings of candidates that a ranking does not depend on, or knows from its candidates."""
@@ -61,7 +62,7 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
 
 def remove_what_followed(out: Path) -> None:
     """Remove what was made of a search that another one has replaced."""
-    for pattern in layout.PUBLISHED:
+    for pattern in (*layout.PUBLISHED, layout.result("*", "*")):
         for path in out.glob(pattern):
             if path.name not in layout.SEARCHED:
                 path.unlink(missing_ok=True)
@@ -100,24 +101,35 @@ def ranking(run: Run, source: Source) -> Record | None:
     return record
 
 
-def result(run: Run, source: JudgedSource, mode: RetrainMode) -> Record | None:
+def result(
+    run: Run, source: JudgedSource, mode: RetrainMode, label: str | None = None
+) -> Record | None:
     """The record of a finished candidate, if the run and its ranking still say the same.
+
+    Args:
+        label: of the architecture (:class:`pdnas.runs.run.Architecture`); None: the best's.
 
     Raises:
         PdnasError: it was finished in another way.
     """
-    record = _readable(lambda: run.results.get((source, mode)))
+    path = run.folder / layout.result(label or source, mode)
+    record = _readable(lambda: read_json(path, run.identity)) if path.is_file() else None
     if record is None or _older(record, run.record):
         return None
-    ranked = _readable(lambda: run.ranking_records.get(source))
-    if source != "full" and (ranked is None or _older(record, ranked)):
-        return None
+    if label is not None and label != source:
+        drawn = record.get("candidates_sha256")
+        if drawn is not None and drawn != _readable(lambda: run.candidates_sha256(source)):
+            return None  # the number stands for another candidate now
+    elif source != "full":
+        ranked = _readable(lambda: run.ranking_records.get(source))
+        if ranked is None or _older(record, ranked):
+            return None
     parts = {"none": (), "finetune": ("retrain",), "scratch": ()}[mode]
     asked = _parts(run.spec, parts)
     made = flatten(record["provenance"]["config"])
     if mode == "none":
         asked |= _parts(run.spec, [f"candidates.{key}" for key in JUDGED])
-    _same(run.folder / layout.result(source, mode), made, asked)
+    _same(path, made, asked)
     return record
 
 

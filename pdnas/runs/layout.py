@@ -6,6 +6,10 @@ that a pattern (``ranking("*")``) or a wildcard (``ranking("{source}")``) can st
 
 from __future__ import annotations
 
+from typing import get_args
+
+from pdnas.spec.names import JudgedSource, RetrainMode
+
 RUN = "run.json"
 SPLITS = "splits.parquet"
 WEIGHTS = "weights.safetensors"
@@ -39,13 +43,24 @@ def ranking_record(source: str) -> str:
     return f"ranking-{source}.json"
 
 
-def result(source: str, mode: str) -> str:
-    return f"result-{source}-{mode}.json"
+def candidate_label(source: str, number: int) -> str:
+    """What stands for a source in file names where one of its candidates was named by number."""
+    return f"{source}-{number}"
 
 
-def retrain_checkpoint(source: str, mode: str) -> str:
+def cell_label(cell_id: int) -> str:
+    """The same for a cell that was given; the number is the benchmark's cell id."""
+    return f"cell-{cell_id}"
+
+
+def result(label: str, mode: str) -> str:
+    """Of a source's best candidate, or of an architecture with a label of its own."""
+    return f"result-{label}-{mode}.json"
+
+
+def retrain_checkpoint(label: str, mode: str) -> str:
     """Folder of the state that a fine-tuning or training from scratch goes on from."""
-    return f"{CHECKPOINT}-{source}-{mode}"
+    return f"{CHECKPOINT}-{label}-{mode}"
 
 
 def journal(work: str, belongs_to: str) -> str:
@@ -56,12 +71,17 @@ def journal(work: str, belongs_to: str) -> str:
 RECORDS = (
     RUN,
     ranking_record("*"),
-    result("*", "*"),
+    *(
+        result(source, mode)
+        for source in sorted(get_args(JudgedSource))
+        for mode in sorted(get_args(RetrainMode))
+    ),
     "efficiency*.json",
     SCORES_RECORD,
     SUBNET,
 )
-"""Patterns of the records of a run; each has its provenance."""
+"""Patterns of the records that reports are made from; each has its provenance. Results of given
+candidates and cells are none: they answer somebody's own question."""
 
 PUBLISHED = (
     *RECORDS,

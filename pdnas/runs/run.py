@@ -45,6 +45,23 @@ _NAMES = ("scale", "study", "variant", "seed")
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """One architecture of a run's supernet.
+
+    Attributes:
+        label: its name in file names: ``posterior`` (the best drawn from there), ``posterior-3``
+            (that candidate), ``cell-12344`` (a cell by the benchmark's id).
+        source: what it was drawn from; None: it was given.
+        candidate: its number; None: it is none of the candidates.
+    """
+
+    label: str
+    source: str | None
+    candidate: int | None
+    choice: Choice
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished search and what was made of it, read from its folder on demand.
 
@@ -232,6 +249,26 @@ class Run:
             )
         return number, candidates[number]
 
+    def architecture(
+        self, source: str, candidate: int | None = None, cell: str | None = None
+    ) -> Architecture:
+        """A cell, or one of the candidates drawn from ``source``.
+
+        Args:
+            candidate: its number, from 0; None: the best of the ranking.
+            cell: an architecture string, which needs no candidates.
+
+        Raises:
+            PdnasError: there is no such candidate, or no such cell in the run's space.
+        """
+        if cell is not None:
+            if candidate is not None:
+                raise PdnasError("a cell and a candidate's number name two architectures; give one")
+            return self._cell(cell)
+        number, choice = self.candidate(source, candidate)
+        label = source if candidate is None else layout.candidate_label(source, number)
+        return Architecture(label, source, number, choice)
+
     def candidates_sha256(self, source: str) -> str:
         """The SHA-256 of the file of candidates, which a ranking keeps as its own subject."""
         path = self.folder / layout.candidates(source)
@@ -260,6 +297,21 @@ class Run:
             write_json(self.folder / name, content, self.identity)
         else:
             write_table(self.folder / name, content, self.identity)
+
+    def _cell(self, text: str) -> Architecture:
+        import torch
+
+        from pdnas.space.candidates import CELL
+
+        supernet, benchmark = self.spec.supernet, CellSpace()
+        if not isinstance(supernet, NasBench201Config):
+            raise PdnasError(
+                f"{self.folder} has no cells (supernet {supernet.name}); give a candidate's number"
+            )
+        codes = CellSpace(supernet.operations).from_string(text)
+        cell_id = int(benchmark.ids(benchmark.from_string(text)))
+        choice = {CELL: torch.from_numpy(codes)}
+        return Architecture(layout.cell_label(cell_id), None, None, choice)
 
     def _best(self, source: str) -> int:
         path = self.folder / layout.ranking_record(source)

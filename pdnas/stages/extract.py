@@ -17,8 +17,7 @@ from pdnas.nn import subnet
 from pdnas.nn.subnet import multiply_adds, parameters, source_code
 from pdnas.nn.supernets import Supernet
 from pdnas.runs import layout
-from pdnas.runs.run import Run
-from pdnas.space.candidates import Choice
+from pdnas.runs.run import Architecture, Run
 from pdnas.spec.names import NetworkFormat, Source
 from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet
@@ -36,25 +35,29 @@ class Inputs:
     """What a network of its own is made from.
 
     Attributes:
-        number: of the candidate.
         judge: with the supernet and validation images.
     """
 
-    number: int
-    choice: Choice
+    architecture: Architecture
     judge: Judge
 
     @classmethod
-    def open(cls, run: Run, source: Source, number: int | None) -> Inputs:
+    def open(
+        cls, run: Run, source: Source, number: int | None = None, cell: str | None = None
+    ) -> Inputs:
         """Read a candidate, the weights and validation images.
 
+        Args:
+            source, number, cell: see :meth:`pdnas.runs.run.Run.architecture`.
+
         Raises:
-            PdnasError: there is no such candidate.
+            PdnasError: there is no such candidate or cell.
         """
-        number, choice = run.candidate(source, number)
+        architecture = run.architecture(source, number, cell)
         device = torch.device("cpu")
         loader = loader_of(run, "validation", device)
-        return cls(number, choice, make_judge(run, trained_supernet(run, device), loader, device))
+        judge = make_judge(run, trained_supernet(run, device), loader, device)
+        return cls(architecture, judge)
 
 
 def extract_run(
@@ -64,6 +67,7 @@ def extract_run(
     out: Path,
     format: NetworkFormat,
     multiple: int = 1,
+    cell: str | None = None,
 ) -> dict[str, Any]:
     """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
 
@@ -73,37 +77,41 @@ def extract_run(
     two take any number of images.
 
     Args:
-        run: a search whose candidates were drawn, and ranked unless ``number`` is given.
+        run: a search whose candidates were drawn, and ranked unless ``number`` or ``cell`` is
+            given.
         source: which candidates.
         number: the candidate, from 0; None: the best of the ranking.
         out: folder to write to.
         format: what to write.
         multiple: see :func:`pdnas.nn.subnet.extract`.
+        cell: architecture string of a cell to write in place of a candidate.
 
     Returns:
-        the record written to ``subnet.json``: ``candidate``, ``source``, ``cell`` (architecture
-        string, or null), ``multiple``, ``format``, ``files``; ``masked`` and ``extracted``, each
-        with its ``parameters`` (masked: of kept slices and of everything ungated) and
-        ``multiply_adds`` for one image (masked: what the supernet computes, zeros and all);
+        the record written to ``subnet.json``: ``candidate`` and ``source`` (null for a cell that
+        was given), ``cell`` (architecture string, or null), ``multiple``, ``format``, ``files``;
+        ``masked`` and ``extracted``, each with its ``parameters`` (masked: of kept slices and of
+        everything ungated) and ``multiply_adds`` for one image (masked: what the supernet computes,
+        zeros and all);
         ``supernet_parameters``, without an auxiliary head; ``speedup``, time of the masked network
         by that of the extracted one (see :func:`_speedup`); ``validation_images``;
         ``largest_difference`` between the two networks' logits on these, in float32, and
         ``largest_logit``; ``provenance``.
 
     Raises:
-        PdnasError: there is no such candidate, or a package for the format is missing.
+        PdnasError: there is no such candidate or cell, or a package for the format is missing.
     """
     stopwatch = Stopwatch()
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
-    inputs = Inputs.open(run, source, number)
+    inputs = Inputs.open(run, source, number, cell)
+    given = inputs.architecture
     network, measures = extract(inputs, multiple)
     images, _ = next(iter(inputs.judge.loader.epoch(0)))
-    identity = {"run": str(run.folder), "source": source, "candidate": inputs.number}
+    identity = {"run": str(run.folder), "source": given.source, "candidate": given.candidate}
     record = {
-        "source": source,
-        "candidate": inputs.number,
-        "cell": run.cell_string(inputs.choice),
+        "source": given.source,
+        "candidate": given.candidate,
+        "cell": run.cell_string(given.choice),
         "multiple": multiple,
         "format": format,
         "files": write_network(network, images[:2], out, format, identity),
@@ -118,7 +126,7 @@ def extract_run(
 
 def extract(inputs: Inputs, multiple: int = 1) -> tuple[fx.GraphModule, dict[str, Any]]:
     """A candidate as a network of its own, and how it compares with the masked supernet."""
-    choice, judge, supernet = inputs.choice, inputs.judge, inputs.judge.supernet
+    choice, judge, supernet = inputs.architecture.choice, inputs.judge, inputs.judge.supernet
     with ExitStack() as stack:
         supernet.choose(choice)
         stack.enter_context(judge.statistics())

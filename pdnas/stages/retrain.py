@@ -11,7 +11,7 @@ from pdnas.data.batches import Loader
 from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
 from pdnas.runs import layout
-from pdnas.runs.run import Run
+from pdnas.runs.run import Architecture, Run
 from pdnas.space.candidates import Choice
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.names import JudgedSource, RetrainMode
@@ -33,7 +33,6 @@ class Inputs:
     """What the end of a candidate is made from.
 
     Attributes:
-        number: of the candidate; None: the whole supernet.
         judge: with the supernet, whose weights are those to begin with, and validation images.
         images: to train on; None: weights stay as they are.
         training: how.
@@ -41,8 +40,7 @@ class Inputs:
 
     run: Run
     mode: RetrainMode
-    number: int | None
-    choice: Choice
+    architecture: Architecture
     judge: Judge
     test: Loader
     images: Loader | None
@@ -50,19 +48,18 @@ class Inputs:
 
     @classmethod
     def open(
-        cls, run: Run, source: JudgedSource, mode: RetrainMode, device: torch.device
+        cls, run: Run, architecture: Architecture, mode: RetrainMode, device: torch.device
     ) -> Inputs:
-        """Read the best candidate of a ranking, or all of the supernet, its weights and images.
+        """Read the weights and images that the end of an architecture takes.
 
         Raises:
-            PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+            PdnasError: the specification has no ``retrain`` section.
         """
-        number, choice = _chosen(run, source)
         validation, test = (loader_of(run, part, device) for part in ("validation", "test"))
         training = run.spec.training
         if mode == "none":
             judge = make_judge(run, trained_supernet(run, device), validation, device)
-            return cls(run, mode, number, choice, judge, test, None, training)
+            return cls(run, mode, architecture, judge, test, None, training)
         if mode == "finetune":
             if run.spec.retrain is None:
                 raise PdnasError("fine-tuning needs a retrain section; add it to the study's base")
@@ -76,7 +73,12 @@ class Inputs:
         rows = distributed.rows(training.batch)
         images = loader_of(run, "train", device, train=True, rows=rows)
         judge = Judge(supernet, validation, training)
-        return cls(run, mode, number, choice, judge, test, images, training)
+        return cls(run, mode, architecture, judge, test, images, training)
+
+    @property
+    def choice(self) -> Choice:
+        """What the architecture keeps, or its operations."""
+        return self.architecture.choice
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -96,8 +98,10 @@ def retrain_run(
     mode: RetrainMode,
     device: torch.device,
     deadline: float | None = None,
+    candidate: int | None = None,
+    cell: str | None = None,
 ) -> dict[str, Any]:
-    """Finish the best candidate of a ranking and evaluate it, once, on the test data.
+    """Finish a candidate, by default the best of a ranking, and evaluate it on the test data.
 
     ``none`` keeps the inherited weights, judged as the ranking judged them; ``finetune`` trains
     them further, and ``scratch`` trains fresh ones, both with the candidate's masks in place.
@@ -105,22 +109,27 @@ def retrain_run(
 
     Args:
         deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
+        candidate: number of another candidate than the best, from 0.
+        cell: architecture string of a cell in place of a candidate.
 
     Returns:
-        the record written to ``result-SOURCE-MODE.json``.
+        the record written to ``result-SOURCE-MODE.json``, or to ``result-SOURCE-NUMBER-MODE.json``
+        or ``result-cell-ID-MODE.json`` where a candidate or cell was given.
 
     Raises:
-        PdnasError: there is no ranking, or the specification has no ``retrain`` section.
+        PdnasError: there is no ranking, no such candidate or cell, or the specification has no
+            ``retrain`` section.
         Unfinished: the deadline came first.
     """
-    inputs = Inputs.open(run, source, mode, device)
-    folder = run.folder / layout.retrain_checkpoint(source, mode)
+    chosen = choose(run, source, candidate, cell)
+    inputs = Inputs.open(run, chosen, mode, device)
+    folder = run.folder / layout.retrain_checkpoint(chosen.label, mode)
     checkpoints = Checkpoints(folder, fingerprint(inputs.identity))
     description = f"{mode} {run.study}/{run.variant} seed {run.seed}"
     session = Session(description, checkpoints, deadline=deadline)
     accuracies, stopwatch = retrain(inputs, session)
     record = {
-        "candidate": inputs.number,
+        "candidate": chosen.candidate,
         "mode": mode,
         **accuracies,
         "test_images": inputs.test.examples,
@@ -128,7 +137,9 @@ def retrain_run(
         "cell": run.cell_string(inputs.choice),
         "provenance": provenance(run.spec.model_dump(mode="json"), run.seed, stopwatch),
     }
-    run.write(layout.result(source, mode), record)
+    if candidate is not None:  # its number means nothing without the file
+        record["candidates_sha256"] = run.candidates_sha256(source)
+    run.write(layout.result(chosen.label, mode), record)
     if distributed.is_first():
         checkpoints.remove()
     return record
@@ -168,11 +179,20 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float |
     return accuracies, stopwatch
 
 
-def _chosen(run: Run, source: JudgedSource) -> tuple[int | None, Choice]:
-    """The best candidate of a ranking and its number, or everything."""
+def choose(
+    run: Run, source: JudgedSource, candidate: int | None = None, cell: str | None = None
+) -> Architecture:
+    """What :func:`retrain_run` finishes.
+
+    Raises:
+        PdnasError: there is no ranking, or no such candidate or cell.
+    """
     if source != "full":
-        return run.candidate(source, None)
+        return run.architecture(source, candidate, cell)
+    if candidate is not None or cell is not None:
+        raise PdnasError("the full supernet is no candidate; leave out its number, or the source")
     posterior = run.posterior()
     if not isinstance(posterior, ChannelPosterior):
         raise PdnasError("a supernet over cells is judged as one of its cells, not as a whole")
-    return None, ChannelPosterior.constant(posterior, 0).mode()[0]
+    everything = ChannelPosterior.constant(posterior, 0).mode()[0]
+    return Architecture(source, source, None, everything)

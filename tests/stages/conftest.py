@@ -94,3 +94,21 @@ def plainly(run: Run) -> Run:
     everything = run.spec.candidates.model_copy(update={"ranking": "all"})
     spec = run.spec.model_copy(update={"candidates": everything})
     return replace(run, spec=spec)
+
+
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search over cells of three operations, in another order than the benchmark's."""
+    spec = load_scale("smoke").spec("nasbench201", "guided")
+    changes = {
+        "data": spec.data.model_copy(update={"train": 100, "validation": 50, "test": 50}),
+        "supernet": spec.supernet.model_copy(
+            update={"operations": ("nor_conv_3x3", "none", "skip_connect")}
+        ),
+        "training": spec.training.model_copy(update={"epochs": 1}),
+        "gates": spec.gates.model_copy(update={"warmup_epochs": 0}),
+    }
+    folder = tmp_path_factory.mktemp("cells")
+    names = {"scale": "smoke", "study": "nasbench201", "variant": "guided"}
+    search_run(spec.model_copy(update=changes), **names, seed=0, out=folder, device=CPU)
+    return folder

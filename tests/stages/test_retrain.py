@@ -11,16 +11,21 @@ import torch
 from safetensors.torch import load_file
 
 from pdnas.nn.supernets import ChannelSupernet
+from pdnas.runs import kept
 from pdnas.runs.distributions import load_candidates, save_posterior
 from pdnas.runs.run import Run
+from pdnas.space.candidates import CELL
+from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.gates import GateConfig
-from pdnas.spec.names import RetrainMode
+from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages import retrain as module
 from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.stages.rank import rank_run
 from pdnas.stages.retrain import retrain_run
+from pdnas.stages.sample import sample_run
+from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
 from pdnas.train.fit import Session, TrainingData
 from pdnas.train.state import TrainingState
@@ -118,3 +123,72 @@ def test_the_winner_is_tested_on_the_test_images(raced: Run) -> None:
     assert record["test_accuracy"] == pytest.approx(accuracy["test"], abs=1e-12)
     assert record["validation_accuracy"] == pytest.approx(accuracy["validation"], abs=1e-12)
     assert record["test_images"] == 359
+
+
+def test_a_given_candidate_has_a_result_of_its_own(guided: Path, tmp_path: Path) -> None:
+    run = Run.load(shutil.copytree(guided, tmp_path / "run"))
+    best = retrain_run(run, "posterior", "finetune", CPU)
+    best_file = (run.folder / "result-posterior-finetune.json").read_bytes()
+    number = best["candidate"]
+    again = retrain_run(run, "posterior", "finetune", CPU, candidate=number)
+    for key in ("candidate", "validation_accuracy", "test_accuracy", "parameters"):
+        assert again[key] == best[key], "the best one, given by its number"
+    other = retrain_run(run, "posterior", "finetune", CPU, candidate=(number + 1) % 3)
+    assert other["candidate"] == (number + 1) % 3
+    assert (run.folder / "result-posterior-finetune.json").read_bytes() == best_file
+    for name in (number, other["candidate"]):
+        path = run.folder / f"result-posterior-{name}-finetune.json"
+        assert read_json(path)["candidate"] == name
+        assert path not in run.records, "it is no part of a report"
+        assert kept.result(run, "posterior", "finetune", f"posterior-{name}") == read_json(path)
+    sample_run(run, "posterior", 3, seed=7)
+    label = f"posterior-{number}"
+    assert kept.result(run, "posterior", "finetune", label) is None, "another candidate by now"
+
+
+CELL_TEXT = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"
+
+
+def test_a_given_cell_needs_no_candidates(cells: Path) -> None:
+    """Its file has the benchmark's cell id, whatever the order of the run's operations."""
+    run = Run.load(cells)
+    record = retrain_run(run, "posterior", "none", CPU, cell=CELL_TEXT)
+    space = CellSpace()
+    number = int(space.ids(space.from_string(CELL_TEXT)))
+    assert read_json(cells / f"result-cell-{number}-none.json")["cell"] == CELL_TEXT
+    assert record["candidate"] is None
+    supernet = trained_supernet(run, CPU)
+    choice = {CELL: torch.tensor([0, 2, 1, 1, 0, 2], dtype=torch.int8)}
+    with torch.no_grad(), supernet.candidate(choice):
+        right = [supernet(x).argmax(dim=1) == y for x, y in loader_of(run, "test", CPU).epoch(0)]
+    assert record["test_accuracy"] == pytest.approx(torch.cat(right).double().mean().item())
+    scratch = retrain_run(run, "posterior", "scratch", CPU, cell=CELL_TEXT)
+    assert scratch["cell"] == CELL_TEXT
+    assert scratch["parameters"] == record["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "given", "words"),
+    [
+        ("guided", "posterior", {"cell": CELL_TEXT}, "has no cells"),
+        ("guided", "posterior", {"candidate": 3}, "choose 0 to 2"),
+        ("guided", "posterior", {"candidate": -1}, "no candidate -1"),
+        ("guided", "uniform", {"candidate": 0}, "candidates-uniform"),
+        ("guided", "full", {"candidate": 0}, "no candidate"),
+        ("cells", "posterior", {"cell": "|none~0|"}, "no cell"),
+        ("cells", "posterior", {"cell": CELL_TEXT.replace("none", "avg_pool_3x3")}, "no cell"),
+        ("cells", "posterior", {"cell": CELL_TEXT, "candidate": 0}, "give one"),
+    ],
+)
+def test_what_a_run_does_not_hold_is_refused(
+    request: pytest.FixtureRequest,
+    kind: str,
+    source: JudgedSource,
+    given: dict[str, Any],
+    words: str,
+) -> None:
+    run = Run.load(request.getfixturevalue(kind))
+    before = sorted(run.folder.iterdir())
+    with pytest.raises(PdnasError, match=words):
+        retrain_run(run, source, "none", CPU, **given)
+    assert sorted(run.folder.iterdir()) == before
