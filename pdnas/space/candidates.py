@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pdnas.space.cells import EDGES
@@ -39,6 +41,19 @@ class Candidates:
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self.choices.items()}
+
+    def distinct(self) -> tuple[Candidates, NDArray[np.int64]]:
+        """Those that differ, in the order of their first appearance.
+
+        Returns:
+            them, and which of them each candidate equals, shape (candidates,).
+        """
+        joined = torch.cat([rows.flatten(1) for rows in self.choices.values()], dim=1)
+        places: dict[bytes, int] = {}
+        equal = [places.setdefault(row.tobytes(), len(places)) for row in joined.cpu().numpy()]
+        first = np.unique(equal, return_index=True)[1].tolist()
+        kept = {name: rows[first] for name, rows in self.choices.items()}
+        return Candidates(kept), np.array(equal)
 
     def check_masks(self, channels: Mapping[str, int]) -> None:
         """Raise unless these are Boolean masks for exactly the gates of a supernet.

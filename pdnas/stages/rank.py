@@ -56,16 +56,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates as they were judged.
+    """Candidates as they were judged, equal ones once.
 
     Attributes:
         table: a row a candidate: ``candidate``, ``validation_accuracy``, ``validation_loss``,
             ``parameters``, ``kept_channels``, ``kept_operations`` (docs/files.md); after a race
             also ``images``.
+        distinct: how many of the candidates differ.
         supernet_accuracy: of everything together, judged alike; None for cells.
     """
 
     table: pd.DataFrame
+    distinct: int
     supernet_accuracy: float | None
 
     @property
@@ -88,7 +90,12 @@ def rank_run(run: Run, source: Source, device: torch.device) -> dict[str, Any]:
     inputs = Inputs.open(run, source, device)
     candidates, sha256 = inputs.candidates, run.candidates_sha256(source)
     settings = run.spec.candidates.model_dump(mode="json")
-    belongs_to = {**settings, "candidates": sha256, "weights": run.provenance["finished"]}
+    belongs_to = {
+        **settings,
+        "candidates": sha256,
+        "distinct": len(candidates.distinct()[0]),
+        "weights": run.provenance["finished"],
+    }
     name = layout.journal(f"ranking-{source}", fingerprint(belongs_to))
     journal = Journal(run.folder / name)
     description = f"rank {source} {run.study}/{run.variant} seed {run.seed}"
@@ -102,6 +109,7 @@ def rank_run(run: Run, source: Source, device: torch.device) -> dict[str, Any]:
         "images": inputs.judge.loader.examples,
         "batchnorm": inputs.judge.batchnorm,
         "best": ranking.best,
+        "distinct_candidates": ranking.distinct,
         "supernet_validation_accuracy": ranking.supernet_accuracy,
         "candidates_sha256": sha256,
         "provenance": provenance(config, inputs.drawn["seed"], journal.stopwatch),
@@ -119,7 +127,7 @@ def rank(
     journal: Journal | None = None,
     description: str = "",
 ) -> Ranking:
-    """Judge candidates, and the whole supernet beside them.
+    """Judge candidates, equal ones once, and the whole supernet beside them.
 
     Args:
         how: ``all`` on every image, or ``racing``.
@@ -128,12 +136,14 @@ def rank(
     """
     journal = journal or Journal()
     compare = race_all if how == "racing" else judge_all
-    table = compare(candidates, judge, journal, description)
+    distinct, equal = candidates.distinct()
+    table = compare(distinct, judge, journal, description).iloc[equal].reset_index(drop=True)
+    table["candidate"] = np.arange(len(candidates))
     whole = None
     if isinstance(judge.supernet, ChannelSupernet):
         with judge.statistics():
             whole, _ = evaluate(judge.supernet, judge.loader, judge.training)
-    return Ranking(table, whole)
+    return Ranking(table, len(distinct), whole)
 
 
 def judge_all(

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from torch import Tensor
 
 from pdnas.runs.run import Run
-from pdnas.space.candidates import Choice
+from pdnas.space.candidates import Candidates, Choice
+from pdnas.spec.names import Ranking as Comparison
 from pdnas.stages.judge import Judge
-from pdnas.stages.rank import rank_run
+from pdnas.stages.rank import Inputs, rank, rank_run
 from pdnas.support.files import read_table
 
 from .conftest import CPU
@@ -59,3 +61,50 @@ def test_a_killed_ranking_of_many_at_once_goes_on(
     pd.testing.assert_frame_equal(
         read_table(raced.folder / "ranking-posterior.parquet"), whole, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("how", ["all", "racing"])
+def test_equal_candidates_are_judged_once_and_counted(
+    raced: Run, how: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has the row that it would have alone; the work is that of the distinct ones."""
+    inputs = Inputs.open(raced, "posterior", CPU)
+    own, _ = inputs.candidates.distinct()
+    assert len(own) > 3
+    assert [own[0][name].tolist() for name in own.choices] == [
+        inputs.candidates[0][name].tolist() for name in own.choices
+    ]
+    real = Judge._verdicts
+    work: list[int] = []
+
+    def counted(self: Judge, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        work.append(candidates * len(x))
+        return real(self, candidates, x, y)
+
+    monkeypatch.setattr(Judge, "_verdicts", counted)
+    rows = [2, 0, 2, 2, 1, 0]
+    drawn, once = (
+        Candidates({name: masks[numbers] for name, masks in own.choices.items()})
+        for numbers in (rows, [2, 0, 1])
+    )
+    found = rank(drawn, inputs.judge, how)
+    spent = sum(work)
+    expected = rank(once, inputs.judge, how)
+    assert spent == sum(work) - spent
+    assert found.distinct == expected.distinct == 3
+    table = found.table
+    assert table["candidate"].tolist() == list(range(6))
+    places = [[2, 0, 1].index(row) for row in rows]
+    pd.testing.assert_frame_equal(
+        table.drop(columns="candidate"),
+        expected.table.drop(columns="candidate").iloc[places].reset_index(drop=True),
+        check_exact=True,
+    )
+    assert found.best == places.index(expected.best)
+
+
+def test_a_record_says_how_many_candidates_differ(raced: Run) -> None:
+    record = rank_run(raced, "posterior", CPU)
+    drawn, _ = raced.candidates("posterior")
+    kinds = {str({name: rows.tolist() for name, rows in drawn[n].items()}) for n in range(20)}
+    assert record["distinct_candidates"] == len(kinds)
