@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -216,3 +217,23 @@ def test_a_setting_of_one_study_leaves_the_tables_of_others(finished: Path) -> N
     scale["studies"]["nasbench201"]["base"]["training"]["epochs"] = 9
     (finished / "tiny.yaml").write_text(yaml.safe_dump(scale))
     assert "table table3" not in jobs(finished)[1]
+
+
+@pytest.mark.parametrize("times", ["kept", "lost"])
+def test_copied_runs_do_not_run_again(finished: Path, tmp_path: Path, times: str) -> None:
+    """Without Snakemake's own records; where times were lost, the documented command mends them."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    shutil.copy(finished / "tiny.yaml", clone)
+    shutil.copytree(finished / "runs", clone / "runs")
+    missing = set()
+    if times == "lost":
+        files = [path for path in (clone / "runs").rglob("*") if path.is_file()]
+        files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for second, path in enumerate(files):  # copied in the worst order: results come first
+            os.utime(path, (second, second))
+        assert "sample multibranch/guided seed 0: posterior" in jobs(clone)[0]
+        (clone / STUDY / "random/seed0/result-random-finetune.json").unlink()
+        missing = {"retrain (finetune) multibranch/random seed 0"}
+        snakemake(clone, "--touch")
+    assert jobs(clone)[0] == missing
