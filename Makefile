@@ -15,7 +15,7 @@ is_supported := import sys; sys.exit(sys.version_info < (3, 11))
 installed := .venv/.installed
 
 all: $(installed)
-	.venv/bin/snakemake --cores all --rerun-incomplete all $(if $(SCALE),--config scale=$(SCALE))
+	.venv/bin/snakemake all $(if $(SCALE),--config scale=$(SCALE))
 
 # A file stays in one process, so what its tests share is made once; tests/conftest.py orders them.
 test: $(installed)

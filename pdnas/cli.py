@@ -9,6 +9,7 @@ import typer
 
 from pdnas.commands import analysis, data, nasbench, pipeline, regress, report
 from pdnas.support.errors import PdnasError, Unfinished
+from pdnas.support.workflow import end_with_workflow
 
 app = typer.Typer(
     help="Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark.",
@@ -43,6 +44,7 @@ def main(commands: Callable[[], object] = app) -> None:
 
     Work that stopped in time, with a checkpoint, ends with exit code 75.
     """
+    end_with_workflow()
     try:
         commands()
     except PdnasError as error:

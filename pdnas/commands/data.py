@@ -24,6 +24,8 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; s
 def fetch(names: Names = None, as_json: Json = False) -> None:
     """Get data sets or single sources; by default everything that can be downloaded.
 
+    All are tried; what could not be had is named at the end, as an error.
+
     Example:
 
         pdnas data fetch cifar10
@@ -35,15 +37,24 @@ def fetch(names: Names = None, as_json: Json = False) -> None:
     parts = {name for info in INFO.values() for name in info.sources}
     default = [name for name, info in INFO.items() if info.sources]
     default += [name for name in SOURCES if name not in parts]
-    fetched = [
-        {"name": entry.name, "path": _text(entry.fetch(progress=not as_json))}
-        for entry in _chosen(names or default)
-    ]
+    rows: list[dict[str, str | None]] = []
+    for entry in _chosen(names or default):
+        path, problem = None, None
+        try:
+            path = _text(entry.fetch(progress=not as_json))
+        except PdnasError as error:
+            problem = str(error)
+        rows.append({"name": entry.name, "path": path, "problem": problem})
     if as_json:
-        typer.echo(json.dumps(fetched, indent=2))
+        typer.echo(json.dumps(rows, indent=2))
     else:
-        for row in fetched:
-            typer.echo(f"{row['name']}: {row['path'] or 'nothing to get'}")
+        for row in rows:
+            state = "not to be had" if row["problem"] else row["path"] or "nothing to get"
+            typer.echo(f"{row['name']}: {state}")
+    problems = [row["problem"] for row in rows if row["problem"]]
+    if problems:
+        first = f"{len(problems)} of {len(rows)} are not to be had: " * (len(rows) > 1)
+        raise PdnasError(first + "; ".join(problems))
 
 
 @app.command("list")

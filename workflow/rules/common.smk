@@ -13,6 +13,8 @@ from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
+from pdnas.support.workflow import claim_folder, mark_jobs
+from pdnas.support.workflow_view import attach
 from pdnas.truth.rivals import METHODS
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -33,6 +35,12 @@ try:
 except PdnasError as error:
     print(f"pdnas: error: {error}", file=sys.stderr)
     sys.exit(2)
+
+mark_jobs()
+VIEW = attach(workflow)
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    if claim_folder(Path.cwd()):
+        print("pdnas: a killed workflow's lock was removed", file=sys.stderr)
 
 RUN = f"{RUNS}/{layout.run_folder('{study}', '{variant}', '{seed}')}"
 GPUS = SCALE.gpus if SCALE.device == "cuda" else 0

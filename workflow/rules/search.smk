@@ -1,5 +1,10 @@
 """Supernet search, candidates, ranking, and the chosen sub-network's end."""
 
+import subprocess
+
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+
 
 def searched(wildcards, variant, *files):
     """Files of another variant's search with the same seed."""
@@ -14,6 +19,21 @@ def warmed_up(wildcards):
     if first == (study, variant) or first[0] not in STUDIES:
         return []
     return f"{RUNS}/{layout.run_folder(*first, seed)}/{layout.RUN}"
+
+
+def fetch_data():
+    """Get the images of all that is to run, or end with the reason, before the first job."""
+    needed = {
+        SCALE.spec(job.wildcards.study, job.wildcards.variant).data.name
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in {"search", "rank", "retrain", "scores", "extract"}
+    }
+    # Where no file system is shared, each job gets its own.
+    if not workflow.is_main_process or SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+        return
+    for name in sorted(needed - {"digits"}):
+        if subprocess.run([sys.executable, "-m", "pdnas.cli", "data", "fetch", name], stdout=subprocess.DEVNULL).returncode:
+            sys.exit(2)
 
 
 # Inputs are complete, so that jobs can also run where they share no file system.

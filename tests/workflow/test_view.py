@@ -1,0 +1,112 @@
+"""What one sees of the workflow, with jobs that only pretend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+TABLE = """
+import pathlib, sys
+for form in ("md", "csv", "tex"):
+    pathlib.Path(sys.argv[-1], f"{sys.argv[2]}.{form}").write_text("x")
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Starts a target of `smoke` with a `pdnas` that does what it is told."""
+
+    def begin(pretence: str, *target: str) -> subprocess.Popen[str]:
+        command = tmp_path / "bin" / "pdnas"
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!{sys.executable}\nimport sys\n{pretence}")
+        command.chmod(0o755)
+        path = f"{command.parent}:{ENVIRONMENT['PATH']}"
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile")),
+                *(*target, "--config", "scale=smoke"),
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        )
+
+    return begin
+
+
+def test_a_run_ends_with_the_path_of_what_was_asked_for(start: Start) -> None:
+    said, _ = start(TABLE, "table9").communicate()
+    *_, last = said.splitlines()
+    assert last.startswith("Done in "), said
+    assert "runs/smoke/report/tables/table9.md" in last
+    assert "Reason" not in said
+    assert "\x1b" not in said
+    said, _ = start(TABLE, "table9").communicate()
+    assert "Nothing to be done" in said
+    assert "table9.md" in said.splitlines()[-1]
+
+
+def test_a_failure_is_told_in_the_jobs_own_words(start: Start) -> None:
+    failing = "print('a line')\nprint('pdnas: error: no luck today')\nsys.exit(2)"
+    run = start(failing, "table9")
+    said, _ = run.communicate()
+    assert run.returncode == 1
+    assert "Failed: table table9\npdnas: error: no luck today\n" in said
+    assert "runs/smoke/report/log/table-table9.log" in said
+    assert "the same command then goes on" in said
+    assert "CalledProcessError" not in said
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_goes_on(start: Start, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    endless = f"""
+import os, pathlib, time
+from pdnas.support.workflow import end_with_workflow
+end_with_workflow()
+pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    run = start(endless, "table9")
+    wait(lambda: pid_file.exists() and pid_file.read_text() != "")
+    run.kill()
+    run.communicate()
+    job = int(pid_file.read_text())
+    wait(lambda: not Path(f"/proc/{job}").exists())
+    run = start(TABLE, "table9")
+    said, _ = run.communicate()
+    assert run.returncode == 0, said
+    assert "a killed workflow's lock was removed" in said
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    run = start(f"import time\nopen({str(pid_file)!r}, 'w').close()\ntime.sleep(20)", "table9")
+    wait(pid_file.exists)
+    os.kill(run.pid, signal.SIGINT)
+    said, _ = run.communicate()
+    assert said.splitlines()[-1] == "Stopped. The same command goes on where this one stopped."
+
+
+def wait(until: Callable[[], bool]) -> None:
+    """Until it is so, a minute at most."""
+    end = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.1)
