@@ -153,7 +153,7 @@ class View(logging.Handler):
     def __init__(self, usual: logging.Handler, workflow: Any) -> None:
         super().__init__()
         self._usual, self._workflow = usual, workflow
-        self._begun = self._interrupted = False
+        self._begun = self._drawn = self._interrupted = False
         self._start = time.monotonic()
         self._done = self._total = 0
         self._waiting: dict[int, Work] = {}
@@ -208,21 +208,25 @@ class View(logging.Handler):
 
     def _plan(self, _record: logging.LogRecord) -> None:
         """The jobs are known."""
-        from rich.console import Console
-        from rich.live import Live
-
         dag = self._workflow.dag
         self._total = len(dag)
         self._waiting = {
             dag.jobid(job): work_of(job.rule.name, job.wildcards_dict, job.threads)
             for job in dag.needrun_jobs()
         }
-        self._console = Console(stderr=True)
         self._say(f"{self._total} jobs to run; what they say lies beside their results, in log/")
-        if self._console.is_interactive:
+
+    def _draw(self) -> None:
+        """Begin to show progress; not before the first job, since data may be fetched till then."""
+        from rich.console import Console
+        from rich.live import Live
+
+        self._drawn = True
+        console = Console(stderr=True)
+        if console.is_interactive:
             self._live = Live(
                 get_renderable=self._picture,
-                console=self._console,
+                console=console,
                 refresh_per_second=1,
                 transient=True,
             )
@@ -237,6 +241,8 @@ class View(logging.Handler):
     def _started(self, record: logging.LogRecord) -> None:
         job: Any = record
         work = self._waiting.pop(job.jobid, None)
+        if not self._drawn:
+            self._draw()
         name = str(job.rule_msg or job.rule_name)
         if work is None:  # sent again
             work = work_of(job.rule_name, job.wildcards, job.threads)

@@ -64,6 +64,15 @@ def test_fetch_by_default_needs_no_folder_of_the_users(
     assert set(rows("fetch")) == {"cifar10", "thing"}
 
 
+def test_fetch_tries_all_and_sums_up(register: Register, server: Server, cache: Path) -> None:
+    register(CONTENT, "http://127.0.0.1:9/x", "absent", "absent.bin")
+    register(CONTENT, f"{server.address}/x")
+    server.content = CONTENT
+    with pytest.raises(PdnasError, match=r"^1 of 2 are not to be had: cannot get absent\.bin"):
+        run("fetch", "absent", "thing")
+    assert (cache / "thing.bin").is_file()
+
+
 def test_fetch_cannot_get_the_users_data() -> None:
     for name, words in (("cifar100", "cifar-100-python"), ("imagenet", "train/CLASS")):
         with pytest.raises(PdnasError, match=words):

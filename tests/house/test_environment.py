@@ -131,11 +131,11 @@ def checkout(tmp_path: Path) -> Checkout:
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
-        (["all"], "snakemake --cores all --rerun-incomplete all"),
-        ([], "snakemake --cores all --rerun-incomplete all"),
+        (["all"], "snakemake all"),
+        ([], "snakemake all"),
         (
             ["all", "SCALE=smoke"],
-            "snakemake --cores all --rerun-incomplete all --config scale=smoke",
+            "snakemake all --config scale=smoke",
         ),
         (["test"], "pytest -q -n auto --dist loadfile --no-loadscope-reorder"),
         (["regress"], "pdnas regress"),

@@ -26,9 +26,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Starts a target of `smoke` with a `pdnas` that does what it is told."""
+    """Starts a target with a `pdnas` that does what it is told."""
 
-    def begin(pretence: str, *target: str) -> subprocess.Popen[str]:
+    def begin(
+        pretence: str, *target: str, scale: str = "smoke", **variables: str
+    ) -> subprocess.Popen[str]:
         command = tmp_path / "bin" / "pdnas"
         command.parent.mkdir(exist_ok=True)
         command.write_text(f"#!{sys.executable}\nimport sys\n{pretence}")
@@ -37,13 +39,13 @@ def start(tmp_path: Path) -> Start:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile")),
-                *(*target, "--config", "scale=smoke"),
+                *(*target, "--config", f"scale={scale}"),
             ],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)},
+            env=ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)} | variables,
         )
 
     return begin
@@ -70,6 +72,28 @@ def test_a_failure_is_told_in_the_jobs_own_words(start: Start) -> None:
     assert "runs/smoke/report/log/table-table9.log" in said
     assert "the same command then goes on" in said
     assert "CalledProcessError" not in said
+
+
+@pytest.mark.slow
+def test_images_that_cannot_be_had_are_named_before_the_first_job(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_text("damaged")
+    folders = {"PDNAS_MIRROR": str(tmp_path), "PDNAS_CACHE": str(tmp_path / "cache")}
+    run = start("", "table3", scale="laptop", **folders)
+    said, _ = run.communicate()
+    assert run.returncode != 0
+    (line,) = (line for line in said.splitlines() if line.startswith("pdnas: error: "))
+    assert "has not the SHA-256 of cifar10-archive; replace or delete it" in line
+    assert not list(tmp_path.glob("runs/**/*.log"))
+
+
+@pytest.mark.slow
+def test_what_the_official_logs_lack_does_not_stop_the_rest(start: Start, tmp_path: Path) -> None:
+    run = start("print('pdnas: error: no logs')\nsys.exit(2)", "official", scale="laptop")
+    said, _ = run.communicate()
+    assert run.returncode == 0
+    assert "the official SupNet-D-121 search, from its released logs: no logs" in said
 
 
 @pytest.mark.slow

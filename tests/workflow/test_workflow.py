@@ -104,6 +104,14 @@ def test_a_target_runs_every_seed(target: str, last: str, tmp_path: Path) -> Non
     assert set(found) == ends
 
 
+def test_the_official_logs_are_asked_for_by_the_suites_own_scales_alone(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text((SCALES / "laptop.yaml").read_text())
+    for name, count in (("laptop", 1), ("own.yaml", 0)):
+        done = start(tmp_path, "--dry-run", "all", "--config", f"scale={name}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count(": the official SupNet-D-121 search") == count
+
+
 def jobs(folder: Path, snakefile: Path = SNAKEFILE) -> tuple[set[str], set[str]]:
     """The jobs that `all` would run now: those that compute, and those that report."""
     said = snakemake(folder, "--dry-run", snakefile=snakefile)
