@@ -14,7 +14,7 @@ from rich.table import Column
 
 _SECONDS_BETWEEN_LINES = 10.0
 _BAR, _CLOCK = 10, len("00:00:00 left")
-_LINE = re.compile(r": (\d+)/(\d+)(?:, ((?:\d+:)?\d+:\d\d) left)?")
+_LINE = re.compile(r": (\d+)/(\d+), ((?:\d+:)?\d+:\d\d) left")
 
 
 def clock(seconds: float) -> str:
@@ -25,11 +25,11 @@ def clock(seconds: float) -> str:
 
 
 class Reading(NamedTuple):
-    """What a line of a log says: steps done, their number, seconds left if it knows."""
+    """What a line of a log says: steps done, their number, seconds left."""
 
     done: int
     total: int
-    left: float | None
+    left: float
 
 
 def read(line: str) -> Reading | None:
@@ -37,9 +37,9 @@ def read(line: str) -> Reading | None:
     if not (found := _LINE.search(line)):
         return None
     done, total, left = found.groups()
-    parts = reversed(left.split(":")) if left else ()
+    parts = reversed(left.split(":"))
     seconds = sum(int(part) * 60**power for power, part in enumerate(parts))
-    return Reading(int(done), int(total), float(seconds) if left else None)
+    return Reading(int(done), int(total), float(seconds))
 
 
 class Progress:

@@ -130,7 +130,7 @@ class _Running:
         return time.monotonic() - self.start
 
     def left(self, estimate: Estimate) -> float | None:
-        if (reading := self.reading) and reading.left is not None:
+        if reading := self.reading:
             return reading.left
         expected = estimate.seconds(self.work)
         return None if expected is None else max(expected - self.elapsed, 0.0)
@@ -138,8 +138,7 @@ class _Running:
     def __str__(self) -> str:
         if (reading := self.reading) is None:
             return f"{self.name}: for {clock(self.elapsed)}"
-        left = "" if reading.left is None else f", {clock(reading.left)} left"
-        return f"{self.name}: {reading.done}/{reading.total}{left}"
+        return f"{self.name}: {reading.done}/{reading.total}, {clock(reading.left)} left"
 
 
 class View(logging.Handler):
