@@ -80,6 +80,11 @@ def _require_same_classes(root: Path) -> int:
             f"train and val of {root} have different classes (only {_some(alone)}); give each "
             "class a folder of the same name in both"
         )
+    if len(names["train"]) < 2:
+        raise PdnasError(
+            f"{root} has one class only (train/{names['train'][0]}); a network needs two or more "
+            "to tell apart"
+        )
     return len(names["train"])
 
 
@@ -137,6 +142,8 @@ class _Images(Dataset[tuple[Tensor, int]]):
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB")  # some are greyscale, some CMYK
+        except Image.DecompressionBombError as error:
+            raise PdnasError(f"{path} has too many pixels to be decoded; scale it down") from error
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say damaged
             raise PdnasError(f"{path} is no readable image; replace it") from error
         with torch.random.fork_rng(devices=[]):  # transforms draw from the global generator

@@ -169,6 +169,45 @@ def test_the_number_of_classes_is_that_of_the_folders(tmp_path: Path, classes: i
     assert INFO["imagenet"].load(root)["test"].labels.tolist() == list(range(classes))
 
 
+def test_one_class_and_an_empty_class_are_named(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "one", train=["cat"], val=["cat"])
+    with pytest.raises(PdnasError, match=r"one class only \(train/cat\)"):
+        INFO["imagenet"].count_classes(root)
+    root = class_folders(tmp_path / "empty", train=NAMES, val=NAMES)
+    (root / "train/bird/0.JPEG").unlink()
+    with pytest.raises(PdnasError, match="bird"):
+        INFO["imagenet"].load(root)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("huge", "0.JPEG has too many pixels to be decoded; scale it down"),
+        ("truncated", "0.JPEG is no readable image; replace it"),
+        ("broken link", "0.JPEG is no readable image; replace it"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_decoded_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, words: str, workers: int
+) -> None:
+    root = class_folders(tmp_path, train=NAMES, val=NAMES)
+    path = root / "val/cat/0.JPEG"
+    if fault == "huge":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 70_000)
+        Image.new("RGB", (400, 400)).save(path)
+    elif fault == "truncated":
+        path.write_bytes(path.read_bytes()[:300])
+    else:
+        path.unlink()
+        path.symlink_to(tmp_path / "gone.JPEG")
+    files = INFO["imagenet"].load(root)["test"]
+    batches = FolderLoader(files, INFO["imagenet"], 4, "cpu", train=False, seed=0, workers=workers)
+    with pytest.raises(PdnasError) as raised:
+        list(batches.epoch(0))
+    assert str(raised.value) == f"{root}/val/cat/{words}"
+
+
 def test_batch_larger_than_the_part(directory: Path) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(directory, "train", train=True, batch=9)
