@@ -262,7 +262,8 @@ def extract(
         as_json,
         f"{what}: {small['parameters']:,} parameters "
         f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
-        f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}",
+        f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}"
+        + ("" if record["files_run_with"] else " (not run: onnxruntime is not installed)"),
     )
 
 

@@ -593,7 +593,10 @@ class _Spatial(Rule):
         channels = _places(needed & value.not_zero())
         output = None
         if len(channels):
+            factor = _factor_of_divisor(arguments)
             output = x.call(self.function, x.whole(source, channels), **arguments)
+            if factor != 1:
+                output = x.call(operator.mul, output, factor)
         return Value(output, channels, torch.zeros_like(value.offset))
 
 
@@ -687,6 +690,21 @@ def _averages_evenly(arguments: Mapping[str, Any]) -> bool:
     return arguments.get("padding", 0) in (0, (0, 0)) or not arguments.get(
         "count_include_pad", True
     )
+
+
+def _factor_of_divisor(arguments: dict[str, Any]) -> float:
+    """The factor that makes an average pool's divisor unnecessary, which is then taken out.
+
+    ONNX has no divisor, and torch's exporter drops it (findings/). Where the last windows may be
+    cut off (``ceil_mode``), no factor does, and it stays.
+    """
+    divisor = arguments.get("divisor_override")
+    if divisor is None or arguments.get("ceil_mode"):
+        return 1.0
+    arguments |= {"divisor_override": None, "count_include_pad": True}
+    size = arguments["kernel_size"]
+    height, width = size if isinstance(size, Sequence) and len(size) == 2 else (size, size)
+    return height * width / divisor
 
 
 _AVERAGE_POOL = _Spatial(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from contextlib import ExitStack
+import math
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -21,13 +25,17 @@ from pdnas.runs.run import Architecture, Run
 from pdnas.spec.names import NetworkFormat, Source
 from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet
-from pdnas.support.errors import PdnasError
-from pdnas.support.files import atomic_path, write_json, write_tensors
+from pdnas.support.errors import PdnasError, first_line
+from pdnas.support.files import atomic_path, read_tensors, write_failure, write_json, write_tensors
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 
 TIMED_IMAGES, TIMED_PAIRS = 64, 20
 """Images in a batch, and runs of either network, with which their speeds are compared."""
+
+TOLERANCE = 1e-4
+"""Difference between the logits of a network and of its files that rounding can make, in units of
+the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +96,18 @@ def extract_run(
 
     Returns:
         the record written to ``subnet.json``: ``candidate`` and ``source`` (null for a cell that
-        was given), ``cell`` (architecture string, or null), ``multiple``, ``format``, ``files``;
-        ``masked`` and ``extracted``, each with its ``parameters`` (masked: of kept slices and of
-        everything ungated) and ``multiply_adds`` for one image (masked: what the supernet computes,
-        zeros and all);
+        was given), ``cell`` (architecture string, or null), ``multiple``, ``format``; what
+        :func:`write_network` returns; ``masked`` and ``extracted``, each with its ``parameters``
+        (masked: of kept slices and of everything ungated) and ``multiply_adds`` for one image
+        (masked: what the supernet computes, zeros and all);
         ``supernet_parameters``, without an auxiliary head; ``speedup``, time of the masked network
         by that of the extracted one (see :func:`_speedup`); ``validation_images``;
         ``largest_difference`` between the two networks' logits on these, in float32, and
         ``largest_logit``; ``provenance``.
 
     Raises:
-        PdnasError: there is no such candidate or cell, or a package for the format is missing.
+        PdnasError: there is no such candidate or cell, a package for the format is missing, or the
+            files compute something else.
     """
     stopwatch = Stopwatch()
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
@@ -114,7 +123,7 @@ def extract_run(
         "cell": run.cell_string(given.choice),
         "multiple": multiple,
         "format": format,
-        "files": write_network(network, images[:2], out, format, identity),
+        **write_network(network, images[:TIMED_IMAGES], out, format, identity),
         **measures,
         "provenance": provenance(
             {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
@@ -188,19 +197,75 @@ def write_network(
     out: Path,
     format: NetworkFormat,
     metadata: dict[str, Any],
-) -> list[str]:
-    """Write an extracted network into the folder ``out``; returns the names of the files.
+) -> dict[str, Any]:
+    """Write an extracted network into the folder ``out``, once its files compute the same.
 
     Args:
         network: from :func:`pdnas.nn.subnet.extract`.
-        images: two or more images, to trace with; the number of images stays free.
+        images: three or more, to trace with and to compare on; their number stays free.
         out: the folder.
         format: ``torch``, ``export`` or ``onnx``.
         metadata: what stands in the header of the weights.
+
+    Returns:
+        ``files``: their names; ``files_run_with``: package and version, None where ``onnxruntime``
+        is not installed; ``files_difference``: the largest of the logits, None likewise.
+
+    Raises:
+        PdnasError: the files cannot be made or run, or compute something else. They are gone then.
     """
+    with _folder_beside(out) as folder:
+        files = _write(network, images[:2], folder, format, metadata)
+        try:
+            compute, runner = _written(folder, format)
+            with torch.no_grad():
+                found = None if compute is None else compute(images.contiguous())
+        except Exception as error:  # of several packages, which have no kind in common
+            raise _unlike(files, f"cannot be run: {first_line(error)}") from error
+        difference = None
+        if found is not None:
+            with torch.no_grad():
+                expected = network(images)
+            same = found.shape == expected.shape
+            difference = float((found - expected).abs().max()) if same else math.inf
+            largest = float(expected.abs().max())
+            if not difference <= TOLERANCE * largest:
+                raise _unlike(
+                    files,
+                    f"computes another network in {runner}: its logits, of up to {largest:.3g}, "
+                    f"differ by up to {difference:.3g}",
+                )
+        for name in files:
+            (folder / name).replace(out / name)
+    return {"files": files, "files_run_with": runner, "files_difference": difference}
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A folder on the disk of ``out`` for the time of a ``with`` block."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".network-", dir=out) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise write_failure(out, error) from error
+
+
+def _unlike(files: list[str], what: str) -> PdnasError:
+    return PdnasError(f"{files[0]} {what}; choose another --format (nothing was written)")
+
+
+def _write(
+    network: fx.GraphModule,
+    images: Tensor,
+    folder: Path,
+    format: NetworkFormat,
+    metadata: dict[str, Any],
+) -> list[str]:
+    """Write a network's files; returns their names."""
     if format == "torch":
-        write_tensors(out / "weights.safetensors", network.state_dict(), metadata)
-        with atomic_path(out / "network.py") as temporary:
+        write_tensors(folder / "weights.safetensors", network.state_dict(), metadata)
+        with atomic_path(folder / "network.py") as temporary:
             temporary.write_text(source_code(network), encoding="utf-8")
         return ["network.py", "weights.safetensors"]
     shapes = ({0: torch.export.Dim("images")},)
@@ -208,13 +273,46 @@ def write_network(
     if format == "export":
         buffer = io.BytesIO()
         torch.export.save(program, buffer)
-        with atomic_path(out / "network.pt2") as temporary:
+        with atomic_path(folder / "network.pt2") as temporary:
             temporary.write_bytes(buffer.getvalue())
         return ["network.pt2"]
-    onnx = torch.onnx.export(
-        program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
-    )
+    try:
+        onnx = torch.onnx.export(
+            program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise _unlike(["network.onnx"], f"cannot be made: {first_line(error)}") from error
     assert onnx is not None
-    with atomic_path(out / "network.onnx") as temporary:
+    with atomic_path(folder / "network.onnx") as temporary:
         onnx.save(temporary)
     return ["network.onnx"]
+
+
+def _written(
+    folder: Path, format: NetworkFormat
+) -> tuple[Callable[[Tensor], Tensor] | None, str | None]:
+    """What the files of a network compute, and the package that runs them, where there is one."""
+    if format == "torch":
+        namespace: dict[str, Any] = {}
+        exec((folder / "network.py").read_text(encoding="utf-8"), namespace)
+        module = namespace["Subnet"]().eval()
+        module.load_state_dict(read_tensors(folder / "weights.safetensors")[0])
+        return module, f"torch {torch.__version__}"
+    if format == "export":
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of torch itself
+            program = torch.export.load(folder / "network.pt2").module()
+        return program, f"torch {torch.__version__}"
+    if not importlib.util.find_spec("onnxruntime"):
+        return None, None
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", options, providers=["CPUExecutionProvider"]
+    )
+
+    def compute(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["logits"], {"images": x.numpy()})[0])
+
+    return compute, f"onnxruntime {onnxruntime.__version__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import math
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
@@ -27,6 +28,7 @@ from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import NetworkFormat
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import (
@@ -536,11 +538,104 @@ def test_written_networks_equal_the_extracted_one(tmp_path, format, masks):
         choice["layers.1.5"][:2] = True
     x = images("Dense", 7).float()
     small = extract(net, choice, x[:1])
-    files = write_network(small, x[:2], tmp_path, format, {})
-    assert sorted(files) == sorted(path.name for path in tmp_path.iterdir())
+    record = write_network(small, x[:3], tmp_path, format, {})
+    assert record["files_difference"] <= 1e-5
+    assert sorted(record["files"]) == sorted(path.name for path in tmp_path.iterdir())
     with torch.no_grad():
         found = READERS[format](tmp_path)(x)
         torch.testing.assert_close(found, small(x), rtol=1e-5, atol=1e-5)
+
+
+class Pooled(ChannelSupernet):
+    """A network with an average pool, whose exporter to ONNX drops ``divisor_override``."""
+
+    def __init__(self, pool: nn.AvgPool2d) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool = pool
+        self.gated = GatedConv2d(4, 6, 1)
+        self.classifier = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.gated(self.pool(self.stem(x)))
+        return self.classifier(x.relu().mean(dim=(2, 3)))
+
+
+def pooled(pool: nn.AvgPool2d) -> tuple[fx.GraphModule, Tensor]:
+    """The extracted network, and images."""
+    torch.manual_seed(0)
+    net = Pooled(pool).eval()
+    x = images("Cells", 5).float()
+    choice = {"gated": torch.tensor([True, False, True, True])}
+    small = extract(net, choice, x[:1])
+    assert difference(net, choice, small, x) < 1e-6
+    return small, x
+
+
+@pytest.mark.parametrize("format", READERS)
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(3, 2, 1, divisor_override=2),
+        nn.AvgPool2d((3, 2), 2, 1, count_include_pad=False, divisor_override=7),
+    ],
+)
+def test_a_pool_with_a_divisor_of_its_own_is_written_as_it_computes(
+    tmp_path: Path, format: NetworkFormat, pool: nn.AvgPool2d
+) -> None:
+    """ONNX has none: the network without the divisor would differ by more than half."""
+    small, x = pooled(pool)
+    write_network(small, x, tmp_path, format, {})
+    with torch.no_grad():
+        torch.testing.assert_close(READERS[format](tmp_path)(x), small(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_that_computes_another_network_is_refused(tmp_path: Path) -> None:
+    """Windows that are cut off at the end: no factor takes the place of their divisor."""
+    small, x = pooled(nn.AvgPool2d(3, 2, 1, ceil_mode=True, divisor_override=4))
+    small_too, _ = pooled(nn.AvgPool2d(3, 2, 1))
+    write_network(small_too, x, tmp_path, "onnx", {})
+    before = (tmp_path / "network.onnx").read_bytes()
+    x = torch.cat([x, x], dim=3)[:, :, :12, :14]  # sides that leave half a window
+    with pytest.raises(PdnasError, match=r"network.onnx computes another network in onnxruntime"):
+        write_network(small, x, tmp_path, "onnx", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
+    assert (tmp_path / "network.onnx").read_bytes() == before
+    write_network(small, x, tmp_path, "export", {})
+
+
+def test_any_file_that_computes_another_network_or_cannot_be_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, x = pooled(nn.AvgPool2d(3, 2, 1))
+    whole = extract_module.source_code
+    for wrong, words in [
+        ("return classifier * 1.01", "computes another network in torch"),
+        ("return classifier[:1]", "differ by up to inf"),
+        ("return nowhere", "cannot be run: name 'nowhere'"),
+        ("return classifier / 0 * 0", "differ by up to nan"),
+    ]:
+        monkeypatch.setattr(
+            extract_module,
+            "source_code",
+            lambda network, wrong=wrong: whole(network).replace("return classifier", wrong),
+        )
+        with pytest.raises(PdnasError, match=words):
+            write_network(small, x, tmp_path / "new", "torch", {})
+        assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_that_cannot_be_run_for_want_of_a_package_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    small, x = pooled(nn.AvgPool2d(3, 2, 1))
+    record = write_network(small, x, tmp_path, "onnx", {})
+    assert record == {"files": ["network.onnx"], "files_run_with": None, "files_difference": None}
+    assert (tmp_path / "network.onnx").is_file()
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -609,6 +704,8 @@ def test_the_command_extracts_the_best_candidate(run, tmp_path):
     times = record["speedup"]
     assert 0 < times["quartile_25"] <= times["quartile_75"]
     assert times["images"] == 64
+    assert record["files_run_with"] == f"torch {torch.__version__}"
+    assert record["files_difference"] < 1e-5 * record["largest_logit"]
     assert record["largest_difference"] < 1e-5 * record["largest_logit"]
     assert record["validation_images"] == ranking["images"]
     assert record["provenance"]["seed"] == 0
