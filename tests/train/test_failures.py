@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,13 @@ def test_an_image_alone_that_has_shrunk_to_a_pixel_is_one_clear_line() -> None:
     with pytest.raises(PdnasError, match="an image went through the network alone"):
         fitted(net, images(0), epochs=1, learning_rate=0.1, micro_batch=1)
     fitted(net, images(0), epochs=1, learning_rate=0.1, micro_batch=2)
+
+
+def test_it_is_the_same_line_where_the_network_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch raises another type there."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    net = DenseNetSupernet((1, 1), 2, 1, 10)
+    with pytest.raises(PdnasError, match="an image went through the network alone"):
+        fitted(net, images(0), epochs=1, learning_rate=0.1, micro_batch=1, compile=True)
