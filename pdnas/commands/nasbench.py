@@ -18,7 +18,7 @@ from pdnas.commands.pipeline import (
     load_run,
     set_threads,
 )
-from pdnas.spec.names import RivalMethod, TruthData
+from pdnas.spec.names import Encoding, RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
@@ -55,10 +55,16 @@ def build(
 
 @app.command()
 def query(
-    architecture: Annotated[str, typer.Argument(help="Architecture string or cell id.")],
+    architecture: Annotated[
+        str, typer.Argument(help="Architecture string, cell id, or six numbers of an --encoding.")
+    ],
     benchmark_index: Annotated[
         bool, typer.Option(help="The number is the benchmark's index, not a cell id.")
     ] = False,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(help="Whose six operation numbers the cell is written in."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Everything known about one cell.
@@ -70,7 +76,7 @@ def query(
     from pdnas.truth.table import GroundTruth
 
     truth = GroundTruth.load()
-    facts = truth.facts(truth.cell_id(architecture, benchmark_index))
+    facts = truth.facts(truth.cell_id(architecture, benchmark_index, encoding))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -83,9 +89,13 @@ def efficiency(
     target: Annotated[
         list[float] | None, typer.Option(help="Accuracy in percent to reach; repeatable.")
     ] = None,
-    dataset: Annotated[TruthData, typer.Option(help="Data set that --target is about.")] = (
-        "cifar10"
-    ),
+    dataset: Annotated[
+        TruthData | None,
+        typer.Option(
+            help="Data set that --target is about; by default the one that the runs were trained "
+            "on. Runs of another data set than the benchmark's need it."
+        ),
+    ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(
@@ -112,17 +122,16 @@ def efficiency(
 
     stopwatch = Stopwatch()
     targets = dict(TARGETS)
-    if target:
-        # From percent to the nearest fraction: 93.1 / 100 itself is a little above 0.931.
-        targets[dataset] = tuple(round(each / 100, 10) for each in target)
     if len(runs) > 1 and (out is not None or scores is not None):
         raise PdnasError("--out and --scores belong to a single run; name one run")
-    truth = GroundTruth.load()
-    scored = exact.load_scores(scores) if scores is not None else None
-    records = [
-        exact.exact_efficiency(exact.load_probabilities(run), truth, targets, scored)
-        for run in runs
-    ]
+    dataset = dataset or exact.own_truth(runs)
+    if target:
+        targets[dataset] = tuple(map(_fraction, target))
+    truth, records = GroundTruth.load(), []
+    for run in runs:
+        space, probabilities = exact.load_probabilities(run)
+        scored = exact.load_scores(scores, space) if scores is not None else None
+        records.append(exact.exact_efficiency(probabilities, truth, targets, scored, space))
     if out is not None:
         exact.write_efficiency(out, records[0], runs[0], targets, stopwatch)
     summary = exact.summarise_seeds(records)
@@ -203,6 +212,13 @@ def rival(
         typer.echo(json.dumps(record, indent=2))
     else:
         _print_rival(record)
+
+
+def _fraction(percent: float) -> float:
+    """An accuracy in percent as the nearest fraction: 93.1 / 100 itself is a little above 0.931."""
+    if not 1 <= percent <= 100:  # NaN fails as well
+        raise PdnasError(f"--target is an accuracy in percent, from 1 to 100, not {percent:g}")
+    return round(percent / 100, 10)
 
 
 def _seed_range(text: str) -> range:

@@ -30,8 +30,9 @@ from pdnas.spec.spec import Spec
 from pdnas.stages.score import score_run
 from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json, read_table, write_json
+from pdnas.support.files import read_json, write_json
 from pdnas.support.statistics import kendall_tau, prediction_interval
+from pdnas.truth.efficiency import load_scores
 from pdnas.truth.sampling import (
     expected_accuracy_of_chosen,
     mass_at_least,
@@ -106,8 +107,9 @@ def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
         )
         run = Run.load(folder)
         score_run(run, None, device)
-        posterior, scores = run.posterior(), read_table(folder / layout.SCORES)["score"]
-    assert isinstance(posterior, CellPosterior)
+        posterior = run.posterior()
+        assert isinstance(posterior, CellPosterior)
+        scores = load_scores(folder / layout.SCORES, posterior.space)
     return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
 
 

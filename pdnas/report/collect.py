@@ -19,7 +19,7 @@ from pdnas.spec.candidates import JUDGED
 from pdnas.spec.products import Selector
 from pdnas.spec.roles import Roles, roles
 from pdnas.spec.scale import Scale, load_scale
-from pdnas.spec.selection import flatten
+from pdnas.spec.selection import flatten, judged_by
 from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.spec.supernets import MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
@@ -200,9 +200,7 @@ class Collection:
             else:
                 record = run.efficiency_record(scored=True) or run.efficiency_record()
             if record is not None:
-                # A data set that the benchmark lacks (digits) is held against its first one.
-                names = record["datasets"]
-                truth = run.spec.data.name if run.spec.data.name in names else next(iter(names))
+                truth = judged_by(run.spec.data.name)
                 efficiency = RunEfficiency(run, truth, record)
                 found.setdefault((run.study, run.variant), []).append(efficiency)
         return found

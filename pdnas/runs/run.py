@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pdnas.space.posterior import Posterior
 
 _NAMES = ("scale", "study", "variant", "seed")
+_ABOUT_ALL_CELLS = (layout.SCORES_RECORD, layout.EFFICIENCY, layout.EFFICIENCY_SCORED)
 
 
 @dataclass(frozen=True)
@@ -278,10 +279,7 @@ class Run:
         """A candidate's architecture string; None where candidates are no cells."""
         from pdnas.space.candidates import CELL
 
-        supernet = self.spec.supernet
-        if not isinstance(supernet, NasBench201Config):
-            return None
-        return CellSpace(supernet.operations).to_string(choice[CELL].numpy())
+        return None if self.space is None else self.space.to_string(choice[CELL].numpy())
 
     def write(self, name: str, content: Mapping[str, Any] | pd.DataFrame) -> None:
         """Write a record or a table of this run; of several processes, the first does.
@@ -325,7 +323,16 @@ class Run:
 
     def _record(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
-        return read_json(path, self.identity) if path.is_file() else None
+        record = read_json(path, self.identity) if path.is_file() else None
+        if record is not None and name in _ABOUT_ALL_CELLS and self.space is not None:
+            self.space.require_benchmark_ids(record, path)
+        return record
+
+    @property
+    def space(self) -> CellSpace | None:
+        """The cells that it chose from; None for a supernet without cells."""
+        supernet = self.spec.supernet
+        return CellSpace(supernet.operations) if isinstance(supernet, NasBench201Config) else None
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.folder / name

@@ -3,17 +3,23 @@
 A cell is a complete directed graph on four nodes; each of its six edges carries one operation
 (Dong and Yang, "NAS-Bench-201", ICLR 2020, section 2). A cell is written here as six operation
 codes in the order of its architecture string, edges 0>1, 0>2, 1>2, 0>3, 1>3, 2>3.
+
+Files, commands and the table of ground truth call a cell by the benchmark's id, that of
+``CellSpace()``. A space of fewer operations, or of another order, numbers its cells otherwise:
+:meth:`CellSpace.benchmark_ids` translates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pdnas.support.errors import PdnasError
 
@@ -41,7 +47,22 @@ def entering(node: int) -> list[int]:
     return [edge for edge, (_, target) in enumerate(EDGES) if target == node]
 
 
+ENCODINGS = {
+    "autodl": (OPERATIONS, EDGES),
+    "naslib": (
+        ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3"),
+        ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)),
+    ),
+}
+"""Six operation numbers as other suites write them: what each number means, and edge by edge."""
+
 _TOKEN = re.compile(r"([a-z0-9_]+)~(\d)")
+
+
+def _benchmark_code(operation: str) -> int:
+    if operation not in OPERATIONS:
+        raise PdnasError(f"the benchmark has no operation {operation!r}: {', '.join(OPERATIONS)}")
+    return OPERATIONS.index(operation)
 
 
 @dataclass(frozen=True)
@@ -74,17 +95,92 @@ class CellSpace:
             cells[np.ix_(unseen, entering(node))] = none
         return cells
 
-    def ids(self, cells: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Ids of cells of shape (..., 6): the codes read as digits, first edge most significant."""
-        weights = len(self.operations) ** np.arange(len(EDGES) - 1, -1, -1, dtype=np.int64)
-        return cells.astype(np.int64) @ weights
+    def benchmark_ids(self) -> NDArray[np.int64]:
+        """The benchmark's id of each cell, shape (len(self),).
 
-    def to_string(self, cell: Sequence[int] | NDArray[np.integer]) -> str:
-        """The benchmark's architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        Raises:
+            PdnasError: the benchmark lacks one of the operations.
+        """
+        codes = np.array([_benchmark_code(name) for name in self.operations], dtype=np.int8)
+        return CellSpace().ids(codes[self.cells])
+
+    def require_benchmark_ids(self, record: Mapping[str, Any], path: Path) -> None:
+        """Refuse what an earlier version made of a space whose cells it numbered in its own way.
+
+        Args:
+            record: of cells of this space; since it names its ``operations``, ids are the
+                benchmark's.
+            path: its file.
+
+        Raises:
+            PdnasError: ids of the record may be this space's own.
+        """
+        if "operations" not in record and self.operations != OPERATIONS:
+            raise PdnasError(
+                f"{path} was made by an earlier version, which numbered the cells of "
+                f"{', '.join(self.operations)} in another way; delete it and make it again"
+            )
+
+    def _codes(self, cells: ArrayLike) -> NDArray[np.int64]:
+        """Operation codes, checked, shape (..., 6).
+
+        Raises:
+            PdnasError: they are not six to a cell, or one is no operation's code.
+        """
+        codes, last = np.asarray(cells), len(self.operations) - 1
+        known = codes.dtype.kind in "iu" and codes.shape[-1:] == (len(EDGES),)
+        if not known or ((codes < 0) | (codes > last)).any():
+            raise PdnasError(
+                f"a cell is {len(EDGES)} whole operation codes from 0 to {last}; found "
+                f"{np.array2string(codes, threshold=12)}"
+            )
+        return codes.astype(np.int64)
+
+    def ids(self, cells: ArrayLike) -> NDArray[np.int64]:
+        """Ids of cells of shape (..., 6): the codes read as digits, first edge most significant.
+
+        Raises:
+            PdnasError: a cell is not six codes of this space.
+        """
+        weights = len(self.operations) ** np.arange(len(EDGES) - 1, -1, -1, dtype=np.int64)
+        return self._codes(cells) @ weights
+
+    def to_string(self, cell: ArrayLike) -> str:
+        """The benchmark's architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+
+        Raises:
+            PdnasError: the cell is not six codes of this space.
+        """
+        codes = self._codes(cell)
+        if codes.ndim != 1:
+            raise PdnasError(f"one cell has one string, not {len(codes)} cells")
         nodes: dict[int, str] = {1: "|", 2: "|", 3: "|"}
-        for code, (source, target) in zip(cell, EDGES, strict=True):
-            nodes[target] += f"{self.operations[int(code)]}~{source}|"
+        for code, (source, target) in zip(codes.tolist(), EDGES, strict=True):
+            nodes[target] += f"{self.operations[code]}~{source}|"
         return "+".join(nodes.values())
+
+    def from_numbers(self, text: str, encoding: str) -> NDArray[np.int8]:
+        """Six operation codes of a cell that another suite writes as six numbers.
+
+        Args:
+            text: like ``012344``, ``0 1 2 3 4 4`` or ``(0, 1, 2, 3, 4, 4)``.
+            encoding: a key of :data:`ENCODINGS`.
+
+        Raises:
+            PdnasError: it is no such cell, or one of this space.
+        """
+        operations, edges = ENCODINGS[encoding]
+        bare = text.strip().strip("()[]").strip()
+        numbers = list(bare) if bare.isdigit() else re.split(r"\s*,\s*|\s+", bare)
+        if len(numbers) != len(EDGES) or not set(numbers) <= set("01234"):
+            raise PdnasError(
+                f"{text!r} is no cell in {encoding}'s encoding; write six numbers from 0 to 4, "
+                "like 0,1,2,3,4,4"
+            )
+        named = dict(zip(edges, (operations[int(number)] for number in numbers), strict=True))
+        if lacking := set(named.values()) - set(self.operations):
+            raise PdnasError(f"{text!r} has operations of no cell here: {', '.join(lacking)}")
+        return np.array([self.operations.index(named[edge]) for edge in EDGES], dtype=np.int8)
 
     def from_string(self, text: str) -> NDArray[np.int8]:
         """Six operation codes of an architecture string.

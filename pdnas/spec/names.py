@@ -58,6 +58,9 @@ Target = Literal["all", "nasbench"]
 TruthData = Literal["cifar10", "cifar100", "imagenet16_120"]
 """Data sets on which NAS-Bench-201 knows how good every cell truly is."""
 
+Encoding = Literal["autodl", "naslib"]
+"""Suites that write a cell as six operation numbers."""
+
 RivalMethod = Literal["random", "evolution", "reinforce", "local-search", "predictor"]
 """Searches of the table of ground truth that train nothing."""
 

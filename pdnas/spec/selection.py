@@ -7,8 +7,9 @@ so that a table needs no run of a study that it does not show.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from pdnas.spec.names import TruthData
 from pdnas.spec.roles import roles
 from pdnas.spec.scale import Scale
 from pdnas.spec.spec import Spec
@@ -122,6 +123,12 @@ def sweep(scale: Scale, study: str, field: str) -> dict[str, Any]:
         reference: _settings(scale, study, reference).get(field),
         **{variant: value for variant, (name, value) in varied if name == field},
     }
+
+
+def judged_by(data: str) -> TruthData:
+    """The ground truth for networks trained on a data set: its own, else the benchmark's first."""
+    known: tuple[TruthData, ...] = get_args(TruthData)
+    return next((name for name in known if name == data), known[0])
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -98,8 +98,9 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     space = inputs.supernet.space
     record = {
         "images": config["images"],
+        "operations": list(space.operations),
         "distinct_cells": len(np.unique(space.canonical_cells(), axis=0)),
-        "best": int(table["score"].to_numpy().argmax()),
+        "best": int(table["cell_id"][table["score"].argmax()]),
         "provenance": provenance(config, run.seed, journal.stopwatch),
     }
     run.write(layout.SCORES, table)
@@ -116,7 +117,8 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
         description: what is being done, for people.
 
     Returns:
-        a row a cell: ``cell_id``, ``score`` (accuracy), ``loss`` (docs/files.md).
+        a row a cell, in the order of the benchmark's ids: ``cell_id`` (that id), ``score``
+        (accuracy), ``loss`` (docs/files.md).
     """
     journal = journal or Journal()
     supernet, (x, y) = inputs.supernet, inputs.images
@@ -137,5 +139,5 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
             progress.advance()
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
     table = distinct.loc[space.ids(space.canonical_cells())].reset_index(drop=True)
-    table.insert(0, "cell_id", np.arange(len(space)))
-    return table
+    table.insert(0, "cell_id", space.benchmark_ids())
+    return table.sort_values("cell_id", ignore_index=True)

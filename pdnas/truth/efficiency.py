@@ -83,9 +83,14 @@ def dataset_efficiency(
     Args:
         q: probabilities.
         accuracy: true accuracies, fractions.
-        targets: accuracies to reach.
+        targets: accuracies to reach, fractions.
         scores: one-shot scores; without them, what needs them is null.
+
+    Raises:
+        PdnasError: a target is no fraction.
     """
+    if not all(0 <= target <= 1 for target in targets):  # NaN fails as well
+        raise PdnasError(f"targets are accuracies from 0 to 1, not {', '.join(map(str, targets))}")
     best = float(accuracy.max())
     # Forty thresholds, multiples of half a point, up to the last one below the optimum.
     thresholds = (np.floor(best * 200) - np.arange(39, -1, -1)) / 200
@@ -117,28 +122,35 @@ def exact_efficiency(
     truth: GroundTruth,
     targets: Mapping[TruthData, Sequence[float]] = TARGETS,
     scores: Floats | None = None,
+    space: CellSpace = CellSpace(),
 ) -> dict[str, Any]:
     """The record of one distribution by the true accuracies on every data set.
 
+    All it says is about the cells of ``space``: uniform sampling too chooses from these only.
+
     Args:
-        probabilities: q over all 15 625 cells, cell-id order.
+        probabilities: q over the cells of ``space``, in their order.
         truth: the benchmark's table.
         targets: accuracies to reach on each data set, as fractions.
-        scores: one-shot scores of all cells, cell-id order.
+        scores: one-shot scores of these cells.
+        space: the cells that can be drawn, the benchmark's 15 625 by default.
 
     Raises:
-        PdnasError: q is no distribution over the benchmark's cells, or the scores do not fit it.
+        PdnasError: q is no distribution over these cells, the scores do not fit it, or a target is
+            no fraction.
     """
-    q, _ = normalised(probabilities, truth.accuracy())
-    mode, nats = int(np.argmax(q)), entropy(q)
+    ids = space.benchmark_ids()
+    q, _ = normalised(probabilities, ids)
+    mode, nats = int(ids[np.argmax(q)]), entropy(q)
     return {
+        "operations": list(space.operations),
         "cells": q.size,
         "entropy": nats,
         "effective_cells": float(np.exp(nats)),  # as many equally probable ones are as uncertain
         "mode": truth.column("cell")[mode],
-        "mode_probability": float(q[mode]),
+        "mode_probability": float(q.max()),
         "datasets": {
-            name: dataset_efficiency(q, truth.accuracy(name), targets.get(name, ()), scores)
+            name: dataset_efficiency(q, truth.accuracy(name)[ids], targets.get(name, ()), scores)
             for name in DATASETS
         },
     }
@@ -151,7 +163,12 @@ def summarise_seeds(records: Sequence[Mapping[str, Any]], level: float = 0.95) -
     factors and are reciprocals of each other, the geometric one (:mod:`pdnas.support.statistics`).
     All records must have the same targets. Intervals end where a quantity does: a target takes one
     sample at least.
+
+    Raises:
+        PdnasError: the records are about different cells.
     """
+    if len({frozenset(record["operations"]) for record in records}) > 1:
+        raise PdnasError("seeds of one search choose from the same operations; these do not")
 
     def mean(seeds: Sequence[Mapping[str, Any]], quantity: str) -> dict[str, Any]:
         return confidence_interval([seed[quantity] for seed in seeds], level).to_json()
@@ -197,13 +214,36 @@ def write_efficiency(
     files.write_json(path, written, run_identity(search) if search else None)
 
 
-def load_probabilities(run: Path) -> Floats:
-    """Probabilities that a run's posterior gives to all 15 625 cells, cell-id order.
+def own_truth(runs: Sequence[Path]) -> TruthData:
+    """The ground truth for runs that were all trained on the same data set of the benchmark.
 
-    A posterior over fewer operations gives nothing to the cells that it cannot represent.
+    A folder without ``run.json``, which says nothing of data, counts as one of the first data set.
+
+    Raises:
+        PdnasError: their data sets differ, or the benchmark does not know it.
+    """
+    trained_on = set()
+    for run in runs:
+        path = run / "run.json"
+        record = files.read_json(path) if path.is_file() else {}
+        trained_on.add(record.get("spec", {}).get("data", {}).get("name", DATASETS[0]))
+    own = [name for name in DATASETS if {name} == trained_on]
+    if not own:
+        raise PdnasError(
+            f"trained on {' and '.join(sorted(trained_on))}, and NAS-Bench-201 knows "
+            f"{', '.join(DATASETS)}; name the one to be judged by with --dataset"
+        )
+    return own[0]
+
+
+def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
+    """The cells that a run can choose, and the probabilities that its posterior gives to them.
 
     Args:
         run: folder with ``posterior.safetensors``.
+
+    Returns:
+        The run's space, and an array of shape (cells,) in the order of its cells.
 
     Raises:
         PdnasError: no such file, or its distribution is none over NAS-Bench-201's cells.
@@ -218,29 +258,31 @@ def load_probabilities(run: Path) -> Floats:
     space = loaded.space
     if unknown := set(space.operations) - set(OPERATIONS):
         raise PdnasError(f"{path} has operations the benchmark lacks: {', '.join(sorted(unknown))}")
-    codes = np.array([OPERATIONS.index(name) for name in space.operations], dtype=np.int8)
-    everything = CellSpace()
-    probabilities = np.zeros(len(everything))
-    probabilities[everything.ids(codes[space.cells])] = loaded.cell_probabilities()
-    return probabilities
+    return space, loaded.cell_probabilities()
 
 
-def load_scores(path: Path) -> Floats:
-    """One-shot scores of all 15 625 cells, cell-id order.
+def load_scores(path: Path, space: CellSpace = CellSpace()) -> Floats:
+    """One-shot scores of all cells of a space, shape (cells,), in the order of its cells.
 
     Args:
-        path: Parquet table with the columns ``cell_id`` and ``score``, a row a cell in any order.
+        path: Parquet table with the columns ``cell_id`` (the benchmark's) and ``score``, a row a
+            cell in any order.
+        space: the cells that must be there.
 
     Raises:
-        PdnasError: no such table, a cell without a finite score, or one with two.
+        PdnasError: no such table, a cell without a finite score, one with two or none of the
+            space's, or ids of an earlier version, which were the run's own.
     """
-    table = files.read_table(path)
-    ids = np.arange(len(CellSpace()))
+    made_by = path.with_suffix(".json")
+    if made_by.is_file():
+        space.require_benchmark_ids(files.read_json(made_by), made_by)
+    table, ids = files.read_table(path), space.benchmark_ids()
     if {"cell_id", "score"} <= set(table):
-        table = table.sort_values("cell_id")
-        if np.array_equal(table["cell_id"], ids) and np.isfinite(table["score"]).all():
-            return table["score"].to_numpy(np.float64)
+        scores = table.set_index("cell_id")["score"]
+        if np.array_equal(np.sort(scores.index), np.sort(ids)) and np.isfinite(scores).all():
+            return scores.loc[ids].to_numpy(np.float64)
     raise PdnasError(
-        f"{path} must have the columns cell_id and score, and a finite score of each cell 0 to "
-        f"{ids[-1]} once; score the cells again"
+        f"{path} must have the columns cell_id and score, and a finite score of each of the "
+        f"{ids.size} cells of the run's space once (operations: {', '.join(space.operations)}); "
+        "score the cells again"
     )

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import Encoding
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
@@ -84,22 +85,54 @@ class GroundTruth:
             raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(DATASETS)}")
         return self.column(f"{measure}_{dataset}")
 
-    def cell_id(self, text: str, benchmark_index: bool = False) -> int:
+    def lookup(self, cells: ArrayLike) -> pd.DataFrame:
+        """Everything known about some cells, a row each, in the order asked for.
+
+        Args:
+            cells: ids, shape (n,), or operation codes, shape (n, 6); repeats are allowed.
+
+        Raises:
+            PdnasError: an id or a code is no whole number or out of range.
+        """
+        asked = np.asarray(cells)
+        if asked.size == 0:
+            return self.table.iloc[:0]
+        ids = CellSpace().ids(asked) if asked.ndim == 2 else asked
+        last = len(self.table) - 1
+        whole = ids.ndim == 1 and ids.dtype.kind in "iu"
+        if not whole or ids.min() < 0 or ids.max() > last:
+            raise PdnasError(
+                f"cell ids are whole numbers from 0 to {last}, cells six codes each; found "
+                f"{np.array2string(asked, threshold=12)}"
+            )
+        return self.table.take(ids)
+
+    def cell_id(
+        self, text: str, benchmark_index: bool = False, encoding: Encoding | None = None
+    ) -> int:
         """The cell id that a person's ``text`` means.
 
         Args:
-            text: an architecture string or a cell id.
+            text: an architecture string, a cell id, or six numbers of an encoding.
             benchmark_index: read a number as the benchmark's own index, not as a cell id.
+            encoding: whose six operation numbers the text is.
 
         Raises:
-            PdnasError: the text is neither, or the number is out of range.
+            PdnasError: the text is none of these, or the number is out of range.
         """
-        if not text.strip().isdecimal():
-            space = CellSpace()
+        space, text = CellSpace(), text.strip()
+        if encoding is not None:
+            if benchmark_index:
+                raise PdnasError("a benchmark index has no encoding; leave one of the two out")
+            return int(space.ids(space.from_numbers(text, encoding)))
+        if not text.isdecimal():
             return int(space.ids(space.from_string(text)))
         number = int(text)
-        if number >= len(self.table):
-            raise PdnasError(f"cell {number} does not exist; numbers go from 0 to 15624")
+        if text != str(number) or number >= len(self.table):
+            raise PdnasError(
+                f"{text} is no cell id; they go from 0 to {len(self.table) - 1}, without leading "
+                "zeros. For six operation numbers name --encoding autodl or naslib"
+            )
         if benchmark_index:
             return int(np.flatnonzero(self.column("benchmark_index") == number)[0])
         return number
@@ -110,7 +143,7 @@ class GroundTruth:
         The table's columns, and ``id``, ``isomorphic_cells`` (cells in its class, itself included)
         and ``rank_DATASET`` (1 = the best true accuracy; equal cells share the better rank).
         """
-        row = self.table.iloc[[cell]].to_dict("records")[0]
+        row = self.lookup([cell]).to_dict("records")[0]
         classes = self.column("isomorphism_class")
         facts: dict[str, Any] = {"id": cell, **{str(name): value for name, value in row.items()}}
         facts["isomorphic_cells"] = int((classes == classes[cell]).sum())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,12 +70,26 @@ class TestTable:
         _ = accuracy[ids]
         assert time.perf_counter() - start < 1  # takes about 0.003 s
 
+    def test_lookup(self, truth: GroundTruth) -> None:
+        found = truth.lookup([3, 15_624, 3])
+        assert found["cell"].tolist() == [truth.table["cell"][i] for i in (3, 15_624, 3)]
+        cells = CellSpace().cells[[3, 15_624]]
+        assert truth.lookup(cells).equals(truth.lookup(np.array([3, 15_624], dtype=np.uint16)))
+        assert len(truth.lookup([])) == 0
+
+    @pytest.mark.parametrize(
+        "cells", [[3.9], [-1], [15_625], 3, ["3"], [True], [[0, 0, 0, 0, 0, 5]], [[1, 2]], [[[1]]]]
+    )
+    def test_lookup_of_what_is_no_cell(self, truth: GroundTruth, cells: Any) -> None:
+        with pytest.raises(PdnasError, match="whole"):
+            truth.lookup(cells)
+
     def test_unknown_data_set_and_cell(self, truth: GroundTruth) -> None:
         with pytest.raises(PdnasError, match="choose cifar10, cifar100, imagenet16_120"):
             truth.accuracy("mnist")
         with pytest.raises(PdnasError, match="choose cifar10, cifar100, imagenet16_120"):
             truth.validation_12("mnist")
-        with pytest.raises(PdnasError, match="numbers go from 0 to 15624"):
+        with pytest.raises(PdnasError, match="they go from 0 to 15624"):
             truth.cell_id("15625")
         with pytest.raises(PdnasError, match="is no cell"):
             truth.cell_id("-1")

@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from pdnas.commands.nasbench import app
 from pdnas.runs.distributions import save_posterior
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.efficiency import load_probabilities, load_scores
+from pdnas.truth.efficiency import exact_efficiency, load_probabilities, load_scores
 from pdnas.truth.table import GroundTruth
 
 ALL_3X3 = CellSpace().to_string([3] * 6)
@@ -61,6 +61,42 @@ class TestQuery:
 
     def test_for_people(self) -> None:
         assert "1.531546 M parameters" in call("query", ALL_3X3).stdout
+
+    @pytest.mark.parametrize("text", ["012344", "00", "334210", "15625"])
+    def test_numbers_that_are_no_cell_id(self, text: str) -> None:
+        with pytest.raises(PdnasError, match=f"{text} is no cell id.*--encoding autodl or naslib"):
+            call("query", text)
+
+    @pytest.mark.parametrize(
+        ("encoding", "text", "cell"),
+        [
+            (
+                "autodl",
+                "012344",
+                "|none~0|+|skip_connect~0|nor_conv_1x1~1|"
+                "+|nor_conv_3x3~0|avg_pool_3x3~1|avg_pool_3x3~2|",
+            ),
+            (
+                "naslib",
+                "(0, 1, 2, 3, 4, 4)",
+                "|skip_connect~0|+|none~0|nor_conv_1x1~1|"
+                "+|nor_conv_3x3~0|avg_pool_3x3~1|avg_pool_3x3~2|",
+            ),
+            ("naslib", "2 2 2 2 2 2", ALL_3X3),
+        ],
+    )
+    def test_encodings_of_other_suites(self, encoding: str, text: str, cell: str) -> None:
+        facts = json.loads(call("query", text, "--encoding", encoding, "--json").stdout)
+        assert facts["cell"] == cell
+
+    @pytest.mark.parametrize(
+        "text", ["01234", "0123445", "0,1,2,3,4,5", "01 2 3 4 4 0", "", ALL_3X3]
+    )
+    def test_no_cell_of_an_encoding(self, text: str) -> None:
+        with pytest.raises(PdnasError, match="six numbers from 0 to 4"):
+            call("query", text, "--encoding", "naslib")
+        with pytest.raises(PdnasError, match="has no encoding"):
+            call("query", text, "--encoding", "naslib", "--benchmark-index")
 
     def test_nonsense(self) -> None:
         with pytest.raises(PdnasError, match="is no cell"):
@@ -138,26 +174,125 @@ def test_posterior_of_another_supernet(tmp_path: Path) -> None:
         load_probabilities(tmp_path)
 
 
-def test_posterior_over_fewer_operations(tmp_path: Path) -> None:
-    small = CellSpace(("nor_conv_3x3", "skip_connect"))
-    edge = torch.tensor([0.75, 0.25])
-    save_posterior(tmp_path / "posterior.safetensors", CellPosterior(edge.repeat(6, 1), small), {})
-    q = load_probabilities(tmp_path)
-    full = CellSpace()
-    assert q.shape == (15_625,)
-    assert q.sum() == pytest.approx(1)
-    assert np.count_nonzero(q) == 64
-    assert q[full.ids(full.from_string(ALL_3X3))] == pytest.approx(0.75**6)
+SMALL = CellSpace(("nor_conv_3x3", "none", "skip_connect"))
+
+
+def save_small(folder: Path) -> CellPosterior:
+    """A posterior over three operations, in another order than the benchmark's."""
+    posterior = CellPosterior(torch.tensor([0.6, 0.1, 0.3]).repeat(6, 1), SMALL)
+    save_posterior(folder / "posterior.safetensors", posterior, {})
+    return posterior
+
+
+class TestOtherOperations:
+    """A run's own space: fewer operations, or the five in another order."""
+
+    def test_posterior_over_fewer_operations(self, tmp_path: Path) -> None:
+        save_small(tmp_path)
+        space, q = load_probabilities(tmp_path)
+        assert space == SMALL
+        assert q.shape == (729,)
+        assert q[space.ids([0] * 6)] == pytest.approx(0.6**6)
+
+    def test_uniform_sampling_is_over_the_same_cells(
+        self, truth: GroundTruth, tmp_path: Path
+    ) -> None:
+        """Every number by brute force, over the 729 cells alone."""
+        posterior = save_small(tmp_path)
+        record = json.loads(call("efficiency", tmp_path, "--target", 93, "--json").stdout)
+        rows = truth.table.set_index("cell")["test_200_cifar10"]
+        accuracy = np.array([rows[SMALL.to_string(cell)] for cell in SMALL.cells])
+        q = posterior.cell_probabilities()
+        found = record["datasets"]["cifar10"]
+        (target,) = found["targets"]
+        good = accuracy >= 0.93
+        assert (record["cells"], record["operations"]) == (729, list(SMALL.operations))
+        assert record["mode"] == ALL_3X3
+        assert target["uniform_expected_samples"] == pytest.approx(729 / good.sum())
+        assert target["expected_samples"] == pytest.approx(1 / q[good].sum())
+        assert target["speedup"] == pytest.approx(q[good].sum() * 729 / good.sum())
+        assert found["uniform_mean_accuracy"] == pytest.approx(accuracy.mean())
+        assert found["best_accuracy"] == accuracy.max()
+
+    @pytest.mark.parametrize("operations", [SMALL.operations, tuple(reversed(OPERATIONS))])
+    def test_scores_are_known_by_the_benchmarks_ids(
+        self, truth: GroundTruth, tmp_path: Path, operations: tuple[str, ...]
+    ) -> None:
+        """A perfect score is perfect, however the run orders its operations."""
+        space = CellSpace(operations)
+        save_posterior(tmp_path / "posterior.safetensors", CellPosterior.uniform(space), {})
+        ids = np.sort(space.benchmark_ids())
+        frame = pd.DataFrame({"cell_id": ids, "score": truth.accuracy()[ids]})
+        files.write_table(tmp_path / "scores.parquet", frame)
+        arguments = ("efficiency", tmp_path, "--scores", tmp_path / "scores.parquet", "--json")
+        found = json.loads(call(*arguments).stdout)["datasets"]["cifar10"]
+        assert found["kendall_tau"] == pytest.approx(1)
+        assert found["chosen_of_n"] == found["best_of_n"]
+
+    def test_scores_of_an_earlier_version_are_refused(self, tmp_path: Path) -> None:
+        save_small(tmp_path)
+        frame = pd.DataFrame({"cell_id": np.arange(729), "score": 0.5})
+        files.write_table(tmp_path / "scores.parquet", frame)
+        files.write_json(tmp_path / "scores.json", {"best": 3})
+        with pytest.raises(PdnasError, match=r"numbered the cells of .* in another way"):
+            call("efficiency", tmp_path, "--scores", tmp_path / "scores.parquet")
+
+    def test_seeds_of_other_cells_are_no_seeds(self, run: Path, tmp_path: Path) -> None:
+        save_small(tmp_path)
+        with pytest.raises(PdnasError, match="the same operations"):
+            call("efficiency", run, tmp_path)
+
+
+def of_data(folder: Path, name: str) -> None:
+    (folder / "run.json").write_text(json.dumps({"spec": {"data": {"name": name}}}))
+
+
+class TestWhatEfficiencyIsAbout:
+    @pytest.mark.parametrize("target", ["nan", "0.935", "-5", "9350", "0", "100.5", "inf"])
+    def test_target_that_is_no_percentage(self, run: Path, target: str) -> None:
+        with pytest.raises(PdnasError, match="accuracy in percent, from 1 to 100"):
+            call("efficiency", run, f"--target={target}")
+
+    def test_target_that_is_no_fraction(self, truth: GroundTruth) -> None:
+        for target in (93.5, -0.1, float("nan")):
+            with pytest.raises(PdnasError, match="accuracies from 0 to 1"):
+                exact_efficiency(np.full(15_625, 1 / 15_625), truth, {"cifar100": (target,)})
+
+    def test_run_of_another_data_set(self, run: Path, tmp_path: Path) -> None:
+        of_data(run, "digits")
+        with pytest.raises(PdnasError, match=r"trained on digits, .* with --dataset"):
+            call("efficiency", run)
+        assert call("efficiency", run, "--dataset", "cifar10").exit_code == 0
+        other = tmp_path / "seed1"
+        save_posterior(other / "posterior.safetensors", CellPosterior.uniform(CellSpace()), {})
+        with pytest.raises(PdnasError, match="trained on cifar10 and digits"):
+            call("efficiency", run, other)
+
+    def test_target_is_about_the_runs_own_data_set(self, run: Path) -> None:
+        of_data(run, "cifar100")
+        record = json.loads(call("efficiency", run, "--target", 71, "--json").stdout)
+        (target,) = record["datasets"]["cifar100"]["targets"]
+        assert target["target"] == 0.71
+        assert len(record["datasets"]["cifar10"]["targets"]) == 3
 
 
 @pytest.mark.parametrize(
     ("columns", "complaint"),
     [
         ({"cell": range(15_625), "score": 0.5}, "must have the columns cell_id and score"),
-        ({"cell_id": range(15_624), "score": 0.5}, "each cell 0 to 15624 once"),
-        ({"cell_id": [0, *range(15_624)], "score": 0.5}, "each cell 0 to 15624 once"),
-        ({"cell_id": [*range(15_624), 15_700], "score": 0.5}, "each cell 0 to 15624 once"),
-        ({"cell_id": range(15_625), "score": np.nan}, "a finite score of each cell"),
+        (
+            {"cell_id": range(15_624), "score": 0.5},
+            "each of the 15625 cells of the run's space once",
+        ),
+        (
+            {"cell_id": [0, *range(15_624)], "score": 0.5},
+            "each of the 15625 cells of the run's space once",
+        ),
+        (
+            {"cell_id": [*range(15_624), 15_700], "score": 0.5},
+            "each of the 15625 cells of the run's space once",
+        ),
+        ({"cell_id": range(15_625), "score": np.nan}, "a finite score of each"),
     ],
 )
 def test_scores_that_do_not_fit(tmp_path: Path, columns: dict[str, Any], complaint: str) -> None:

@@ -11,6 +11,7 @@ from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
+from pdnas.spec.selection import judged_by
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
 from pdnas.support.workflow import claim_folder, mark_jobs
@@ -67,6 +68,11 @@ def statistics(wildcards):
     """What a candidate is judged with, as text: BatchNorm's statistics."""
     candidates = SCALE.spec(wildcards.study, wildcards.variant).candidates
     return candidates.model_dump_json(include=set(JUDGED))
+
+
+def truth(wildcards):
+    """The ground truth that a run over cells is judged by."""
+    return judged_by(SCALE.spec(wildcards.study, wildcards.variant).data.name)
 
 
 def limits(gpus=GPUS):

@@ -9,6 +9,7 @@ rule efficiency:
         f"{RUN}/{layout.EFFICIENCY}",
     params:
         out=subpath(output[0], parent=True),
+        truth=truth,
     log:
         f"{RUN}/log/efficiency.log",
     benchmark:
@@ -18,7 +19,8 @@ rule efficiency:
     message:
         "sample efficiency of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas nasbench efficiency {params.out:q} --out {output:q} >{log:q} 2>&1"
+        "pdnas nasbench efficiency {params.out:q} --dataset {params.truth} --out {output:q}"
+        " >{log:q} 2>&1"
 
 
 rule scores:
@@ -59,6 +61,7 @@ rule efficiency_scored:
         f"{RUN}/{layout.EFFICIENCY_SCORED}",
     params:
         out=subpath(output[0], parent=True),
+        truth=truth,
     log:
         f"{RUN}/log/efficiency-scored.log",
     benchmark:
@@ -68,8 +71,8 @@ rule efficiency_scored:
     message:
         "sample efficiency and ranking of {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
-        "pdnas nasbench efficiency {params.out:q} --scores {input.scores:q} --out {output:q}"
-        " >{log:q} 2>&1"
+        "pdnas nasbench efficiency {params.out:q} --dataset {params.truth}"
+        " --scores {input.scores:q} --out {output:q} >{log:q} 2>&1"
 
 
 rule rival:

@@ -30,11 +30,12 @@ def one_shot(collection: Collection) -> Drawing | None:
     )
     records = []
     for axis, method in zip(axes.flat, found, strict=False):
-        truth = 100 * GroundTruth.load().accuracy(method.truth)
         run = method.seeds[0].run
         table = run.scores()
         assert table is not None  # efficiency-scored.json was made from it
-        scores = 100 * table.sort_values("cell_id")["score"].to_numpy()
+        table = table.sort_values("cell_id")
+        ids, scores = table["cell_id"].to_numpy(), 100 * table["score"].to_numpy()
+        truth = 100 * GroundTruth.load().accuracy(method.truth)[ids]
         shown = truth >= 60  # the rest, a few hundred cells, hardly learned anything
         bins: Any = (_whole_steps(scores[shown]), 40)
         axis.hist2d(scores[shown], truth[shown], bins=bins, cmin=1, norm="log", cmap="Blues")
@@ -45,7 +46,7 @@ def one_shot(collection: Collection) -> Drawing | None:
         style.title(axis, "\n".join([method.label, *map(" ".join, taus.items())]))
         axis.tick_params(labelbottom=True)  # the panel below may be empty
         axis.set_xlabel("one-shot accuracy [%]")
-        all_cells = {"cell_id": np.arange(len(truth)), "one_shot_pct": scores, "true_pct": truth}
+        all_cells = {"cell_id": ids, "one_shot_pct": scores, "true_pct": truth}
         records.append(pd.DataFrame(all_cells).assign(variant=method.variant, seed=run.seed))
     for axis in axes[:, 0]:
         axis.set_ylabel("true accuracy [%]")

@@ -127,18 +127,17 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
     colours = style.others(len(found))
-    tables = []
+    tables, cells = [], 0
     for number, method in enumerate(found):
-        truth = table.accuracy(method.truth)
-        order = np.argsort(-truth, kind="stable")
-        ranks = np.unique(np.geomspace(1, len(order), 120).round().astype(int))
-        masses = np.stack(
-            [
-                np.cumsum(load_probabilities(seed.run.folder)[order])[ranks - 1]
-                for seed in method.seeds
-            ]
-        )
-        intervals = [confidence_interval(100 * each).within(0, 100) for each in masses.T]
+        masses = []
+        for seed in method.seeds:
+            space, probabilities = load_probabilities(seed.run.folder)
+            truth = table.accuracy(method.truth)[space.benchmark_ids()]
+            order = np.argsort(-truth, kind="stable")
+            ranks = np.unique(np.geomspace(1, len(order), 120).round().astype(int))
+            masses.append(np.cumsum(probabilities[order])[ranks - 1])
+        cells = max(cells, len(order))
+        intervals = [confidence_interval(100 * each).within(0, 100) for each in np.stack(masses).T]
         rows = [
             (method.variant, int(rank), *bounds(interval), len(method.seeds))
             for rank, interval in zip(ranks, intervals, strict=True)
@@ -152,7 +151,6 @@ def posterior_mass(collection: Collection) -> Drawing | None:
         else:
             look = {"color": colours[number], "linestyle": style.DASHES[number % 5]}
             axis.plot(x, curve[0], linewidth=1.2, label=method.label, **look)
-    cells = len(table.accuracy())
     best = np.geomspace(1, cells, 200)
     style.uniform(axis, best, 100 * best / cells)
     style.log_x(axis)

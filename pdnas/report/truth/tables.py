@@ -77,9 +77,10 @@ def sample_efficiency(collection: Collection) -> Table:
         ),
         tuple(rows),
         (
-            "The paper has no such table. Sample counts are exact, by enumeration of all 15 625 "
-            "cells: 1 / the probability of drawing a cell whose true test accuracy (NAS-Bench-201, "
-            "200 epochs) reaches the target. The posterior never saw these accuracies.",
+            "The paper has no such table. Sample counts are exact, by enumeration of all cells of "
+            "the run's operations (15 625 of all five): 1 / the probability of drawing a cell "
+            "whose true test accuracy (NAS-Bench-201, 200 epochs) reaches the target. The "
+            "posterior never saw these accuracies.",
             CHOSEN_BY_TRUTH,
             "Sample counts and their ratio: geometric mean over seeds with the 95 % t-interval of "
             "the logarithms in brackets; accuracies: mean ± half-width of the 95 % t-interval. "

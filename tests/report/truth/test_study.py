@@ -222,6 +222,23 @@ def test_mass_adds_up(collection: Collection, tmp_path: Path) -> None:
     )
 
 
+def test_figures_of_three_operations(collection: Collection, truth: GroundTruth) -> None:
+    """Both go by the benchmark's ids, and hold the run against the cells that it can choose."""
+    space = CellSpace(("nor_conv_3x3", "none", "skip_connect"))
+    for seed in methods(collection)[0].seeds:
+        table = pd.DataFrame({"cell_id": space.benchmark_ids(), "score": np.arange(729) / 729})
+        write_table(seed.run.folder / "scores.parquet", table)
+        save_posterior(seed.run.folder / "posterior.safetensors", CellPosterior.uniform(space), {})
+    drawn, mass = one_shot(collection), posterior_mass(collection)
+    assert drawn is not None
+    assert mass is not None
+    cells = drawn.data[drawn.data["variant"] == "guided"]
+    assert len(cells) == 729
+    np.testing.assert_allclose(cells["true_pct"], 100 * truth.accuracy()[cells["cell_id"]])
+    guided = mass.data[mass.data["variant"] == "guided"]
+    np.testing.assert_allclose(guided["mass_pct"], 100 * guided["best_cells"] / 729)
+
+
 def test_one_shot_figure_says_the_tau_of_all_seeds(
     collection: Collection, truth: GroundTruth
 ) -> None:

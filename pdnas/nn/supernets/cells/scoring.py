@@ -143,8 +143,8 @@ def score_block(
         rows_at_once: pairs of a cell and an image in one batch.
 
     Returns:
-        columns ``cell_id``, ``score`` (accuracy) and ``loss`` (mean cross-entropy) on the images
-        of ``batches``.
+        columns ``cell_id`` (in the supernet's own space), ``score`` (accuracy) and ``loss`` (mean
+        cross-entropy) on the images of ``batches``.
     """
     first = supernet.layers[0]
     assert isinstance(first, CellMixture)
