@@ -96,7 +96,7 @@ def search(
     names = {"scale": Path(scale).stem, "study": study, "variant": variant}
     folder = out or kept.runs_folder(scale) / layout.run_folder(study, variant, seed)
     set_threads(settings.threads)
-    with _at_work(folder, "search", settings.device) as device:
+    with at_work(folder, "search", settings.device) as device:
         drop = match_drop(spec, match)
         record = None if force else kept.search(folder, spec, {**names, "seed": seed}, drop)
         text = f"searched {study}/{variant} seed {seed}: {folder}"
@@ -179,7 +179,7 @@ def rank(
 
     set_threads(threads)
     found = load_run(run, scale)
-    with _at_work(run, f"rank-{source}", device) as chosen:
+    with at_work(run, f"rank-{source}", device) as chosen:
         done = None if force else kept.ranking(found, source)
         record = done or rank_run(found, source, chosen)
         best = f"best of {source}: candidate {record['best']}"
@@ -216,7 +216,7 @@ def retrain(
     set_threads(threads)
     found = load_run(run, scale)
     label = choose(found, source, candidate, cell).label
-    with _at_work(run, f"retrain-{label}-{mode}", device) as chosen:
+    with at_work(run, f"retrain-{label}-{mode}", device) as chosen:
         done = None if force else kept.result(found, source, mode, label)
         record = done or retrain_run(found, source, mode, chosen, deadline, candidate, cell)
         error = 1 - record["test_accuracy"]
@@ -327,7 +327,7 @@ def set_threads(count: int) -> None:
 
 
 @contextmanager
-def _at_work(folder: Path, work: str, device: str) -> Iterator[torch.device]:
+def at_work(folder: Path, work: str, device: str) -> Iterator[torch.device]:
     """Do ``work`` in ``folder``, nobody else meanwhile but the other processes of torchrun.
 
     Yields:

@@ -1,0 +1,340 @@
+"""The suite for Python: what ``import pdnas`` offers (docs/python.md).
+
+Every function does what the command of the same name does, and says no in the same words. A run is
+given as a :class:`pdnas.runs.run.Run` or as its folder; records are those of docs/files.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+from pydantic import Field, SkipValidation, ValidationError, validate_call
+
+from pdnas.commands.pipeline import at_work
+from pdnas.commands.pipeline import load_run as open_run
+from pdnas.runs import kept, layout
+from pdnas.runs.run import Run
+from pdnas.spec.base import Count, Natural, Seed, first_problem
+from pdnas.spec.names import Device, JudgedSource, NetworkFormat, RetrainMode, Source, TruthData
+from pdnas.support.errors import PdnasError
+
+if TYPE_CHECKING:
+    from pdnas.space.candidates import Candidates
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AnyRun = Annotated[Run | str | Path, SkipValidation]
+"""A finished search, or its folder."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose arguments are held to their types: a wrong one is a PdnasError."""
+    form = signature(function)
+    returned = function.__annotations__.pop("return")  # pydantic would import it, and torch
+    checked = validate_call(config={"arbitrary_types_allowed": True})(function)
+    function.__annotations__["return"] = returned
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = form.bind(*args, **kwargs).arguments  # a missing one is Python's own TypeError
+        try:
+            return checked(**given)  # type: ignore[call-arg]
+        except ValidationError as error:
+            if error.title != function.__name__:
+                raise
+            raise PdnasError(f"{function.__name__}: {first_problem(error)}") from error
+
+    return call
+
+
+@_checked
+def search(
+    scale: str | Path,
+    study: str,
+    variant: str,
+    *,
+    seed: Seed = 0,
+    out: str | Path | None = None,
+    match: Annotated[Run | str | Path | None, SkipValidation] = None,
+    device: Device | None = None,
+    threads: Count | None = None,
+    force: bool = False,
+) -> Run:
+    """Train a supernet and learn its posterior; a killed search goes on where it was.
+
+    A search that has finished in the folder is not trained again.
+
+    Example:
+        >>> run = pdnas.search("smoke", "multibranch", "guided", seed=0, out="run")
+
+    Args:
+        scale: name of a scale, or path of its YAML file.
+        out: the run's folder; by default ``runs/SCALE/STUDY/VARIANT/seedSEED``.
+        match: run whose parameter count decides the drop rate (``gates.match``).
+        device, threads: where to compute; by default as the scale says.
+        force: replace another finished search in the folder, and all that was made of it.
+
+    Raises:
+        PdnasError: there is no such variant, its data are missing, or the folder holds another
+            finished search.
+    """
+    from pdnas.spec.scale import load_scale
+    from pdnas.stages.search import match_drop, search_run
+
+    settings = load_scale(str(scale))
+    spec = settings.spec(study, variant)
+    names = {"scale": Path(scale).stem, "study": study, "variant": variant}
+    folder = kept.runs_folder(str(scale)) / layout.run_folder(study, variant, seed)
+    folder = folder if out is None else Path(out)
+    matched = None if match is None else load_run(match).folder
+    with (
+        _threads(threads or settings.threads),
+        at_work(folder, "search", device or settings.device) as chosen,
+    ):
+        drop = match_drop(spec, matched)
+        if force or kept.search(folder, spec, {**names, "seed": seed}, drop) is None:
+            search_run(
+                spec,
+                scale=names["scale"],
+                study=study,
+                variant=variant,
+                seed=seed,
+                out=folder,
+                device=chosen,
+                match=matched,
+            )
+        if force:
+            kept.remove_what_followed(folder)
+    return Run.load(folder)
+
+
+@_checked
+def load_run(run: AnyRun, scale: str | Path | None = None) -> Run:
+    """Open a finished search: ``.posterior()``, ``.history()``, ``.ranking(source)`` and more.
+
+    Example:
+        >>> pdnas.load_run("runs/smoke/multibranch/guided/seed0").history()
+
+    Args:
+        run: its folder.
+        scale: whose ``candidates`` and ``retrain`` hold now; those of the search if None.
+
+    Raises:
+        PdnasError: the folder holds no finished search, or another one than the scale's.
+    """
+    if not isinstance(run, Run | str | Path):
+        raise PdnasError(f"a run is given as a Run or its folder, not {type(run).__name__}")
+    folder = run.folder if isinstance(run, Run) else Path(run).expanduser()
+    if isinstance(run, Run) and scale is None:  # read anew, in case there is more by now
+        return Run(run.folder, run.record, run.spec)
+    return open_run(folder, None if scale is None else str(scale))
+
+
+@_checked
+def sample(
+    run: AnyRun,
+    source: Source = "posterior",
+    *,
+    count: Count | None = None,
+    seed: Seed | None = None,
+    force: bool = False,
+) -> Candidates:
+    """Draw candidates from a run's posterior, at a fixed drop rate, or uniformly.
+
+    Example:
+        >>> candidates = pdnas.sample(run, count=100)
+
+    Args:
+        count, seed: by default those of the run.
+        force: replace other candidates from this source.
+
+    Raises:
+        PdnasError: other candidates were drawn before, or the source is unknown to the run.
+    """
+    from pdnas.stages.sample import sample_run
+
+    found = load_run(run)
+    number = found.spec.candidates.count if count is None else count
+    seed = found.seed if seed is None else seed
+    if not force and kept.candidates(found, source, number, seed):
+        return found.candidates(source)[0]
+    return sample_run(found, source, number, seed)
+
+
+@_checked
+def rank(
+    run: AnyRun,
+    source: Source = "posterior",
+    *,
+    device: Device = "auto",
+    threads: Count = 1,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Judge a run's candidates on validation data with inherited weights.
+
+    Example:
+        >>> best = pdnas.rank(run)["best"]
+
+    Returns:
+        the record of ``ranking-SOURCE.json``; ``run.ranking(source)`` is the table.
+
+    Raises:
+        PdnasError: there are no candidates, or they were judged in another way before.
+    """
+    from pdnas.stages.rank import rank_run
+
+    found = load_run(run)
+    with _threads(threads), at_work(found.folder, f"rank-{source}", device) as chosen:
+        done = None if force else kept.ranking(found, source)
+        return dict(done or rank_run(found, source, chosen))
+
+
+@_checked
+def retrain(
+    run: AnyRun,
+    source: JudgedSource = "posterior",
+    *,
+    mode: RetrainMode = "none",
+    candidate: Natural | None = None,
+    cell: str | None = None,
+    device: Device = "auto",
+    threads: Count = 1,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Finish the best candidate, or a given one, and evaluate it on the test data.
+
+    Example:
+        >>> error = 1 - pdnas.retrain(run, mode="finetune")["test_accuracy"]
+
+    Args:
+        source: whose best candidate; ``full``: the whole supernet.
+        mode: weights as inherited (``none``), fine-tuned, or trained from scratch.
+        candidate: number of another candidate than the best.
+        cell: architecture string of a cell in place of a candidate.
+
+    Returns:
+        the record of ``result-SOURCE-MODE.json``.
+
+    Raises:
+        PdnasError: there is no ranking, no such candidate or cell, or no ``retrain`` section.
+    """
+    from pdnas.stages.retrain import choose, retrain_run
+
+    found = load_run(run)
+    label = choose(found, source, candidate, cell).label
+    with _threads(threads), at_work(found.folder, f"retrain-{label}-{mode}", device) as chosen:
+        done = None if force else kept.result(found, source, mode, label)
+        given = {"candidate": candidate, "cell": cell}
+        return dict(done or retrain_run(found, source, mode, chosen, **given))  # type: ignore[arg-type]
+
+
+@_checked
+def extract(
+    run: AnyRun,
+    out: str | Path | None = None,
+    *,
+    source: Source = "posterior",
+    candidate: Natural | None = None,
+    cell: str | None = None,
+    format: NetworkFormat = "torch",
+    multiple: Count = 1,
+    threads: Count = 1,
+) -> dict[str, Any]:
+    """Write a candidate as a physically smaller network with the same outputs.
+
+    Example:
+        >>> pdnas.extract(run, "small", format="export")["speedup"]["median"]
+
+    Args:
+        out: folder to write to; by default ``subnet`` in the run's folder, ``subnet-posterior-3``
+            or ``subnet-cell-12344`` for a given candidate or cell.
+        multiple: of which the channels shall be one; not as small, but faster.
+
+    Returns:
+        the record of ``subnet.json``.
+
+    Raises:
+        PdnasError: there is no such candidate or cell, or a package for the format is missing.
+    """
+    from pdnas.stages.extract import extract_run
+
+    found = load_run(run)
+    if out is None:
+        label = found.architecture(source, candidate, cell).label
+        own = "" if label == source == "posterior" else f"-{label}"
+        out = found.folder / f"{layout.SUBNET_FOLDER}{own}"
+    with _threads(threads):
+        return extract_run(found, source, candidate, Path(out), format, multiple, cell)
+
+
+@_checked
+def efficiency(
+    of: Annotated[Any, SkipValidation],
+    *,
+    dataset: TruthData | None = None,
+    targets: Sequence[Fraction] | None = None,
+) -> dict[str, Any]:
+    """How many samples a distribution over cells saves against uniform ones, exactly.
+
+    Example:
+        >>> pdnas.efficiency(run, dataset="cifar10", targets=[0.935])["targets"][0]["speedup"]
+
+    Args:
+        of: a run of nasbench201 or its folder; its posterior; or the probabilities of all 15 625
+            cells in the order of their ids, shape (15625,).
+        dataset: to be judged by. By default CIFAR-10; for a run, the data set it was trained on.
+        targets: accuracies to reach, as fractions; by default those of the tables.
+
+    Returns:
+        the data set's part of ``efficiency.json``. Uniform samples are of the same operations.
+
+    Raises:
+        PdnasError: this is no distribution over cells, or the benchmark does not know the data.
+    """
+    import numpy as np
+
+    from pdnas.space.cells import OPERATIONS, CellSpace
+    from pdnas.space.posterior import CellPosterior, ChannelPosterior
+    from pdnas.truth import load as truth
+    from pdnas.truth.columns import DATASETS, TARGETS
+    from pdnas.truth.efficiency import dataset_efficiency
+    from pdnas.truth.sampling import normalised
+
+    own, ids = "cifar10", np.arange(len(CellSpace()))
+    if isinstance(of, Run | str | Path):
+        run = load_run(of)
+        of, own = run.posterior(), run.spec.data.name
+    if isinstance(of, ChannelPosterior):
+        raise PdnasError("this is a distribution over channels; give a run of nasbench201")
+    if isinstance(of, CellPosterior):
+        codes = np.array([OPERATIONS.index(name) for name in of.space.operations])
+        ids, of = CellSpace().ids(codes[of.space.cells]), of.cell_probabilities()
+    try:
+        probabilities, _ = normalised(of, ids)
+    except (TypeError, ValueError) as error:
+        raise PdnasError("give a run, a posterior, or the probabilities of all cells") from error
+    known = dataset or next((name for name in DATASETS if name == own), None)
+    if known is None:
+        raise PdnasError(f"trained on {own}; name the dataset to be judged by: {DATASETS}")
+    wanted = TARGETS[known] if targets is None else targets
+    return dataset_efficiency(probabilities, truth().accuracy(known)[ids], wanted)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many processor threads within the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
