@@ -149,11 +149,10 @@ def lengths(estimate: Any, low: Any, high: Any, within: tuple[float, float]) -> 
 
 def cross(axes: Axes, x: Sequence[float], y: Sequence[float], *, label: str, **look: Any) -> None:
     """A mark with error bars; ``x`` (not negative) and ``y`` (percent) are estimate, low, high."""
-    ends: Any = [
-        [[each] for each in lengths(*y, PERCENT)],
-        [[each] for each in lengths(*x, POSITIVE)],
-    ]
-    axes.errorbar(x[0], y[0], *ends, fmt="none", linewidth=1, capsize=2, ecolor=look["color"])
+    bars: Any = {"fmt": "none", "linewidth": 1, "capsize": 2, "ecolor": look["color"]}
+    for name, (estimate, low, high), within in (("xerr", x, POSITIVE), ("yerr", y, PERCENT)):
+        bars[name] = [[each] for each in lengths(estimate, low, high, within)]
+    axes.errorbar(x[0], y[0], **bars)
     axes.plot(x[0], y[0], markersize=7, linestyle="none", label=label, **look)
 
 

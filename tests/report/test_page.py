@@ -119,6 +119,12 @@ def test_wide_figures_scroll_by_themselves_with_a_hint(text: str) -> None:
     assert "sideways" not in narrow
 
 
+def test_one_seed_is_no_seeds_on_a_phone(text: str) -> None:
+    assert '<td class="number one">1</td>' in text
+    assert '<td class="number">3</td>' in text
+    assert 'td.one:nth-child(3)::after { content: " seed"; }' in text
+
+
 def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
     found = {each.question: each for each in headlines(collect(tree.scale_name, tree.folder))}
     differences = confidence_interval(

@@ -114,11 +114,12 @@ def mismatch(collection: Collection) -> Drawing | None:
                     ha="left" if side > 0 else "right",
                     va="center",
                 )
+        whole: Any
         for whole in rows[rows["role"] == "full"].itertuples():
             grey: Any = {"color": REFERENCE_COLOUR}
             axis.axhline(whole.test_error_pct, linestyle=":", label="full model", **grey)
-            ends = np.clip((whole.low95_pct, whole.high95_pct), *style.PERCENT)
-            axis.axhspan(*ends, alpha=0.15, linewidth=0, **grey)
+            band = [np.clip(end, *style.PERCENT) for end in (whole.low95_pct, whole.high95_pct)]
+            axis.axhspan(*band, alpha=0.15, linewidth=0, **grey)
         axis.set_xticks([0, 1], ["inherited weights", "fine-tuned"])
         axis.set(xlim=(-0.45, 1.45), ylim=(0, 1.08 * float(rows["high95_pct"].max())))
         axis.grid(False, axis="x")

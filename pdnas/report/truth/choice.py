@@ -96,18 +96,19 @@ def cost(collection: Collection) -> Drawing | None:
     order = [method.label for method in found][::-1]
     figure, axes = style.panels(1, 2, height=0.9 + 0.22 * len(order), sharey=True)
     style.rows(axes[0], order)
-    for axis, (label, low, high), first in zip(axes[0], frames, (1, 4), strict=True):
+    for axis, (label, low, high), first in zip(axes[0], frames, (0, 3), strict=True):
         axis.set(xlabel=label, xlim=(low, high))
         axis.xaxis.set_major_locator(MaxNLocator(5))
-        for method, record in zip(found, records, strict=True):
+        for method, (_, *numbers, _) in zip(found, records, strict=True):
             look: Any = {"color": GUIDED_COLOUR, "marker": "o"}
             if not method.guided:
                 look = {"color": REFERENCE_COLOUR, "marker": "s"}
             place = order.index(method.label)
-            style.row(axis, place, record[first : first + 3], **look)
-            if first == 4 and record[4] < low:
+            interval: Any = numbers[first : first + 3]
+            style.row(axis, place, interval, **look)
+            if interval[0] < low:
                 axis.annotate(
-                    f"{record[4]:.1f}",
+                    f"{interval[0]:.1f}",
                     (low, place),
                     (8, 0),
                     textcoords="offset points",
