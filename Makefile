@@ -2,7 +2,8 @@
 # Every target first brings .venv in line with requirements.lock.
 
 .DEFAULT_GOAL := all
-.PHONY: all test test-cluster faults audit regress bench bench-check lint lock
+FORCE:
+.PHONY: FORCE all nasbench official test test-cluster faults audit regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -14,8 +15,15 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 is_supported := import sys; sys.exit(sys.version_info < (3, 11))
 installed := .venv/.installed
 
-all: $(installed)
-	.venv/bin/snakemake all $(if $(SCALE),--config scale=$(SCALE))
+snakemake = .venv/bin/snakemake $@ $(if $(SCALE),--config scale=$(SCALE))
+
+# Snakemake's targets, each with the runs that it needs: `make table3 SCALE=smoke`.
+all nasbench official: $(installed)
+	$(snakemake)
+table%: $(installed) FORCE
+	$(snakemake)
+figure%: $(installed) FORCE
+	$(snakemake)
 
 # A file stays in one process, so what its tests share is made once; tests/conftest.py orders them.
 test: $(installed)

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+import pdnas
 from pdnas.commands import analysis, data, nasbench, pipeline, regress, report
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.workflow import end_with_workflow
 
 app = typer.Typer(
-    help="Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pdnas {pdnas.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark."""
+
+
 for command in (
     pipeline.search,
     pipeline.sample,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pdnas.commands.console import print_table
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -89,16 +90,15 @@ def list_(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
 
-    from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Column
 
-    folded = [Column(name, overflow="fold") for name in ("file", "here")]
-    table = Table("name", "what", "licence", "size", *folded)
+    shown = []
     for row in rows:
         size = f"{row['size'] / 1e6:.2f} MB" if row["size"] else ""
         where = row["path"] or ("yes" if row["present"] else "no")
-        table.add_row(row["name"], row["what"], row["licence"], size, row.get("file", ""), where)
-    Console().print(table)
+        shown.append((row["name"], row["what"], row["licence"], size, row.get("file", ""), where))
+    folded = [Column(name, overflow="fold") for name in ("file", "here")]
+    print_table(None, ("name", "what", "licence", "size", *folded), shown)
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pdnas.commands.console import print_table
 from pdnas.commands.pipeline import (
     Device,
     Json,
@@ -18,6 +18,7 @@ from pdnas.commands.pipeline import (
     load_run,
     set_threads,
 )
+from pdnas.spec import limits
 from pdnas.spec.names import Encoding, RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 
@@ -146,7 +147,8 @@ def efficiency(
 def score(
     run: RunFolder,
     images: Annotated[
-        int | None, typer.Option(help="Validation images to use; by default all.")
+        int | None,
+        typer.Option(min=1, max=limits.MOST, help="Validation images to use; by default all."),
     ] = None,
     device: Device = "auto",
     threads: Threads = 1,
@@ -228,6 +230,11 @@ def _seed_range(text: str) -> range:
     found = range(int(first), int(last or first) + 1)
     if not found:
         raise PdnasError(f"--seeds {text} is empty; write the smaller seed first")
+    if found[-1] > limits.SEED or found[-1] - found[0] >= limits.CANDIDATES:
+        raise PdnasError(
+            f"--seeds {text} is too much; ask for {limits.CANDIDATES} seeds at most, none above "
+            f"{limits.SEED}"
+        )
     return found
 
 
@@ -246,7 +253,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         final, validation, short = (f"{100 * value:.2f}" for value in values)
         rows.append((name, final, str(facts[f"rank_{name}"]), validation, short))
     columns = ("accuracy, %", "test, 200 epochs", "rank", "validation, 12", "test, 12")
-    _print_table(None, columns, rows)
+    print_table(None, columns, rows)
 
 
 def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) -> None:
@@ -272,7 +279,7 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
             )
             for each in facts["targets"]
         ]
-        _print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
+        print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
 
 
 def _print_rival(record: dict[str, Any]) -> None:
@@ -281,23 +288,13 @@ def _print_rival(record: dict[str, Any]) -> None:
         low, median, high = (_number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
         target, reached = f"{100 * each['target']:.2f} %", f"{each['reached']:.1%}"
         rows.append((target, reached, _interval(each["queries"]), median, f"{low} to {high}"))
-    _print_table(
+    print_table(
         f"{record['method']} on {record['dataset']}, {record['seeds']} × "
         f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
         f"deviation {_number(chosen['standard_deviation'], 100)}",
         ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %"),
         rows,
     )
-
-
-def _print_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 def _number(value: float | None, scale: float = 1) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pdnas.commands import complete
+from pdnas.commands.console import print_table
 from pdnas.runs import layout
 from pdnas.spec import limits
 from pdnas.spec.names import JudgedSource, NetworkFormat, RetrainMode, Source
@@ -39,6 +41,7 @@ ScaleNow = Annotated[
     str | None,
     typer.Option(
         "--scale",
+        autocompletion=complete.scales,
         help="Scale whose `candidates` and `retrain` hold now; those of the search if none.",
     ),
 ]
@@ -49,19 +52,25 @@ CellString = Annotated[
     str | None, typer.Option(help="nasbench201: this cell, by its architecture string.")
 ]
 
+Scale = Annotated[
+    str,
+    typer.Option(help="Name of a scale, or path of its YAML file.", autocompletion=complete.scales),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished result by another one.")]
 
 
 def search(
-    study: Annotated[str, typer.Argument(help="A study of the scale.")],
-    variant: Annotated[str, typer.Argument(help="One of its variants.")],
+    study: Annotated[
+        str, typer.Argument(help="A study of the scale.", autocompletion=complete.studies)
+    ],
+    variant: Annotated[
+        str, typer.Argument(help="One of its variants.", autocompletion=complete.variants)
+    ],
     seed: Annotated[
         int,
         typer.Option(min=0, max=limits.SEED, help="Seed of weights, data order and noise."),
     ] = 0,
-    scale: Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")] = (
-        "laptop"
-    ),
+    scale: Scale = "laptop",
     out: Annotated[
         Path | None, typer.Option(help="Run folder; runs/SCALE/STUDY/VARIANT/seedSEED by default.")
     ] = None,
@@ -240,6 +249,7 @@ def extract(
         int,
         typer.Option(
             min=1,
+            max=limits.WIDTH,
             help="Fill up channels to a multiple: not as small, but faster where vectors hold it.",
         ),
     ] = 1,
@@ -270,7 +280,10 @@ def extract(
 def describe(
     name: Annotated[
         str,
-        typer.Argument(help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201; nasbench201."),
+        typer.Argument(
+            autocompletion=complete.supernets,
+            help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201; nasbench201.",
+        ),
     ],
     width: Annotated[
         int | None,
@@ -306,17 +319,11 @@ def describe(
     if as_json:
         _print(record, True, "")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(
-        f"{name}: {record['parameters']:,} parameters, {record['multiply_adds']:,} multiply-adds"
+    print_table(
+        f"{name}: {record['parameters']:,} parameters, {record['multiply_adds']:,} multiply-adds",
+        ("gate", "groups", "input channels or options"),
+        ((gate["name"], str(gate["groups"]), str(gate["size"])) for gate in record["gates"]),
     )
-    table = Table("gate", "groups", "input channels or options")
-    for gate in record["gates"]:
-        table.add_row(gate["name"], str(gate["groups"]), str(gate["size"]))
-    console.print(table)
 
 
 def set_threads(count: int) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdnas.commands.console import print_table
 from pdnas.commands.pipeline import Json, set_threads
+from pdnas.spec import limits
 
 if TYPE_CHECKING:
     from pdnas.regression.regress import Verdict
@@ -22,7 +24,7 @@ class Rebuild(StrEnum):
 
 
 def regress(
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, max=limits.THREADS, help="Processes.")] = 2,
     rebuild: Annotated[
         Rebuild | None,
         typer.Option(help="Compare nothing; train all cells anew, or run the study many times."),
@@ -68,18 +70,19 @@ def regress(
 
 
 def _print(verdicts: dict[str, Verdict], seeds: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from pdnas.regression.regress import METRICS
 
-    table = Table("metric", "meaning", f"mean of {seeds} seeds", "interval", "")
-    for name, each in verdicts.items():
-        table.add_row(
-            name,
-            METRICS[name],
-            f"{each.mean:.4g}",
-            f"{each.low:.4g} to {each.high:.4g}",
-            "passed" if each.passed else "FAILED",
-        )
-    Console().print(table)
+    print_table(
+        None,
+        ("metric", "meaning", f"mean of {seeds} seeds", "interval", ""),
+        (
+            (
+                name,
+                METRICS[name],
+                f"{each.mean:.4g}",
+                f"{each.low:.4g} to {each.high:.4g}",
+                "passed" if each.passed else "FAILED",
+            )
+            for name, each in verdicts.items()
+        ),
+    )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pdnas.commands import complete
+from pdnas.commands.pipeline import Json, Scale
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -15,18 +17,17 @@ if TYPE_CHECKING:
     from pdnas.report.compare import Comparison
     from pdnas.spec.products import Selector
 
-Scale = Annotated[str, typer.Option(help="Name of a scale, or path of its YAML file.")]
 Runs = Annotated[
     Path | None, typer.Option(help="Folder with the scale's runs; runs/SCALE by default.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 def table(
     name: Annotated[
         str,
         typer.Argument(
-            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals."
+            autocompletion=complete.tables,
+            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals.",
         ),
     ],
     scale: Scale = "laptop",
@@ -60,9 +61,10 @@ def figure(
     name: Annotated[
         str,
         typer.Argument(
+            autocompletion=complete.figures,
             help="figure1, figure2, mismatch, pareto, candidates, error-cost, trajectories, "
             "kept-share, posterior-cells, efficiency or best-of-n; of NAS-Bench-201's study "
-            "samples-to-target, best-so-far, one-shot, posterior-training, posterior-mass or cost."
+            "samples-to-target, best-so-far, one-shot, posterior-training, posterior-mass or cost.",
         ),
     ],
     scale: Scale = "laptop",
@@ -78,7 +80,7 @@ def figure(
     from pdnas.report import catalogue
 
     product = catalogue.find_figure(name)
-    for path in catalogue.draw(name, _collect(scale, runs, product.studies), out):
+    for path in catalogue.draw(product.name, _collect(scale, runs, product.studies), out):
         typer.echo(path)
 
 
@@ -160,7 +162,7 @@ def publish(
     """
     from pdnas.report.publish import publish as copy
 
-    summary = copy(scale, runs or Path("runs") / Path(scale).stem, out)
+    summary = copy(scale, _runs(scale, runs), out)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
@@ -170,20 +172,34 @@ def publish(
 def _collect(scale: str, runs: Path | None, select: Selector | None = None) -> Collection:
     from pdnas.report.collect import collect
 
-    # Without runs a table still shows the paper's numbers, but a folder that was named must exist.
-    if runs is not None and not runs.is_dir():
-        raise PdnasError(f"{runs} is no folder; name the one that holds the scale's studies")
-    return collect(scale, runs or Path("runs") / Path(scale).stem, select)
+    return collect(scale, _runs(scale, runs), select)
+
+
+def _runs(scale: str, named: Path | None) -> Path:
+    """The folder of a scale's runs.
+
+    Raises:
+        PdnasError: there is none: a table of nothing would look as if nothing were wrong.
+    """
+    from pdnas.runs.kept import runs_folder
+
+    folder = named or runs_folder(scale)
+    if not folder.is_dir():
+        raise PdnasError(
+            f"{folder} is no folder; name the one that holds the scale's studies with --runs, or "
+            f"run it first: snakemake all --config scale={scale}"
+        )
+    return folder
 
 
 def _print_comparison(made: Comparison) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from pdnas.commands.console import console_of_width
     from pdnas.report.formats import Column, text
 
-    console = Console(highlight=False)
+    console = console_of_width()
     if made.settings:
         settings = Table("setting", made.first, made.second, box=None, header_style="bold")
         for key, values in made.settings.items():
@@ -204,13 +220,14 @@ def _print_comparison(made: Comparison) -> None:
 
 
 def _print_pairs(pairs: list[tuple[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from pdnas.commands.console import console_of_width
 
     grid: Any = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, text in pairs:
         grid.add_row(Text(label), Text(text))
-    Console().print(grid)
+    console_of_width().print(grid)

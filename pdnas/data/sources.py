@@ -29,9 +29,8 @@ _PGNAS = (
 
 def cache_directory() -> Path:
     """The folder for downloads and files made from them; it need not exist yet."""
-    named = os.environ.get("PDNAS_CACHE")
-    if named:
-        return Path(named)
+    if named := os.environ.get("PDNAS_CACHE"):
+        return Path(named).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("pdnas"))
@@ -40,7 +39,7 @@ def cache_directory() -> Path:
 def users_path(name: str) -> Path | None:
     """A file or folder in ``PDNAS_DATA``, whether it exists or not; None: that is not set."""
     named = os.environ.get("PDNAS_DATA")
-    return Path(named) / name if named else None
+    return Path(named).expanduser() / name if named else None
 
 
 def data_directory(directory: Path | None, layout: str) -> Path:
@@ -55,9 +54,26 @@ def data_directory(directory: Path | None, layout: str) -> Path:
     named = directory or os.environ.get("PDNAS_DATA")
     if not named:
         raise PdnasError(f"set PDNAS_DATA to a folder that holds {layout}")
-    if not Path(named).is_dir():
-        raise PdnasError(f"{named} (PDNAS_DATA) is no folder; it has to hold {layout}")
-    return Path(named)
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise PdnasError(f"{folder} (PDNAS_DATA) is no folder; it has to hold {layout}")
+    return folder
+
+
+def mirror_folders() -> list[Path]:
+    """The folders of ``PDNAS_MIRROR``.
+
+    Raises:
+        PdnasError: one of them does not exist.
+    """
+    named = filter(None, os.environ.get("PDNAS_MIRROR", "").split(os.pathsep))
+    folders = [Path(each).expanduser() for each in named]
+    for folder in folders:
+        if not folder.is_dir():
+            raise PdnasError(
+                f"{folder} (PDNAS_MIRROR) is no folder; name one that holds the files, or unset it"
+            )
+    return folders
 
 
 @dataclass(frozen=True)
@@ -88,12 +104,12 @@ class Source:
         A mirror's file is used where it lies, which pooch does not offer.
 
         Raises:
-            PdnasError: a mirror holds the file with a wrong checksum.
+            PdnasError: a mirror holds the file with a wrong checksum, or does not exist.
         """
         if self.cached.is_file() and self._matches(self.cached):
             return self.cached
-        for folder in filter(None, os.environ.get("PDNAS_MIRROR", "").split(os.pathsep)):
-            mirrored = Path(folder) / self.filename
+        for folder in mirror_folders():
+            mirrored = folder / self.filename
             if mirrored.is_file():
                 if self._matches(mirrored):
                     return mirrored

@@ -5,7 +5,7 @@ The same names stand in :mod:`pdnas.spec.products`, with the studies that each n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pdnas.report import style
@@ -16,7 +16,7 @@ from pdnas.report.style import Drawing
 from pdnas.report.truth import choice, posterior, samples
 from pdnas.report.truth import tables as truth
 from pdnas.spec import products
-from pdnas.spec.products import Product
+from pdnas.spec.products import Kind, Product
 from pdnas.support.errors import PdnasError
 
 TABLES: dict[str, Callable[[Collection], Table]] = {
@@ -58,15 +58,21 @@ FIGURES: dict[str, Callable[[Collection], Drawing | None]] = {
 
 
 def find_table(name: str) -> Product:
-    """A table by its name, ``table3`` or just ``3``.
+    """A table by its name: ``table3`` or just ``3``, or as Snakemake's target has it.
 
     Raises:
         PdnasError: there is no such table.
     """
-    full = f"table{name}" if name.isdigit() else name
-    if full not in TABLES:
-        raise PdnasError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
-    return products.TABLES[full]
+    return _find("table", name, products.TABLES)
+
+
+def _find(kind: Kind, name: str, known: Mapping[str, Product]) -> Product:
+    """A product by its name, its number or its Snakemake target."""
+    wanted = f"{kind}{name}" if name.isdigit() else name.lower()
+    for product in known.values():
+        if wanted in (product.name, product.rule, product.rule.removeprefix(f"{kind}_")):
+            return product
+    raise PdnasError(f"no {kind} {name!r}; choose one of {', '.join(known)}")
 
 
 def table(name: str, collection: Collection) -> Table:
@@ -75,14 +81,12 @@ def table(name: str, collection: Collection) -> Table:
 
 
 def find_figure(name: str) -> Product:
-    """A figure by its name.
+    """A figure by its name, number or target, as :func:`find_table` has it.
 
     Raises:
         PdnasError: there is no such figure.
     """
-    if name not in FIGURES:
-        raise PdnasError(f"no figure {name!r}; choose one of {', '.join(FIGURES)}")
-    return products.FIGURES[name]
+    return _find("figure", name, products.FIGURES)
 
 
 def draw(name: str, collection: Collection, folder: Path) -> list[Path]:

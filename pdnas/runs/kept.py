@@ -159,5 +159,5 @@ def _same(path: Path, made: Record, asked: Record) -> None:
         if key in made and made[key] != value:
             raise PdnasError(
                 f"{path} is finished, with {key} {made[key]!r} and not {value!r}; "
-                "choose another folder, or replace it with --force"
+                "leave it and choose another folder, or replace it with --force"
             )

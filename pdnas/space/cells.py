@@ -12,8 +12,9 @@ Files, commands and the table of ground truth call a cell by the benchmark's id,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,6 @@ ENCODINGS = {
     ),
 }
 """Six operation numbers as other suites write them: what each number means, and edge by edge."""
-
-_TOKEN = re.compile(r"([a-z0-9_]+)~(\d)")
 
 
 def _benchmark_code(operation: str) -> int:
@@ -186,16 +185,35 @@ class CellSpace:
         """Six operation codes of an architecture string.
 
         Raises:
-            PdnasError: the text is no cell of this space; the message shows the right form.
+            PdnasError: the text is no cell of this space; the message names the wrong token and
+                shows the right form.
         """
-        tokens = _TOKEN.findall(text)
-        codes = [self.operations.index(op) for op, _ in tokens if op in self.operations]
-        if len(tokens) == len(codes) == len(EDGES):
-            cell = np.array(codes, dtype=np.int8)
-            if self.to_string(cell) == text.strip():
-                return cell
-        example = self.to_string([len(self.operations) - 1] * len(EDGES))
-        raise PdnasError(
-            f"{text!r} is no cell; write it like {example!r} with operations "
-            f"{', '.join(self.operations)}"
-        )
+        tokens = [token for token in re.split(r"[|+]+", text.strip()) if token]
+        if problem := self._wrong_token(tokens):
+            example = self.to_string([len(self.operations) - 1] * len(EDGES))
+            raise PdnasError(
+                f"{text!r} is no cell: {problem}; write it like {example!r} with operations "
+                f"{', '.join(self.operations)}"
+            )
+        codes = [self.operations.index(token.partition("~")[0]) for token in tokens]
+        cell = np.array(codes, dtype=np.int8)
+        if self.to_string(cell) != text.strip():
+            raise PdnasError(
+                f"{text!r} is no cell: its bars are not where they belong; write it "
+                f"{self.to_string(cell)!r}"
+            )
+        return cell
+
+    def _wrong_token(self, tokens: Sequence[str]) -> str | None:
+        """What is wrong with the tokens ``operation~node`` of an architecture string."""
+        for number, (token, (source, _)) in enumerate(zip(tokens, EDGES, strict=False), 1):
+            operation, _, node = token.partition("~")
+            if operation not in self.operations:
+                close = get_close_matches(operation, self.operations, 1)
+                meant = f", did you mean {close[0]}?" if close else ""
+                return f"token {number}, {token!r}, has no known operation{meant}"
+            if node != str(source):
+                return f"token {number}, {token!r}, has to end in ~{source}"
+        if len(tokens) != len(EDGES):
+            return f"it has {len(tokens)} operations and not {len(EDGES)}"
+        return None
