@@ -32,7 +32,7 @@ KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract", "labels")
 class _Loader(yaml.SafeLoader):
     """YAML in which no key silently replaces another; a merge (``<<``) may still be overridden."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
         for key, _ in node.value:
