@@ -58,7 +58,8 @@ def build(out: Path, archive: Path | None = None) -> GroundTruth:
 def difference(table: GroundTruth, other: GroundTruth) -> str | None:
     """In which columns two tables differ, for people; None where they are equal."""
     cells = {
-        str(name): int((table.column(name) != other.column(name)).sum()) for name in table.table
+        name: int((table.column(name) != other.column(name)).sum())
+        for name in map(str, table.table)
     }
     found = [f"{name} ({count} cells)" for name, count in cells.items() if count]
     return f"differs from the table of the package in {', '.join(found)}" if found else None
