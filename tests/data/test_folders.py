@@ -211,17 +211,3 @@ def test_an_image_that_cannot_be_decoded_is_one_line(
 def test_batch_larger_than_the_part(directory: Path) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(directory, "train", train=True, batch=9)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_damaged_image_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
-    for folder in ("train", "val"):
-        (tmp_path / folder / "a").mkdir(parents=True)
-        for number in range(5):
-            path = tmp_path / folder / "a" / f"{number}.JPEG"
-            Image.new("RGB", (300, 300)).save(path)
-    damaged = tmp_path / "val" / "a" / "3.JPEG"
-    damaged.write_bytes(damaged.read_bytes()[:400])
-    with pytest.raises(PdnasError) as error:
-        list(loader(tmp_path, "test", train=False, workers=workers).epoch(0))
-    assert str(error.value) == f"{damaged} is no readable image; replace it"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def start(tmp_path: Path) -> Start:
             stderr=subprocess.STDOUT,
             text=True,
             env=ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)} | variables,
+            # Tests that run in the background have inherited that Ctrl-C is ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     return begin
