@@ -1,4 +1,4 @@
-"""The training objective: the negative ELBO for each training example .
+"""The training objective: the negative ELBO for each training example.
 
     loss = NLL + prior_scale · Σ_k keep_k ‖m_k‖² - (1/N) · Σ_k H_k
 

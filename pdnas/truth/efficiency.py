@@ -280,7 +280,7 @@ def load_scores(path: Path, space: CellSpace = CellSpace()) -> Floats:
     if {"cell_id", "score"} <= set(table):
         scores = table.set_index("cell_id")["score"]
         if np.array_equal(np.sort(scores.index), np.sort(ids)) and np.isfinite(scores).all():
-            in_order: Floats = scores.loc[ids].to_numpy(np.float64)
+            in_order: Floats = scores.reindex(ids).to_numpy(np.float64)
             return in_order
     raise PdnasError(
         f"{path} must have the columns cell_id and score, and a finite score of each of the "
