@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Files with slow tests first: begun last, one of them would keep a single process busy.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, int], list[Any]]:
+    """``kill_at(where, name, call)``: that call of a function ends like Ctrl-C, others as ever.
+
+    The list that it returns grows by the arguments of every call.
+    """
+
+    def patch(where: Any, name: str, call: int) -> list[Any]:
+        real, calls = getattr(where, name), []
+
+        def killed(*arguments: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(where, name, killed)
+        return calls
+
+    return patch
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def search(
                 seed=seed,
                 out=folder,
                 device=chosen,
-                match=matched,
+                drop=drop,
             )
         if force:
             kept.remove_what_followed(folder)
@@ -228,11 +228,11 @@ def retrain(
     from pdnas.stages.retrain import choose, retrain_run
 
     found = load_run(run)
-    label = choose(found, source, candidate, cell).label
-    with _threads(threads), at_work(found.folder, f"retrain-{label}-{mode}", device) as chosen:
-        done = None if force else kept.result(found, source, mode, label)
-        given = {"candidate": candidate, "cell": cell}
-        return dict(done or retrain_run(found, source, mode, chosen, **given))  # type: ignore[arg-type]
+    architecture = choose(found, source, candidate, cell)
+    work = f"retrain-{architecture.label}-{mode}"
+    with _threads(threads), at_work(found.folder, work, device) as chosen:
+        done = None if force else kept.result(found, architecture, mode)
+        return dict(done or retrain_run(found, architecture, mode, chosen))
 
 
 @_checked
@@ -266,12 +266,12 @@ def extract(
     from pdnas.stages.extract import extract_run
 
     found = load_run(run)
+    architecture = found.architecture(source, candidate, cell)
     if out is None:
-        label = found.architecture(source, candidate, cell).label
-        own = "" if label == source == "posterior" else f"-{label}"
+        own = "" if architecture.label == "posterior" else f"-{architecture.label}"
         out = found.folder / f"{layout.SUBNET_FOLDER}{own}"
     with _threads(threads):
-        return extract_run(found, source, candidate, Path(out), format, multiple, cell)
+        return extract_run(found, architecture, Path(out), format, multiple)
 
 
 @_checked
@@ -300,7 +300,7 @@ def efficiency(
     """
     import numpy as np
 
-    from pdnas.space.cells import OPERATIONS, CellSpace
+    from pdnas.space.cells import CellSpace
     from pdnas.space.posterior import CellPosterior, ChannelPosterior
     from pdnas.truth import load as truth
     from pdnas.truth.columns import DATASETS, TARGETS
@@ -314,8 +314,7 @@ def efficiency(
     if isinstance(of, ChannelPosterior):
         raise PdnasError("this is a distribution over channels; give a run of nasbench201")
     if isinstance(of, CellPosterior):
-        codes = np.array([OPERATIONS.index(name) for name in of.space.operations])
-        ids, of = CellSpace().ids(codes[of.space.cells]), of.cell_probabilities()
+        ids, of = of.space.benchmark_ids(), of.cell_probabilities()
     try:
         probabilities, _ = normalised(of, ids)
     except (TypeError, ValueError) as error:

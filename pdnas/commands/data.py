@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdnas.commands.console import print_table
+from pdnas.commands.pipeline import Json
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Data sets and downloads: get, list and check them.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; see `list`.")]
 
 

@@ -121,7 +121,7 @@ def search(
                 seed=seed,
                 out=folder,
                 device=device,
-                match=match,
+                drop=drop,
                 warm_ups=warm_ups,
                 deadline=deadline,
             )
@@ -224,10 +224,10 @@ def retrain(
     deadline = _deadline(stop_after)
     set_threads(threads)
     found = load_run(run, scale)
-    label = choose(found, source, candidate, cell).label
-    with at_work(run, f"retrain-{label}-{mode}", device) as chosen:
-        done = None if force else kept.result(found, source, mode, label)
-        record = done or retrain_run(found, source, mode, chosen, deadline, candidate, cell)
+    architecture = choose(found, source, candidate, cell)
+    with at_work(run, f"retrain-{architecture.label}-{mode}", device) as chosen:
+        done = None if force else kept.result(found, architecture, mode)
+        record = done or retrain_run(found, architecture, mode, chosen, deadline)
         error = 1 - record["test_accuracy"]
         text = f"test error {error:.2%}, {record['parameters']:,} parameters"
         _print(record, as_json, f"finished already: {text}" if done else text)
@@ -264,7 +264,9 @@ def extract(
     from pdnas.stages.extract import extract_run
 
     set_threads(threads)
-    record = extract_run(load_run(run, scale), source, candidate, out, format, multiple, cell)
+    found = load_run(run, scale)
+    architecture = found.architecture(source, candidate, cell)
+    record = extract_run(found, architecture, out, format, multiple)
     masked, small = record["masked"], record["extracted"]
     what = record["cell"] if cell else f"candidate {record['candidate']} of {source}"
     _print(

@@ -10,6 +10,7 @@ import typer
 
 from pdnas.commands import complete
 from pdnas.commands.pipeline import Json, Scale
+from pdnas.runs import layout
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def report(
     from pdnas.report import page
 
     collection = _collect(scale, runs)
-    target = out or collection.folder / "report" / "report.html"
+    target = out or collection.folder / layout.REPORT / "report.html"
     page.write(collection, target)
     typer.echo(target)
 

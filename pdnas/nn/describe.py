@@ -50,11 +50,8 @@ def describe(
     size = size or (224 if imagenet else 32)
     if isinstance(config, DenseNetConfig) and size < config.smallest_image:
         raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
-    if isinstance(config, NasBench201Config) and size % config.image_multiple:
-        raise PdnasError(
-            f"{name} halves images of {size} pixels {config.stages - 1} times with a rest; use a "
-            f"multiple of {config.image_multiple} pixels a side"
-        )
+    if isinstance(config, NasBench201Config) and (problem := config.misfit(size)):
+        raise PdnasError(f"{name} {problem}")
     with torch.device("meta"):
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pdnas.runs import layout
 from pdnas.runs.records import seconds
 from pdnas.runs.run import Run
-from pdnas.spec.candidates import JUDGED
 from pdnas.spec.products import Selector
 from pdnas.spec.roles import Roles, roles
 from pdnas.spec.scale import Scale, load_scale
@@ -88,7 +87,7 @@ def rows_of(run: Run) -> Iterator[dict[str, Any]]:
         "temperature": run.spec.gates.temperature,
         "search_seconds": seconds(run.record),
     }
-    keys: list[tuple[str | None, str | None]] = list(run.results)
+    keys: list[tuple[Any, Any]] = list(run.results)
     judged = {source for source, _ in keys}
     keys += [(source, None) for source in run.ranking_records if source not in judged]
     for source, mode in keys or [(None, None)]:
@@ -258,11 +257,8 @@ def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:
         _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
     for (source, mode), record in run.results.items():
         path, made = run.folder / layout.result(source, mode), record["provenance"]["config"]
-        if mode == "finetune":
-            _hold(path, "retrain", made.get("retrain") or {}, expected["retrain"] or {})
-        if mode == "none":
-            judged = {key: expected["candidates"][key] for key in JUDGED}
-            _hold(path, "candidates", made.get("candidates") or {}, judged)
+        for part, wanted in spec.decides(mode).items():
+            _hold(path, part, made.get(part) or {}, wanted or {})
     if run.scores_record is not None:
         path, made = run.folder / layout.SCORES_RECORD, run.scores_record["provenance"]["config"]
         _hold(path, "candidates", made, expected["candidates"])

@@ -9,11 +9,16 @@ from typing import Any
 
 from pdnas.runs import layout
 from pdnas.runs.run import Run
+from pdnas.spec.names import RetrainMode
 from pdnas.spec.roles import source_of
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import Interval, confidence_interval
 
-MODES = {"none": "inherited weights", "finetune": "fine-tuned", "scratch": "from scratch"}
+MODES: dict[RetrainMode, str] = {
+    "none": "inherited weights",
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pdnas.report.collect import Collection
 from pdnas.report.formats import Column, Table
 from pdnas.report.headlines import headlines
 from pdnas.report.publish import summarise_provenance
+from pdnas.runs import layout
 from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import atomic_path
@@ -33,7 +34,7 @@ def write(collection: Collection, page: Path) -> None:
     """
     from jinja2 import Environment, StrictUndefined
 
-    report = collection.folder / "report"
+    report = collection.folder / layout.REPORT
     tables = sorted((report / "tables").glob("*.csv"), key=_place_in(TABLES))
     figures = sorted((report / "figures").glob("*.png"), key=_place_in(FIGURES))
     if not tables or not figures:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.runs import layout
-from pdnas.runs.run import Run
-from pdnas.spec.candidates import JUDGED
-from pdnas.spec.names import JudgedSource, RetrainMode, Source
+from pdnas.runs.run import Architecture, Run
+from pdnas.spec.names import RetrainMode, Source
 from pdnas.spec.scale import SCALES, load_scale, scale_path
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
@@ -51,13 +50,18 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
     run = _readable(lambda: Run.load(out)) if (out / layout.RUN).is_file() else None
     if run is None:
         return None
-    asked = {**names, **_parts(spec, SEARCH_PARTS)}
-    made = {key: run.record.get(key) for key in names} | _parts(run.spec, SEARCH_PARTS)
+    asked = {**names, **_of_search(spec)}
+    made = {key: run.record.get(key) for key in names} | _of_search(run.spec)
     if drop is not None:
         asked["fixed_drop_probability"] = drop
         made["fixed_drop_probability"] = run.record.get("fixed_drop_probability")
     _same(out, made, asked)
     return run.record if all((out / name).is_file() for name in layout.SEARCHED) else None
+
+
+def _of_search(spec: Spec) -> dict[str, Any]:
+    """The settings that decide a search, in one level."""
+    return flatten(spec.model_dump(mode="json", include=set(SEARCH_PARTS)))
 
 
 def remove_what_followed(out: Path) -> None:
@@ -101,22 +105,18 @@ def ranking(run: Run, source: Source) -> Record | None:
     return record
 
 
-def result(
-    run: Run, source: JudgedSource, mode: RetrainMode, label: str | None = None
-) -> Record | None:
+def result(run: Run, chosen: Architecture, mode: RetrainMode) -> Record | None:
     """The record of a finished candidate, if the run and its ranking still say the same.
-
-    Args:
-        label: of the architecture (:class:`pdnas.runs.run.Architecture`); None: the best's.
 
     Raises:
         PdnasError: it was finished in another way.
     """
-    path = run.folder / layout.result(label or source, mode)
+    path = run.folder / layout.result(chosen.label, mode)
     record = _readable(lambda: read_json(path, run.identity)) if path.is_file() else None
     if record is None or _older(record, run.record):
         return None
-    if label is not None and label != source:
+    source = str(chosen.source)  # a cell has none, and its record no candidates
+    if chosen.given:
         drawn = record.get("candidates_sha256")
         if drawn is not None and drawn != _readable(lambda: run.candidates_sha256(source)):
             return None  # the number stands for another candidate now
@@ -124,19 +124,8 @@ def result(
         ranked = _readable(lambda: run.ranking_records.get(source))
         if ranked is None or _older(record, ranked):
             return None
-    parts = {"none": (), "finetune": ("retrain",), "scratch": ()}[mode]
-    asked = _parts(run.spec, parts)
-    made = flatten(record["provenance"]["config"])
-    if mode == "none":
-        asked |= _parts(run.spec, [f"candidates.{key}" for key in JUDGED])
-    _same(path, made, asked)
+    _same(path, flatten(record["provenance"]["config"]), flatten(run.spec.decides(mode)))
     return record
-
-
-def _parts(spec: Spec, parts: tuple[str, ...] | list[str]) -> dict[str, Any]:
-    """The settings of some parts of a specification, in one level."""
-    flat = flatten(spec.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if key.startswith(tuple(parts))}
 
 
 def _readable(read: Callable[[], Any]) -> Any:

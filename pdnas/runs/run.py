@@ -61,6 +61,11 @@ class Architecture:
     candidate: int | None
     choice: Choice
 
+    @property
+    def given(self) -> bool:
+        """Whether somebody named it; else it is what its source stands for."""
+        return self.label != self.source
+
 
 @dataclass(frozen=True)
 class Run:
@@ -143,7 +148,7 @@ class Run:
         return {path: read_json(path, self.identity) for path in paths}
 
     @cached_property
-    def results(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def results(self) -> dict[tuple[JudgedSource, RetrainMode], dict[str, Any]]:
         """Records of the chosen candidates by (source, mode)."""
         found = {
             (source, mode): self._record(layout.result(source, mode))
@@ -301,12 +306,13 @@ class Run:
 
         from pdnas.space.candidates import CELL
 
-        supernet, benchmark = self.spec.supernet, CellSpace()
-        if not isinstance(supernet, NasBench201Config):
+        benchmark = CellSpace()
+        if self.space is None:
             raise PdnasError(
-                f"{self.folder} has no cells (supernet {supernet.name}); give a candidate's number"
+                f"{self.folder} has no cells (supernet {self.spec.supernet.name}); give a "
+                "candidate's number"
             )
-        codes = CellSpace(supernet.operations).from_string(text)
+        codes = self.space.from_string(text)
         cell_id = int(benchmark.ids(benchmark.from_string(text)))
         choice = {CELL: torch.from_numpy(codes)}
         return Architecture(layout.cell_label(cell_id), None, None, choice)
@@ -347,7 +353,7 @@ class Run:
         return classes
 
 
-def _sorted(vocabulary: Any) -> list[str]:
+def _sorted(vocabulary: Any) -> list[Any]:
     return sorted(get_args(vocabulary))
 
 

@@ -8,9 +8,10 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from pdnas.spec.base import Strict
-from pdnas.spec.candidates import CandidateConfig
+from pdnas.spec.candidates import JUDGED, CandidateConfig
 from pdnas.spec.data import IMAGE_SIDE, DataConfig
 from pdnas.spec.gates import GateConfig
+from pdnas.spec.names import RetrainMode
 from pdnas.spec.supernets import DenseNetConfig, EnasConfig, NasBench201Config, SupernetConfig
 from pdnas.spec.training import RetrainConfig, TrainingConfig
 
@@ -41,6 +42,16 @@ class Spec(Strict):
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""
         return all(getattr(self, part) == getattr(other, part) for part in SEARCH_PARTS)
+
+    def decides(self, mode: RetrainMode) -> dict[str, dict[str, Any] | None]:
+        """The settings, part by part, that a chosen candidate's result depends on besides the
+        search's: its judge's where weights stay as they are, and how it is fine-tuned."""
+        parts: dict[RetrainMode, dict[str, Any]] = {
+            "none": {"candidates": set(JUDGED)},
+            "finetune": {"retrain": True},
+            "scratch": {},
+        }
+        return self.model_dump(mode="json", include=parts[mode])
 
     @property
     def warm_up(self) -> dict[str, Any] | None:
@@ -142,11 +153,8 @@ def _images_fit(spec: Spec) -> Iterator[str]:
         yield f"{too_small} an auxiliary head"
     if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
-    if isinstance(spec.supernet, NasBench201Config) and side % spec.supernet.image_multiple:
-        yield (
-            f"supernet nasbench201 halves images of {side} pixels {spec.supernet.stages - 1} times "
-            f"with a rest; it needs a multiple of {spec.supernet.image_multiple} pixels a side"
-        )
+    if isinstance(spec.supernet, NasBench201Config) and (problem := spec.supernet.misfit(side)):
+        yield f"supernet nasbench201 {problem}"
 
 
 RULES = (

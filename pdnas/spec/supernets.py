@@ -89,10 +89,15 @@ class NasBench201Config(Strict):
     operations: tuple[str, ...] = OPERATIONS
     """Operations among which every edge chooses: two or more different ones of these."""
 
-    @property
-    def image_multiple(self) -> int:
-        """What an image's side in pixels is a multiple of: each stage but the first halves it."""
-        return 2 ** (self.stages - 1)
+    def misfit(self, side: int) -> str | None:
+        """What is wrong with images of ``side`` pixels: each stage but the first halves them."""
+        multiple = 2 ** (self.stages - 1)
+        if side % multiple == 0:
+            return None
+        return (
+            f"halves images of {side} pixels {self.stages - 1} times with a rest; use a multiple "
+            f"of {multiple} pixels a side"
+        )
 
     @property
     def cells_per_stage(self) -> int:

@@ -22,7 +22,7 @@ from pdnas.nn.subnet import multiply_adds, parameters, source_code
 from pdnas.nn.supernets import Supernet
 from pdnas.runs import layout
 from pdnas.runs.run import Architecture, Run
-from pdnas.spec.names import NetworkFormat, Source
+from pdnas.spec.names import NetworkFormat
 from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.support.errors import PdnasError, first_line
@@ -50,18 +50,8 @@ class Inputs:
     judge: Judge
 
     @classmethod
-    def open(
-        cls, run: Run, source: Source, number: int | None = None, cell: str | None = None
-    ) -> Inputs:
-        """Read a candidate, the weights and validation images.
-
-        Args:
-            source, number, cell: see :meth:`pdnas.runs.run.Run.architecture`.
-
-        Raises:
-            PdnasError: there is no such candidate or cell.
-        """
-        architecture = run.architecture(source, number, cell)
+    def open(cls, run: Run, architecture: Architecture) -> Inputs:
+        """Read the weights and validation images."""
         device = torch.device("cpu")
         loader = loader_of(run, "validation", device)
         judge = make_judge(run, trained_supernet(run, device), loader, device)
@@ -69,13 +59,7 @@ class Inputs:
 
 
 def extract_run(
-    run: Run,
-    source: Source,
-    number: int | None,
-    out: Path,
-    format: NetworkFormat,
-    multiple: int = 1,
-    cell: str | None = None,
+    run: Run, chosen: Architecture, out: Path, format: NetworkFormat, multiple: int = 1
 ) -> dict[str, Any]:
     """Write one of a run's candidates as a physically smaller network, and ``subnet.json``.
 
@@ -85,14 +69,10 @@ def extract_run(
     two take any number of images.
 
     Args:
-        run: a search whose candidates were drawn, and ranked unless ``number`` or ``cell`` is
-            given.
-        source: which candidates.
-        number: the candidate, from 0; None: the best of the ranking.
+        chosen: see :meth:`pdnas.runs.run.Run.architecture`.
         out: folder to write to.
         format: what to write.
         multiple: see :func:`pdnas.nn.subnet.extract`.
-        cell: architecture string of a cell to write in place of a candidate.
 
     Returns:
         the record written to ``subnet.json``: ``candidate`` and ``source`` (null for a cell that
@@ -106,21 +86,19 @@ def extract_run(
         ``largest_logit``; ``provenance``.
 
     Raises:
-        PdnasError: there is no such candidate or cell, a package for the format is missing, or the
-            files compute something else.
+        PdnasError: a package for the format is missing, or the files compute something else.
     """
     stopwatch = Stopwatch()
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
-    inputs = Inputs.open(run, source, number, cell)
-    given = inputs.architecture
+    inputs = Inputs.open(run, chosen)
     network, measures = extract(inputs, multiple)
     images, _ = next(iter(inputs.judge.loader.epoch(0)))
-    identity = {"run": str(run.folder), "source": given.source, "candidate": given.candidate}
+    identity = {"run": str(run.folder), "source": chosen.source, "candidate": chosen.candidate}
     record = {
-        "source": given.source,
-        "candidate": given.candidate,
-        "cell": run.cell_string(given.choice),
+        "source": chosen.source,
+        "candidate": chosen.candidate,
+        "cell": run.cell_string(chosen.choice),
         "multiple": multiple,
         "format": format,
         **write_network(network, images[:TIMED_IMAGES], out, format, identity),

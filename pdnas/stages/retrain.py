@@ -94,34 +94,28 @@ class Inputs:
 
 def retrain_run(
     run: Run,
-    source: JudgedSource,
+    chosen: Architecture,
     mode: RetrainMode,
     device: torch.device,
     deadline: float | None = None,
-    candidate: int | None = None,
-    cell: str | None = None,
 ) -> dict[str, Any]:
-    """Finish a candidate, by default the best of a ranking, and evaluate it on the test data.
+    """Finish an architecture and evaluate it on the test data.
 
     ``none`` keeps the inherited weights, judged as the ranking judged them; ``finetune`` trains
     them further, and ``scratch`` trains fresh ones, both with the candidate's masks in place.
-    Source ``full`` is the whole supernet, everything kept, and has no ranking.
 
     Args:
+        chosen: see :func:`choose`.
         deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
-        candidate: number of another candidate than the best, from 0.
-        cell: architecture string of a cell in place of a candidate.
 
     Returns:
         the record written to ``result-SOURCE-MODE.json``, or to ``result-SOURCE-NUMBER-MODE.json``
         or ``result-cell-ID-MODE.json`` where a candidate or cell was given.
 
     Raises:
-        PdnasError: there is no ranking, no such candidate or cell, or the specification has no
-            ``retrain`` section.
+        PdnasError: the specification has no ``retrain`` section.
         Unfinished: the deadline came first.
     """
-    chosen = choose(run, source, candidate, cell)
     inputs = Inputs.open(run, chosen, mode, device)
     folder = run.folder / layout.retrain_checkpoint(chosen.label, mode)
     checkpoints = Checkpoints(folder, fingerprint(inputs.identity))
@@ -137,8 +131,8 @@ def retrain_run(
         "cell": run.cell_string(inputs.choice),
         "provenance": provenance(run.spec.model_dump(mode="json"), run.seed, stopwatch),
     }
-    if candidate is not None:  # its number means nothing without the file
-        record["candidates_sha256"] = run.candidates_sha256(source)
+    if chosen.given and chosen.source:  # its number means nothing without the file
+        record["candidates_sha256"] = run.candidates_sha256(chosen.source)
     run.write(layout.result(chosen.label, mode), record)
     if distributed.is_first():
         checkpoints.remove()
@@ -182,7 +176,13 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float |
 def choose(
     run: Run, source: JudgedSource, candidate: int | None = None, cell: str | None = None
 ) -> Architecture:
-    """What :func:`retrain_run` finishes.
+    """What :func:`retrain_run` finishes: by default the best of a ranking.
+
+    Source ``full`` is the whole supernet, everything kept, and has no ranking.
+
+    Args:
+        candidate: number of another candidate than the best, from 0.
+        cell: architecture string of a cell in place of a candidate.
 
     Raises:
         PdnasError: there is no ranking, or no such candidate or cell.

@@ -16,7 +16,6 @@ from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet
 from pdnas.runs import layout
 from pdnas.runs.distributions import load_posterior, save_posterior
-from pdnas.space.posterior import Posterior
 from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
 from pdnas.stages.materials import (
@@ -59,26 +58,20 @@ class Inputs:
     classes: int
 
     @classmethod
-    def open(
-        cls, spec: Spec, seed: int, device: torch.device, match: Posterior | None = None
-    ) -> Inputs:
+    def open(cls, spec: Spec, seed: int, device: torch.device, drop: float | None = None) -> Inputs:
         """Read the images of a specification.
 
         Args:
-            match: posterior of the search whose expected parameter count decides the fixed drop
-                probability (``gates.match`` of the specification).
+            drop: the drop probability that another run decides (:func:`match_drop`).
 
         Raises:
             PdnasError: bad input, or missing data.
         """
-        if (spec.gates.match is None) != (match is None):
+        if spec.gates.match is not None and drop is None:
             raise PdnasError(
-                f"gates.match is {spec.gates.match!r}; "
-                + ("give that variant's run with --match" if match is None else "leave out --match")
+                f"gates.match is {spec.gates.match!r}; give that variant's run with --match"
             )
-        classes, drop = INFO[spec.data.name].count_classes(), spec.gates.initial
-        if match is not None:
-            drop = matching_drop_probability(spec, match, classes)
+        drop = spec.gates.initial if drop is None else drop
         splits = make_splits(spec.data)
         rows = distributed.rows(spec.training.batch)
 
@@ -87,6 +80,7 @@ class Inputs:
 
         heldout = images("heldout") if spec.data.heldout else None
         data = training_data(spec.gates, images("train"), heldout)
+        classes = INFO[spec.data.name].count_classes()
         return cls(spec, seed, device, splits, data, drop, classes)
 
     @property
@@ -163,7 +157,7 @@ def search_run(
     seed: int,
     out: Path,
     device: torch.device,
-    match: Path | None = None,
+    drop: float | None = None,
     warm_ups: Path | None = None,
     deadline: float | None = None,
 ) -> dict[str, Any]:
@@ -172,8 +166,7 @@ def search_run(
     Args:
         scale, study, variant: names that the record carries.
         out: the run's folder.
-        match: run folder of the search whose expected parameter count decides the fixed drop
-            probability (``gates.match`` of the specification).
+        drop: the drop probability that another run decides (:func:`match_drop`).
         warm_ups: folder in which searches leave their warm-ups, and take one that was left by a
             search with the same and by the same code.
         deadline: time of ``time.monotonic`` by which to stop, with a checkpoint to go on from.
@@ -185,8 +178,7 @@ def search_run(
         PdnasError: bad input, missing data, or no room for the results.
         Unfinished: the deadline came first.
     """
-    like = None if match is None else load_posterior(match / layout.POSTERIOR)
-    inputs = Inputs.open(spec, seed, device, like)
+    inputs = Inputs.open(spec, seed, device, drop)
     checkpoints = Checkpoints(out / layout.CHECKPOINT, fingerprint(inputs.identity))
     session = Session(
         description=f"search {study}/{variant} seed {seed}",
@@ -219,10 +211,20 @@ def search(inputs: Inputs, session: Session = SHORT) -> SearchResult:
 
 
 def match_drop(spec: Spec, match: Path | None) -> float | None:
-    """The fixed drop probability that the run ``match`` decides; None without one."""
-    if match is None or spec.gates.match is None:
+    """The fixed drop probability with which the expected size is that of the run ``match``.
+
+    Args:
+        match: folder of the search that ``gates.match`` names; None: nothing is matched.
+
+    Raises:
+        PdnasError: the specification matches no other search, or that one is missing.
+    """
+    if match is None:
         return None
-    return matching_drop_probability(spec, load_posterior(match / layout.POSTERIOR))
+    if spec.gates.match is None:
+        raise PdnasError("gates.match is None; leave out --match")
+    classes = INFO[spec.data.name].count_classes()
+    return matching_drop_probability(spec, load_posterior(match / layout.POSTERIOR), classes)
 
 
 def _shared_warm_up(inputs: Inputs, folder: Path | None) -> Checkpoints | None:

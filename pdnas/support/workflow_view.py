@@ -298,7 +298,7 @@ class View(logging.Handler):
     def _summary(self) -> str:
         running = [(job.work, job.left(self._estimate)) for job in list(self._running.values())]
         threads = sum(work.threads for work, _ in running)
-        cores = max(self._workflow._cores or 1, 1)
+        cores = max(self._workflow.resource_settings.cores or 1, 1)
         if not self._workflow.local_exec:
             cores = max(threads, 1)
         seconds, complete = self._estimate.left(list(self._waiting.values()), running, cores)

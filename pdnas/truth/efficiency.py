@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pdnas.runs import layout
 from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.spec.names import TruthData
 from pdnas.support import files
@@ -207,7 +208,7 @@ def write_efficiency(
     stopwatch: Stopwatch,
 ) -> None:
     """Write ``efficiency.json``, marked as the run's if ``run`` has a record of its search."""
-    made_by = run / "run.json"
+    made_by = run / layout.RUN
     search = files.read_json(made_by) if made_by.is_file() else {}
     config = {"targets": {name: list(values) for name, values in targets.items()}}
     written = {**record, "provenance": provenance(config, search.get("seed"), stopwatch)}
@@ -224,7 +225,7 @@ def own_truth(runs: Sequence[Path]) -> TruthData:
     """
     trained_on = set()
     for run in runs:
-        path = run / "run.json"
+        path = run / layout.RUN
         record = files.read_json(path) if path.is_file() else {}
         trained_on.add(record.get("spec", {}).get("data", {}).get("name", DATASETS[0]))
     own = [name for name in DATASETS if {name} == trained_on]
@@ -251,7 +252,7 @@ def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
     from pdnas.runs.distributions import load_posterior
     from pdnas.space.posterior import CellPosterior
 
-    path = run / "posterior.safetensors"
+    path = run / layout.POSTERIOR
     loaded = load_posterior(path)
     if not isinstance(loaded, CellPosterior):
         raise PdnasError(f"{path} holds no distribution over cells; give a run of nasbench201")

@@ -15,7 +15,7 @@ from hypothesis import settings
 from pdnas.runs.run import Run
 from pdnas.spec.spec import Spec
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain_run
+from pdnas.stages.retrain import choose, retrain_run
 from pdnas.stages.sample import sample_run
 from pdnas.stages.search import search_run
 from pdnas.support.provenance import code_version, hardware
@@ -126,9 +126,7 @@ SPEC = Spec.model_validate(
 
 def make_run(folder: Path, seed: int, spec: Spec = SPEC) -> Path:
     """A run with everything that follows from it."""
-    search_run(
-        spec, scale="tiny", study="a", variant="b", seed=seed, out=folder, device=CPU, match=None
-    )
+    search_run(spec, scale="tiny", study="a", variant="b", seed=seed, out=folder, device=CPU)
     follow(folder)
     return folder
 
@@ -138,7 +136,7 @@ def follow(folder: Path) -> None:
     run = Run.load(folder)
     sample_run(run, "posterior", run.spec.candidates.count, run.seed)
     rank_run(run, "posterior", CPU)
-    retrain_run(run, "posterior", "none", CPU)
+    retrain_run(run, choose(run, "posterior"), "none", CPU)
 
 
 @pytest.fixture(scope="session")

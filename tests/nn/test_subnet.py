@@ -674,7 +674,6 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         seed=0,
         out=folder,
         device=torch.device("cpu"),
-        match=None,
     )
     found = Run.load(folder)
     sample_run(found, "posterior", 3, 0)
@@ -725,7 +724,8 @@ def test_speed_is_that_of_the_masked_network_against_the_extracted_one(
         return [(3.0, 1.0), (8.0, 2.0), (10.0, 4.0)]
 
     monkeypatch.setattr(extract_module, "paired_times", times)
-    record = extract_run(Run.load(run), "posterior", None, tmp_path, "torch")
+    found = Run.load(run)
+    record = extract_run(found, found.architecture("posterior"), tmp_path, "torch")
     assert record["speedup"]["median"] == 8 / 2
     assert (record["speedup"]["quartile_25"], record["speedup"]["quartile_75"]) == (2.75, 3.5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,13 @@ def test_weights_differ_between_cells_and_seeds_and_nothing_else_is_random() -> 
     assert train_cell(spec, cells[728], 0) == once[0]
 
 
-def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_build_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kill_at: Callable[[Any, str, int], list[Any]],
+) -> None:
     monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
-    real = digits.train_cell
-    calls: list[Any] = []
-
-    def killed(*arguments: Any) -> tuple[float, float]:
-        calls.append(arguments)
-        if len(calls) == 90:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(digits, "train_cell", killed)
+    calls = kill_at(digits, "train_cell", 90)
     with pytest.raises(KeyboardInterrupt):
         build_table(tiny(), range(2), 1, tmp_path)
     assert not (tmp_path / "table.parquet").exists()

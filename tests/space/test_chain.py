@@ -22,7 +22,7 @@ from pdnas.space.posterior import CellPosterior
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.stages.materials import trained_supernet
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain_run
+from pdnas.stages.retrain import choose, retrain_run
 from pdnas.stages.sample import sample_run
 from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
@@ -357,7 +357,7 @@ def test_every_stage_runs(tmp_path, estimator):
     sample_run(run, "posterior", 3, 0)
     sample_run(run, "uniform", 3, 0)
     rank_run(run, "posterior", CPU)
-    retrain_run(run, "posterior", "none", CPU)
+    retrain_run(run, choose(run, "posterior"), "none", CPU)
     assert load_probabilities(out)[1].sum() == pytest.approx(1)
 
 

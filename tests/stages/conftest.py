@@ -14,7 +14,7 @@ import yaml
 from pdnas.runs.run import Run
 from pdnas.spec.scale import SCALES, Scale, load_scale
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain_run
+from pdnas.stages.retrain import choose, retrain_run
 from pdnas.stages.sample import sample_run
 from pdnas.stages.search import search_run
 
@@ -64,7 +64,7 @@ def stages(scale: Scale, variant: str, out: Path) -> Path:
     run = Run.load(out)
     sample_run(run, "posterior", run.spec.candidates.count, 0)
     rank_run(run, "posterior", CPU)
-    retrain_run(run, "posterior", "finetune", CPU)
+    retrain_run(run, choose(run, "posterior"), "finetune", CPU)
     return out
 
 

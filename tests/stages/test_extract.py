@@ -11,7 +11,8 @@ from .test_retrain import CELL_TEXT
 
 
 def test_a_given_cell_needs_no_candidates(cells: Path, tmp_path: Path) -> None:
-    record = extract_run(Run.load(cells), "posterior", None, tmp_path, "torch", cell=CELL_TEXT)
+    run = Run.load(cells)
+    record = extract_run(run, run.architecture("posterior", cell=CELL_TEXT), tmp_path, "torch")
     assert record["cell"] == CELL_TEXT
     assert record["source"] is None
     assert record["candidate"] is None

@@ -128,20 +128,12 @@ def test_a_raced_run_has_the_plain_accuracies_of_whoever_is_left(raced: Run) -> 
 
 
 def test_a_killed_race_goes_on_and_ends_the_same(
-    raced: Run, monkeypatch: pytest.MonkeyPatch
+    raced: Run, kill_at: Callable[[Any, str, int], list[Any]]
 ) -> None:
     path = raced.folder / "ranking-posterior.parquet"
     rank_run(raced, "posterior", CPU)
     whole = read_table(path)
-    real, calls = Judge.each, []
-
-    def counted(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 25:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(Judge, "each", counted)
+    kill_at(Judge, "each", 25)
     with pytest.raises(KeyboardInterrupt):
         rank_run(raced, "posterior", CPU)
     (journal,) = raced.folder.glob("checkpoint/*.jsonl")

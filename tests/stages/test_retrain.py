@@ -23,7 +23,7 @@ from pdnas.spec.training import TrainingConfig
 from pdnas.stages import retrain as module
 from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain_run
+from pdnas.stages.retrain import choose, retrain_run
 from pdnas.stages.sample import sample_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
@@ -42,7 +42,7 @@ def test_full_is_the_whole_supernet_whatever_the_posterior_drops(
     assert isinstance(learned, ChannelPosterior)
     dropping = ChannelPosterior.constant(learned, 0.9)
     save_posterior(folder / "posterior.safetensors", dropping, {}, run.identity)
-    record = retrain_run(run, "full", "none", CPU)
+    record = retrain_run(run, choose(run, "full"), "none", CPU)
     assert record["parameters"] == run.record["supernet_parameters"]
 
 
@@ -51,9 +51,9 @@ def test_top5_accuracy_where_there_are_many_classes(
     guided: Path, monkeypatch: pytest.MonkeyPatch, mode: RetrainMode
 ) -> None:
     run = Run.load(guided)
-    assert retrain_run(run, "posterior", mode, CPU)["test_top5_accuracy"] is None
+    assert retrain_run(run, choose(run, "posterior"), mode, CPU)["test_top5_accuracy"] is None
     monkeypatch.setattr(module, "MANY_CLASSES", 10)
-    record = retrain_run(run, "posterior", mode, CPU)
+    record = retrain_run(run, choose(run, "posterior"), mode, CPU)
     assert record["test_accuracy"] < record["test_top5_accuracy"] <= 1
     if mode == "none":  # by hand, on the network that was judged
         supernet = trained_supernet(run, CPU)
@@ -89,7 +89,7 @@ def test_what_trains_on_is_the_candidate(
 
     monkeypatch.setattr(module, "fit", fit)
     run = Run.load(guided)
-    record = retrain_run(run, "posterior", mode, CPU)
+    record = retrain_run(run, choose(run, "posterior"), mode, CPU)
     _, choice = run.candidate("posterior", None)
     assert record["candidate"] == read_json(guided / "ranking-posterior.json")["best"]
     for name, mask in choice.items():
@@ -108,7 +108,7 @@ def test_what_trains_on_is_the_candidate(
 def test_the_winner_is_tested_on_the_test_images(raced: Run) -> None:
     everything = plainly(raced)
     rank_run(everything, "posterior", CPU)
-    record = retrain_run(everything, "posterior", "none", CPU)
+    record = retrain_run(everything, choose(everything, "posterior"), "none", CPU)
     number, choice = everything.candidate("posterior", None)
     supernet = trained_supernet(raced, CPU)
     accuracy = {}
@@ -127,23 +127,23 @@ def test_the_winner_is_tested_on_the_test_images(raced: Run) -> None:
 
 def test_a_given_candidate_has_a_result_of_its_own(guided: Path, tmp_path: Path) -> None:
     run = Run.load(shutil.copytree(guided, tmp_path / "run"))
-    best = retrain_run(run, "posterior", "finetune", CPU)
+    best = retrain_run(run, choose(run, "posterior"), "finetune", CPU)
     best_file = (run.folder / "result-posterior-finetune.json").read_bytes()
     number = best["candidate"]
-    again = retrain_run(run, "posterior", "finetune", CPU, candidate=number)
+    again = retrain_run(run, choose(run, "posterior", candidate=number), "finetune", CPU)
     for key in ("candidate", "validation_accuracy", "test_accuracy", "parameters"):
         assert again[key] == best[key], "the best one, given by its number"
-    other = retrain_run(run, "posterior", "finetune", CPU, candidate=(number + 1) % 3)
+    other = retrain_run(run, choose(run, "posterior", candidate=(number + 1) % 3), "finetune", CPU)
     assert other["candidate"] == (number + 1) % 3
     assert (run.folder / "result-posterior-finetune.json").read_bytes() == best_file
     for name in (number, other["candidate"]):
         path = run.folder / f"result-posterior-{name}-finetune.json"
         assert read_json(path)["candidate"] == name
         assert path not in run.records, "it is no part of a report"
-        assert kept.result(run, "posterior", "finetune", f"posterior-{name}") == read_json(path)
+        assert kept.result(run, choose(run, "posterior", name), "finetune") == read_json(path)
     sample_run(run, "posterior", 3, seed=7)
-    label = f"posterior-{number}"
-    assert kept.result(run, "posterior", "finetune", label) is None, "another candidate by now"
+    chosen = choose(run, "posterior", number)
+    assert kept.result(run, chosen, "finetune") is None, "another candidate by now"
 
 
 CELL_TEXT = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"
@@ -152,7 +152,7 @@ CELL_TEXT = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_3x3~1|ski
 def test_a_given_cell_needs_no_candidates(cells: Path) -> None:
     """Its file has the benchmark's cell id, whatever the order of the run's operations."""
     run = Run.load(cells)
-    record = retrain_run(run, "posterior", "none", CPU, cell=CELL_TEXT)
+    record = retrain_run(run, choose(run, "posterior", cell=CELL_TEXT), "none", CPU)
     space = CellSpace()
     number = int(space.ids(space.from_string(CELL_TEXT)))
     assert read_json(cells / f"result-cell-{number}-none.json")["cell"] == CELL_TEXT
@@ -162,7 +162,7 @@ def test_a_given_cell_needs_no_candidates(cells: Path) -> None:
     with torch.no_grad(), supernet.candidate(choice):
         right = [supernet(x).argmax(dim=1) == y for x, y in loader_of(run, "test", CPU).epoch(0)]
     assert record["test_accuracy"] == pytest.approx(torch.cat(right).double().mean().item())
-    scratch = retrain_run(run, "posterior", "scratch", CPU, cell=CELL_TEXT)
+    scratch = retrain_run(run, choose(run, "posterior", cell=CELL_TEXT), "scratch", CPU)
     assert scratch["cell"] == CELL_TEXT
     assert scratch["parameters"] == record["parameters"]
 
@@ -190,5 +190,5 @@ def test_what_a_run_does_not_hold_is_refused(
     run = Run.load(request.getfixturevalue(kind))
     before = sorted(run.folder.iterdir())
     with pytest.raises(PdnasError, match=words):
-        retrain_run(run, source, "none", CPU, **given)
+        choose(run, source, **given)
     assert sorted(run.folder.iterdir()) == before

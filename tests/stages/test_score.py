@@ -118,7 +118,7 @@ def test_blocks_hold_every_distinct_cell_once():
         assert (part[:, :3] == part[0, :3]).all()
 
 
-def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
+def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, kill_at):
     spec = load_scale("smoke").spec("nasbench201", "guided")
     supernet = spec.supernet.model_copy(update={"operations": SMALL.operations, "channels": 2})
     training = spec.training.model_copy(update={"epochs": 3})
@@ -127,18 +127,9 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     search_run(spec, **names, seed=0, out=tmp_path, device=torch.device("cpu"))
     run = Run.load(tmp_path)
 
-    real, calls = score.score_block, []
-
-    def killed(*arguments):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(score, "score_block", killed)
+    kill_at(score, "score_block", 5)
     with pytest.raises(KeyboardInterrupt):
         score_run(run, 60, torch.device("cpu"))
-    monkeypatch.setattr(score, "score_block", real)
     record = score_run(run, 60, torch.device("cpu"))
     table = read_table(tmp_path / "scores.parquet")
     assert list(table.columns) == ["cell_id", "score", "loss"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pdnas.data.sets import INFO
 from pdnas.data.splits import load_part, make_splits
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
@@ -44,9 +45,16 @@ def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
     return Spec.model_validate(spec)
 
 
-def search(out: Path, spec: Spec, seed: int = 0, **folders: Path) -> Run:
+def search(
+    out: Path,
+    spec: Spec,
+    seed: int = 0,
+    match: Path | None = None,
+    warm_ups: Path | None = None,
+) -> Run:
     names = {"scale": "smoke", "study": "multibranch", "variant": out.name}
-    module.search_run(spec, **names, seed=seed, out=out, device=CPU, **folders)
+    drop = module.match_drop(spec, match)
+    module.search_run(spec, **names, seed=seed, out=out, device=CPU, drop=drop, warm_ups=warm_ups)
     return Run.load(out)
 
 
@@ -246,6 +254,39 @@ def test_channel_gates_share_no_warm_up(tmp_path: Path) -> None:
     spec = make_spec(training={"epochs": 2}, gates={"warmup_epochs": 1})
     search(tmp_path / "first", spec, warm_ups=tmp_path / "shared")
     assert not (tmp_path / "shared").exists()
+
+
+def test_a_matched_rate_is_that_of_the_classes_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders of images have any number of them, and a gated classifier as many rows."""
+    enas = {"name": "enas", "filters": 4, "layers": 3}
+    fixed = make_spec(gates={"mode": "fixed", "match": "guided"}).model_dump()
+    spec = Spec.model_validate({**fixed, "supernet": enas})
+    like = make_supernet(spec, CPU).posterior()
+    assert isinstance(like, ChannelPosterior)
+    gates = list(like.drop)
+    drop = {name: torch.full_like(like.drop[name], 0.9) for name in gates[:-1]}
+    drop[gates[-1]] = torch.full_like(like.drop[gates[-1]], 0.1)
+    learned = ChannelPosterior(drop, like.group_sizes)
+    save_posterior(tmp_path / "posterior.safetensors", learned, {})
+    rates = []
+    for classes in (10, 400):
+        many = replace(INFO["digits"], count=lambda _, classes=classes: classes)
+        monkeypatch.setitem(INFO, "digits", many)
+        supernet = make_supernet(spec, CPU, classes)
+        assert isinstance(supernet, ChannelSupernet)
+        rates.append(supernet.matching_drop_probability(learned))
+        assert module.match_drop(spec, tmp_path) == rates[-1]
+    assert rates[0] - rates[1] > 0.05, "or the number of classes would not matter"
+
+
+def test_a_run_to_match_belongs_to_a_specification_that_matches_one(tmp_path: Path) -> None:
+    guided = search(tmp_path / "guided", make_spec())
+    with pytest.raises(PdnasError, match="leave out --match"):
+        search(tmp_path / "plain", make_spec(), match=guided.folder)
+    with pytest.raises(PdnasError, match="'guided'; give that variant's run with --match"):
+        search(tmp_path / "random", make_spec(gates={"mode": "fixed", "match": "guided"}))
 
 
 def test_the_random_baseline_is_as_large_as_the_guided_candidates(

@@ -20,7 +20,7 @@ from pdnas.spec.gates import GateConfig
 from pdnas.spec.spec import Spec
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages.rank import rank_run
-from pdnas.stages.retrain import retrain_run
+from pdnas.stages.retrain import choose, retrain_run
 from pdnas.stages.sample import sample_run
 from pdnas.stages.search import search_run
 from pdnas.support import distributed
@@ -66,7 +66,7 @@ def chain(spec: Spec, folder: Path, *, pause: bool, mode: str) -> None:
     run = Run.load(folder)
     rank_run(run, "posterior", CPU)
     distributed.from_first(lambda: None)
-    retrain_run(run, "posterior", mode, CPU)
+    retrain_run(run, choose(run, "posterior"), mode, CPU)
 
 
 class Plain(ChannelSupernet):

@@ -8,7 +8,7 @@ from pdnas.runs import layout
 from pdnas.runs.kept import runs_folder
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
-from pdnas.spec.names import JudgedSource, RetrainMode
+from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
 from pdnas.spec.selection import judged_by
@@ -16,7 +16,6 @@ from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
 from pdnas.support.workflow import claim_folder, mark_jobs
 from pdnas.support.workflow_view import attach
-from pdnas.truth.rivals import METHODS
 
 KNOWN_KEYS = {"scale", "studies"}
 
@@ -122,7 +121,7 @@ def results(chosen=STUDIES):
 
 def nasbench_results(chosen=STUDIES):
     """The last file of everything that `nasbench` is to run, or of some studies of it."""
-    return [f"{RUNS}/{layout.rival_record(method)}" for method in METHODS] + [
+    return [f"{RUNS}/{layout.rival_record(method)}" for method in get_args(RivalMethod)] + [
         f"{RUNS}/{layout.run_folder(study, variant, seed)}/"
         + (layout.EFFICIENCY_SCORED if content.score_images else layout.EFFICIENCY)
         for study, content, variant, seed, settings in runs()

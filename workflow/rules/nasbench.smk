@@ -80,7 +80,7 @@ rule rival:
         trace=f"{RUNS}/{layout.rival_trace('{method}')}",
         summary=f"{RUNS}/{layout.rival_record('{method}')}",
     wildcard_constraints:
-        method="|".join(METHODS),
+        method="|".join(get_args(RivalMethod)),
     params:
         seeds="0-199",
         queries=300,

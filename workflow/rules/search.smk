@@ -5,7 +5,6 @@ import subprocess
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 
-
 def searched(wildcards, variant, *files):
     """Files of another variant's search with the same seed."""
     run = layout.run_folder(wildcards.study, variant, wildcards.seed)
@@ -23,16 +22,18 @@ def warmed_up(wildcards):
 
 def fetch_data():
     """Get the images of all that is to run, or end with the reason, before the first job."""
+    # Where no file system is shared, each job gets its own.
+    shared = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
+    if not workflow.is_main_process or not shared:
+        return
     needed = {
         SCALE.spec(job.wildcards.study, job.wildcards.variant).data.name
         for job in workflow.dag.needrun_jobs()
         if job.rule.name in {"search", "rank", "retrain", "scores", "extract"}
     }
-    # Where no file system is shared, each job gets its own.
-    if not workflow.is_main_process or SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
-        return
+    fetch = [sys.executable, "-m", "pdnas.cli", "data", "fetch"]
     for name in sorted(needed - {"digits"}):
-        if subprocess.run([sys.executable, "-m", "pdnas.cli", "data", "fetch", name], stdout=subprocess.DEVNULL).returncode:
+        if subprocess.run([*fetch, name], stdout=subprocess.DEVNULL).returncode:
             sys.exit(2)
 
 

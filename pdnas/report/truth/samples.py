@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pdnas.support.statistics import (
 )
 from pdnas.truth.table import GroundTruth
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def _guided(collection: Collection) -> dict[str, list[RunEfficiency]]:
     """Seeds of each study's guided posterior."""
@@ -31,62 +34,72 @@ def _guided(collection: Collection) -> dict[str, list[RunEfficiency]]:
     }
 
 
-def _panels(found: dict[str, Any]) -> tuple[Any, Iterator[tuple[Any, str, Any]]]:
-    """A figure with a titled panel a study, and (panel, study, seeds)."""
-    figure, axes = style.panels(1, len(found), height=3.3, width=5.4 * len(found))
-    for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
-        style.title(axis, f"{study}, {style.seeds(len(seeds))}")
-    return figure, zip(axes[0], found.keys(), found.values(), strict=True)
+def _by_study(
+    collection: Collection, draw: Callable[[Any, str, list[RunEfficiency]], pd.DataFrame]
+) -> Drawing | None:
+    """A figure with a titled panel for each study with a guided posterior; None if there is none.
 
-
-def samples_to_reach(collection: Collection) -> Drawing | None:
-    """Expected samples to reach an accuracy, uniform against learned."""
+    Args:
+        draw: draws the seeds of a study, by its name, into a panel; returns the data in it.
+    """
     import pandas as pd
 
     found = _guided(collection)
     if not found:
         return None
-    figure, panels = _panels(found)
+    figure, axes = style.panels(1, len(found), height=3.3, width=5.4 * len(found))
     tables = []
-    for axis, study, seeds in panels:
-        curves = [seed.record["mass_by_accuracy"] for seed in seeds]
-        records = []
-        for index, threshold in enumerate(curves[0]["threshold"]):
-            uniform = expected_draws(curves[0]["uniform_mass"][index])
-            interval = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
-            records.append((study, 100 * threshold, uniform, *bounds(interval), interval.count))
-        names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
-        tables.append(pd.DataFrame(records, columns=names))
-        own = tables[-1]
-        # Below 1.5, everybody reaches the target at once.
-        own = own[np.isfinite(own["uniform"]) & (own["uniform"] >= 1.5)]
-        x, uniform, *learned = (own[name] for name in names[1:-1])
-        small: Any = {"markersize": 3.5}
-        style.uniform(axis, x, uniform, marker="s", **small)
-        style.line(
-            axis,
-            x,
-            learned,
-            within=(1, np.inf),
-            color=GUIDED_COLOUR,
-            marker="o",
-            label="learned posterior",
-            **small,
-        )
-        for target in seeds[0].record["targets"]:
-            percent = 100 * target["target"]
-            marked = own[np.isclose(x, percent)]
-            if len(marked):
-                above, below = (float(marked[name].iloc[0]) for name in ("uniform", "learned"))
-                _mark_ratio(axis, percent, above, below, x.max())
-        axis.set(yscale="log", ylim=(0.9, None))  # 1, the least, lies inside
-        axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
-        axis.grid(False, axis="x")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_xlabel(f"target: true test accuracy on {data_name(seeds[0].truth)} [%]")
-        axis.set_ylabel("expected number of samples")
-        axis.legend(loc="upper left")
+    for axis, (study, seeds) in zip(axes[0], found.items(), strict=True):
+        style.title(axis, f"{study}, {style.seeds(len(seeds))}")
+        tables.append(draw(axis, study, seeds))
     return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+def samples_to_reach(collection: Collection) -> Drawing | None:
+    """Expected samples to reach an accuracy, uniform against learned."""
+    return _by_study(collection, _samples_to_reach)
+
+
+def _samples_to_reach(axis: Any, study: str, seeds: list[RunEfficiency]) -> pd.DataFrame:
+    import pandas as pd
+
+    curves = [seed.record["mass_by_accuracy"] for seed in seeds]
+    records = []
+    for index, threshold in enumerate(curves[0]["threshold"]):
+        uniform = expected_draws(curves[0]["uniform_mass"][index])
+        interval = expected_draws_over_seeds(curve["mass"][index] for curve in curves)
+        records.append((study, 100 * threshold, uniform, *bounds(interval), interval.count))
+    names = ["study", "target_pct", "uniform", "learned", "low95", "high95", "seeds"]
+    table = pd.DataFrame(records, columns=names)
+    # Below 1.5, everybody reaches the target at once.
+    own = table[np.isfinite(table["uniform"]) & (table["uniform"] >= 1.5)]
+    x, uniform, *learned = (own[name] for name in names[1:-1])
+    small: Any = {"markersize": 3.5}
+    style.uniform(axis, x, uniform, marker="s", **small)
+    style.line(
+        axis,
+        x,
+        learned,
+        within=(1, np.inf),
+        color=GUIDED_COLOUR,
+        marker="o",
+        label="learned posterior",
+        **small,
+    )
+    for target in seeds[0].record["targets"]:
+        percent = 100 * target["target"]
+        marked = own[np.isclose(x, percent)]
+        if len(marked):
+            above, below = (float(marked[name].iloc[0]) for name in ("uniform", "learned"))
+            _mark_ratio(axis, percent, above, below, x.max())
+    axis.set(yscale="log", ylim=(0.9, None))  # 1, the least, lies inside
+    axis.set_xlim(right=x.max() + 0.6)  # room for the last ratio
+    axis.grid(False, axis="x")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xlabel(f"target: true test accuracy on {data_name(seeds[0].truth)} [%]")
+    axis.set_ylabel("expected number of samples")
+    axis.legend(loc="upper left")
+    return table
 
 
 def _mark_ratio(axis: Any, percent: float, above: float, below: float, most: float) -> None:
@@ -107,37 +120,34 @@ def _mark_ratio(axis: Any, percent: float, above: float, below: float, most: flo
 
 def best_of_n(collection: Collection) -> Drawing | None:
     """Expected best true accuracy of n samples, uniform against learned."""
+    return _by_study(collection, _best_of_n)
+
+
+def _best_of_n(axis: Any, study: str, seeds: list[RunEfficiency]) -> pd.DataFrame:
     import pandas as pd
 
-    found = _guided(collection)
-    if not found:
-        return None
-    figure, panels = _panels(found)
-    tables = []
-    for axis, study, seeds in panels:
-        curves = [seed.record["best_of_n"] for seed in seeds]
-        learned = [
-            bounds(confidence_interval([100 * curve["expected"][index] for curve in curves]))
-            for index in range(len(curves[0]["n"]))
-        ]
-        names = ["learned_pct", "low95_pct", "high95_pct"]
-        own = pd.DataFrame(learned, columns=names).assign(
-            study=study,
-            n=curves[0]["n"],
-            uniform_pct=100 * np.array(curves[0]["uniform_expected"]),
-            optimum_pct=100 * seeds[0].record["best_accuracy"],
-            seeds=len(seeds),
-        )
-        tables.append(own)
-        style.best_line(axis, float(own["optimum_pct"].iloc[0]))
-        style.uniform(axis, own["n"], own["uniform_pct"])
-        curve = [own[name] for name in names]
-        style.line(axis, own["n"], curve, color=GUIDED_COLOUR, label="learned posterior")
-        style.log_x(axis)
-        axis.set(xlim=(1, own["n"].max()), xlabel="number of samples n")
-        axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
-        axis.legend(loc="lower right")
-    return Drawing(figure, pd.concat(tables, ignore_index=True))
+    curves = [seed.record["best_of_n"] for seed in seeds]
+    learned = [
+        bounds(confidence_interval([100 * curve["expected"][index] for curve in curves]))
+        for index in range(len(curves[0]["n"]))
+    ]
+    names = ["learned_pct", "low95_pct", "high95_pct"]
+    own = pd.DataFrame(learned, columns=names).assign(
+        study=study,
+        n=curves[0]["n"],
+        uniform_pct=100 * np.array(curves[0]["uniform_expected"]),
+        optimum_pct=100 * seeds[0].record["best_accuracy"],
+        seeds=len(seeds),
+    )
+    style.best_line(axis, float(own["optimum_pct"].iloc[0]))
+    style.uniform(axis, own["n"], own["uniform_pct"])
+    curve = [own[name] for name in names]
+    style.line(axis, own["n"], curve, color=GUIDED_COLOUR, label="learned posterior")
+    style.log_x(axis)
+    axis.set(xlim=(1, own["n"].max()), xlabel="number of samples n")
+    axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
+    axis.legend(loc="lower right")
+    return own
 
 
 def samples_to_target(collection: Collection) -> Drawing | None:

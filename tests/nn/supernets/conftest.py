@@ -52,3 +52,24 @@ def assert_a_candidate_is_the_network_without_the_dropped_slices(net):
             layer.weight[:, ~choice[name]] = 0
         torch.testing.assert_close(found, net(x))
     assert net.candidate_parameters(choice) == net.parameter_count() - removed
+
+
+def drop_layers(net, ending):
+    """Drop every gated layer whose name ends so.
+
+    Args:
+        net: a supernet in float64, for colour images of 64 pixels.
+
+    Returns:
+        the choice, and its logits in evaluation and in training, (2, images, classes).
+    """
+    choice = {
+        name: torch.full((layer.gate.channels,), not name.endswith(ending))
+        for name, layer in net.gated_layers().items()
+    }
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    logits = []
+    for training in (False, True):
+        with net.train(training).candidate(choice):
+            logits.append(net(x))
+    return choice, torch.stack(logits)

@@ -21,6 +21,7 @@ from pdnas.support.errors import PdnasError
 from .conftest import (
     assert_a_candidate_is_the_network_without_the_dropped_slices,
     assert_a_training_step_moves_everything,
+    drop_layers,
     randomised,
 )
 
@@ -143,16 +144,10 @@ def test_a_candidate_is_the_network_without_the_dropped_slices():
 def test_whole_branches_dropped_give_finite_outputs(gone):
     """One kernel size everywhere, and all of them."""
     net = small()
-    choice = {
-        name: torch.full((layer.gate.channels,), not name.endswith(gone))
-        for name, layer in net.gated_layers().items()
-    }
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    for training in (False, True):
-        with net.train(training).candidate(choice):
-            logits = net(x)
-        assert torch.isfinite(logits).all()
-        assert not torch.allclose(logits[0], logits[1])  # the skip connections still carry images
+    choice, logits = drop_layers(net, gone)
+    assert torch.isfinite(logits).all()
+    for first, second in logits:
+        assert not torch.allclose(first, second)  # the skip connections still carry images
     assert net.kept(choice) == ((0.75, 0.75) if gone else (0, 0))
 
 
