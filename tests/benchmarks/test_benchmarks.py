@@ -2,6 +2,8 @@
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +18,7 @@ TINY = Effort(pairs=2, tiny=True)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_row(name):
+def test_row(name: str) -> None:
     if name == "ground-truth":
         pytest.importorskip("nas_201_api")
         pytest.importorskip("nats_bench")
@@ -33,14 +35,14 @@ def test_row(name):
     assert all(each["part"] in table for each in record["measures"])
 
 
-def test_pairs_alternate_and_the_first_is_lost():
+def test_pairs_alternate_and_the_first_is_lost() -> None:
     calls = []
     times = paired_times(lambda: calls.append("a"), lambda: calls.append("b"), 3)
     assert "".join(calls) == "baabbaab"
     assert len(times) == 3
 
 
-def test_ratio_is_that_of_medians_and_its_spread_that_of_pairs():
+def test_ratio_is_that_of_medians_and_its_spread_that_of_pairs() -> None:
     found = ratio("p", "q", [(2.0, 1.0), (4.0, 1.0), (90.0, 2.0)], aim=Aim(3, least=True))
     assert found.value == 4.0
     assert found.quartiles == (3.0, 24.5)
@@ -48,8 +50,8 @@ def test_ratio_is_that_of_medians_and_its_spread_that_of_pairs():
     assert not Aim(3, least=False).reached(4)
 
 
-def test_peak_memory_counts_what_is_held_at_once():
-    def work():
+def test_peak_memory_counts_what_is_held_at_once() -> None:
+    def work() -> None:
         for _ in range(3):  # 4 MB each, one after the other, beside 4 MB that stay
             stays = torch.zeros(1000, 1000)
             stays + 1
@@ -61,8 +63,8 @@ def test_peak_memory_counts_what_is_held_at_once():
 @pytest.mark.parametrize(
     ("least", "value", "worse"), [(True, 1.9, 1), (True, 2.1, 0), (False, 4.6, 1), (False, 4.4, 0)]
 )
-def test_regressions(least, value, worse):
-    def rows(number):
+def test_regressions(least: bool, value: float, worse: int) -> None:
+    def rows(number: float) -> dict[str, Any]:
         each = Measure("part", "other", number, (number, number), 1, aim=Aim(1, least))
         return {"row": {"measures": [each.to_json()]}}
 
@@ -70,7 +72,7 @@ def test_regressions(least, value, worse):
     assert regressions({}, rows(value)) == []
 
 
-def test_scaling(tmp_path):
+def test_scaling(tmp_path: Path) -> None:
     table = pd.DataFrame(scaling.measure(TINY, runs=1))
     assert set(table["sweep"]) == set(scaling.SWEEPS)
     assert (table[["seconds", "peak_megabytes"]] > 0).all(axis=None)
@@ -79,7 +81,7 @@ def test_scaling(tmp_path):
     assert scaling.exponent(pd.Series([1, 2, 4]), pd.Series([3, 12, 48])) == pytest.approx(2)
 
 
-def test_profiles():
+def test_profiles() -> None:
     for make in profiles.LOOPS.values():
         table = profiles.operators(make(TINY), 1, TINY)
         assert 0 < table["share"].sum() <= 1 + 1e-9

@@ -18,7 +18,7 @@ PROFILES = sorted((WORKFLOW / "profiles").glob("*/config.yaml"))
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
-def test_a_profile_has_options_that_snakemake_or_its_plugin_knows(path):
+def test_a_profile_has_options_that_snakemake_or_its_plugin_knows(path: Path) -> None:
     profile = yaml.safe_load(path.read_text())
     plugin = profile.get("executor")
     known = get_argument_parser()._option_string_actions
@@ -31,13 +31,13 @@ def test_a_profile_has_options_that_snakemake_or_its_plugin_knows(path):
     assert names <= settings.__dataclass_fields__.keys()
 
 
-def test_kubernetes_stops_before_the_report_at_rules_that_exist():
+def test_kubernetes_stops_before_the_report_at_rules_that_exist() -> None:
     profile = yaml.safe_load((WORKFLOW / "profiles/kubernetes/config.yaml").read_text())
     rules = "".join(path.read_text() for path in (WORKFLOW / "rules").glob("*.smk"))
     assert set(profile["until"]) <= set(re.findall(r"^rule (\w+):", rules, re.MULTILINE))
 
 
-def test_jobs_on_several_gpus_have_a_process_for_each(tmp_path):
+def test_jobs_on_several_gpus_have_a_process_for_each(tmp_path: Path) -> None:
     """The commands of a dry run; what jobs ask of SLURM is in test_slurm.py."""
     scale = yaml.safe_load((SCALES / "gpu.yaml").read_text())
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({**scale, "gpus": 2}))

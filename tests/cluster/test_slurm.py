@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ CONFIGURATION = Path("/etc/slurm/slurm.conf")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
-def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -105,7 +106,7 @@ def workflow(folder: Path, target: str, scale: str | Path) -> subprocess.Complet
     )
 
 
-def test_smoke_jobs_go_through_slurm(slurm, tmp_path):
+def test_smoke_jobs_go_through_slurm(slurm: None, tmp_path: Path) -> None:
     """Search, sample and rank; each asked SLURM for what the scale grants."""
     result = "runs/smoke/nasbench201/guided/seed0/ranking-posterior.json"
     done = workflow(tmp_path, result, "smoke")
@@ -122,7 +123,7 @@ def test_smoke_jobs_go_through_slurm(slurm, tmp_path):
         assert facts["NumCPUs"] == str(scale.threads)
 
 
-def test_a_job_on_gpus_asks_slurm_for_them(slurm, tmp_path):
+def test_a_job_on_gpus_asks_slurm_for_them(slurm: None, tmp_path: Path) -> None:
     """This SLURM knows of none and refuses, so snakemake shows what it asked for."""
     scale = yaml.safe_load((SCALES / "gpu.yaml").read_text())
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({**scale, "gpus": 2}))

@@ -8,6 +8,7 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pdnas.nn import gates
@@ -26,14 +27,16 @@ from pdnas.nn.gates import (
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.support.errors import PdnasError
 
+Array = NDArray[np.float64]
+
 CPU = torch.device("cpu")
 
 
-def freeze_noise(monkeypatch, noise):
+def freeze_noise(monkeypatch: pytest.MonkeyPatch, noise: Tensor) -> None:
     monkeypatch.setattr(gates, "logistic_noise", lambda shape, device: noise.expand(*shape))
 
 
-def keep64(logit_p, noise, temperature):
+def keep64(logit_p: Array, noise: Array, temperature: float) -> Array:
     """The paper's relaxation in float64: keep = 1 - sigmoid((log p - log(1 - p) + L) / τ)."""
     p = scipy.special.expit(np.asarray(logit_p, np.float64))
     drop = scipy.special.expit(
@@ -42,7 +45,7 @@ def keep64(logit_p, noise, temperature):
     return 1 - drop
 
 
-def test_noise_is_standard_logistic():
+def test_noise_is_standard_logistic() -> None:
     torch.manual_seed(1)
     n = 200_000
     noise = logistic_noise((n // 10, 10), CPU).double().numpy().ravel()
@@ -52,7 +55,7 @@ def test_noise_is_standard_logistic():
     assert scipy.stats.kurtosis(noise) == pytest.approx(1.2, abs=0.2)
 
 
-def test_noise_is_the_difference_of_two_gumbels():
+def test_noise_is_the_difference_of_two_gumbels() -> None:
     torch.manual_seed(2)
     r1, r2 = np.random.default_rng(0).random((2, 100_000))
     paper = np.log(-np.log(r1)) - np.log(-np.log(r2))
@@ -61,7 +64,7 @@ def test_noise_is_the_difference_of_two_gumbels():
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-24])
-def test_noise_is_finite_at_the_ends(monkeypatch, uniform):
+def test_noise_is_finite_at_the_ends(monkeypatch: pytest.MonkeyPatch, uniform: float) -> None:
     monkeypatch.setattr(torch, "rand", lambda shape, **kw: torch.full(shape, uniform, **kw))
     noise = logistic_noise((3,), CPU)
     assert noise.dtype == torch.float32
@@ -70,7 +73,7 @@ def test_noise_is_finite_at_the_ends(monkeypatch, uniform):
 
 
 @pytest.mark.parametrize("temperature", [0.2, 2 / 3, 1.0])
-def test_relaxed_keep_follows_the_formula(temperature):
+def test_relaxed_keep_follows_the_formula(temperature: float) -> None:
     logit_p = torch.linspace(-4, 4, 9)[:, None]
     noise = torch.linspace(-5, 5, 23)[None]
     ours = relaxed_keep(logit_p, noise, temperature).double().numpy()
@@ -80,7 +83,7 @@ def test_relaxed_keep_follows_the_formula(temperature):
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
-def test_temperature_zero_is_bernoulli(p):
+def test_temperature_zero_is_bernoulli(p: float) -> None:
     torch.manual_seed(3)
     logit = torch.tensor(math.log(p / (1 - p)))
     noise = logistic_noise((200_000,), CPU)
@@ -97,7 +100,7 @@ def test_temperature_zero_is_bernoulli(p):
     "settings", [GateSettings(mode="none"), GateSettings(mode="fixed", initial=1e-12)]
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_drop_probability_zero_is_the_plain_layer(settings, training):
+def test_drop_probability_zero_is_the_plain_layer(settings: GateSettings, training: bool) -> None:
     torch.manual_seed(4)
     conv = GatedConv2d(4, 6, 3, stride=2, padding=1, groups=2, bias=True).train(training)
     linear = GatedLinear(5, 3).train(training)
@@ -109,7 +112,7 @@ def test_drop_probability_zero_is_the_plain_layer(settings, training):
     assert torch.equal(linear(row), nn.functional.linear(row, linear.weight, linear.bias))
 
 
-def test_evaluation_keeps_everything():
+def test_evaluation_keeps_everything() -> None:
     gate = ChannelGate([3])
     gate.configure(GateSettings(initial=0.9))
     x = torch.randn(2, 3, 4, 4)
@@ -117,7 +120,7 @@ def test_evaluation_keeps_everything():
     assert torch.equal(gate.eval()(x), x)
 
 
-def test_none_has_no_energy_of_its_own():
+def test_none_has_no_energy_of_its_own() -> None:
     gate = ChannelGate([2, 1])
     gate.configure(GateSettings(mode="none", initial=0.3))
     assert gate.drop_probability().tolist() == [0, 0]
@@ -127,7 +130,7 @@ def test_none_has_no_energy_of_its_own():
 
 
 @pytest.mark.parametrize("mode", ["learned", "fixed"])
-def test_configure_sets_probability_and_gradient(mode):
+def test_configure_sets_probability_and_gradient(mode: str) -> None:
     gate = ChannelGate([2, 1])
     gate.configure(GateSettings(mode=mode, initial=0.1))
     np.testing.assert_allclose(gate.drop_probability().detach(), 0.1, rtol=1e-6)
@@ -135,7 +138,7 @@ def test_configure_sets_probability_and_gradient(mode):
 
 
 @pytest.mark.parametrize("masks", [None, 1, 2])
-def test_noise_per_image_or_shared(masks):
+def test_noise_per_image_or_shared(masks: int | None) -> None:
     torch.manual_seed(5)
     gate = ChannelGate([50]).train()
     gate.configure(GateSettings(initial=0.5, temperature=1.0, masks_per_batch=masks))
@@ -149,14 +152,14 @@ def test_noise_per_image_or_shared(masks):
     assert not torch.equal(out, again)
 
 
-def test_masks_that_cannot_be_shared_evenly_are_refused():
+def test_masks_that_cannot_be_shared_evenly_are_refused() -> None:
     gate = ChannelGate([5]).train()
     gate.configure(GateSettings(masks_per_batch=3))
     with pytest.raises(PdnasError, match="4 images go through at once, which 3 masks cannot share"):
         gate(torch.ones(4, 5, 2, 2))
 
 
-def test_gate_draws_with_its_own_probability_and_temperature():
+def test_gate_draws_with_its_own_probability_and_temperature() -> None:
     torch.manual_seed(6)
     gate = ChannelGate([1, 1]).train()
     gate.configure(GateSettings(temperature=1e-4))
@@ -166,13 +169,13 @@ def test_gate_draws_with_its_own_probability_and_temperature():
     np.testing.assert_allclose(mean.detach(), [0.8, 0.3], atol=0.01)
 
 
-def test_noise_stays_float32_under_bfloat16_autocast(monkeypatch):
+def test_noise_stays_float32_under_bfloat16_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(7)
     noise = logistic_noise((5, 64), CPU)
     freeze_noise(monkeypatch, noise)
     seen = []
 
-    def record(logit_p, noise, temperature):
+    def record(logit_p: Tensor, noise: Tensor, temperature: float) -> Tensor:
         keep = relaxed_keep(logit_p, noise, temperature)
         seen.append((logit_p.dtype, noise.dtype, keep.dtype))
         return keep
@@ -189,12 +192,12 @@ def test_noise_stays_float32_under_bfloat16_autocast(monkeypatch):
     np.testing.assert_allclose(gated[:, :, 0, 0].detach().double(), exact, rtol=2.0**-8, atol=1e-6)
 
 
-def test_noise_generator_is_float32_under_autocast():
+def test_noise_generator_is_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert logistic_noise((4,), CPU).dtype == torch.float32
 
 
-def test_channels_of_a_group_share_one_probability(monkeypatch):
+def test_channels_of_a_group_share_one_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     freeze_noise(monkeypatch, torch.zeros(1, 1))
     gate = ChannelGate([2, 3]).train()
     with torch.no_grad():
@@ -208,17 +211,17 @@ def test_channels_of_a_group_share_one_probability(monkeypatch):
 
 
 @pytest.mark.parametrize("sizes", [[], [2, 0]])
-def test_empty_groups_are_refused(sizes):
+def test_empty_groups_are_refused(sizes: list[int]) -> None:
     with pytest.raises(ValueError, match="at least one channel"):
         ChannelGate(sizes)
 
 
-def test_groups_must_cover_the_input():
+def test_groups_must_cover_the_input() -> None:
     with pytest.raises(ValueError, match="add up to 4"):
         GatedConv2d(4, 2, 1, group_sizes=[1, 2])
 
 
-def test_gradient_of_the_logit_matches_finite_differences(monkeypatch):
+def test_gradient_of_the_logit_matches_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
     noise, x, weight = rng.normal(size=(6, 5)), rng.normal(size=(6, 5)), rng.normal(size=(3, 5))
     logit = np.array([-0.3, 0.2])
@@ -231,7 +234,7 @@ def test_gradient_of_the_logit_matches_finite_differences(monkeypatch):
     loss = layer(torch.from_numpy(x).float()).square().sum()
     loss.backward()
 
-    def formula(values):
+    def formula(values: Array) -> float:
         keep = keep64(np.repeat(values, [2, 3]), noise, 2 / 3)
         return np.square((x * keep) @ weight.T).sum()
 
@@ -247,7 +250,9 @@ def test_gradient_of_the_logit_matches_finite_differences(monkeypatch):
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 4, 6)])
 @pytest.mark.parametrize("masks", [3, 1])
-def test_gated_channels_are_the_plain_formula_in_value_and_gradient(relu, shape, masks):
+def test_gated_channels_are_the_plain_formula_in_value_and_gradient(
+    relu: bool, shape: tuple[int, ...], masks: int
+) -> None:
     """Within 1e-12 of autograd on the formula, in float64."""
     torch.manual_seed(13)
     x = torch.randn(shape, dtype=torch.float64)
@@ -343,7 +348,9 @@ def test_torch_func_says_that_it_cannot_look_through_a_gate() -> None:
 
 
 @pytest.mark.parametrize("masks", [None, 1])
-def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, masks):
+def test_a_gated_convolution_trains_as_by_the_plain_formula(
+    monkeypatch: pytest.MonkeyPatch, masks: int | None
+) -> None:
     """Weights and inputs in float64 within 1e-10, switches in float32, their logits within 1e-5."""
     torch.manual_seed(14)
     noise = logistic_noise((masks or 4, 5), CPU)
@@ -362,7 +369,7 @@ def test_a_gated_convolution_trains_as_by_the_plain_formula(monkeypatch, masks):
         torch.testing.assert_close(our, theirs, rtol=tolerance, atol=tolerance)
 
 
-def test_a_gate_with_relu_keeps_nothing_but_what_its_convolution_needs():
+def test_a_gate_with_relu_keeps_nothing_but_what_its_convolution_needs() -> None:
     conv = GatedConv2d(4, 6, 3, padding=1, relu=True).train()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
@@ -370,7 +377,9 @@ def test_a_gate_with_relu_keeps_nothing_but_what_its_convolution_needs():
     assert len({tensor.data_ptr() for tensor in kept if tensor.shape == (2, 4, 8, 8)}) == 1
 
 
-def test_gates_under_bfloat16_autocast_have_the_gradient_of_float32(monkeypatch):
+def test_gates_under_bfloat16_autocast_have_the_gradient_of_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Within a few roundings of bfloat16, 2^-8 each."""
     torch.manual_seed(15)
     freeze_noise(monkeypatch, logistic_noise((8, 16), CPU))
@@ -387,7 +396,7 @@ def test_gates_under_bfloat16_autocast_have_the_gradient_of_float32(monkeypatch)
         torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.01 * float(exact.abs().max()))
 
 
-def test_a_compiled_supernet_trains_like_a_plain_one():
+def test_a_compiled_supernet_trains_like_a_plain_one() -> None:
     gradients = []
     for network in (lambda net: net, lambda net: torch.compile(net, backend="aot_eager")):
         torch.manual_seed(17)
@@ -399,7 +408,7 @@ def test_a_compiled_supernet_trains_like_a_plain_one():
         torch.testing.assert_close(compiled, ours, rtol=1e-4, atol=1e-5)
 
 
-def test_gates_draw_together_each_with_its_own_probability():
+def test_gates_draw_together_each_with_its_own_probability() -> None:
     torch.manual_seed(16)
     pair = [ChannelGate([1, 1]).train(), ChannelGate([3]).train()]
     with torch.no_grad():
@@ -419,7 +428,7 @@ def test_gates_draw_together_each_with_its_own_probability():
 @pytest.mark.parametrize(
     ("inputs", "outputs", "groups"), [(4, 6, 1), (4, 6, 2), (6, 4, 2), (4, 4, 4), (4, 8, 4)]
 )
-def test_slice_norms_of_convolutions_by_brute_force(inputs, outputs, groups):
+def test_slice_norms_of_convolutions_by_brute_force(inputs: int, outputs: int, groups: int) -> None:
     torch.manual_seed(9)
     conv = GatedConv2d(inputs, outputs, 3, padding=1, groups=groups).eval()
     norms = SquareNorms.apply(conv.slices()).detach()
@@ -433,7 +442,7 @@ def test_slice_norms_of_convolutions_by_brute_force(inputs, outputs, groups):
     assert float(norms.sum()) == pytest.approx(float(conv.weight.square().sum()), rel=1e-5)
 
 
-def test_slice_norms_of_many_layers_and_their_gradients():
+def test_slice_norms_of_many_layers_and_their_gradients() -> None:
     torch.manual_seed(9)
     layers = [
         GatedConv2d(4, 6, 3),
@@ -448,7 +457,7 @@ def test_slice_norms_of_many_layers_and_their_gradients():
     assert torch.autograd.gradcheck(SquareNorms.apply, slices)
 
 
-def test_slice_norms_of_linear_layers():
+def test_slice_norms_of_linear_layers() -> None:
     layer = GatedLinear(4, 3)
     expected = [float(layer.weight[:, k].square().sum()) for k in range(4)]
     norms = SquareNorms.apply(layer.slices()).detach()
@@ -456,7 +465,7 @@ def test_slice_norms_of_linear_layers():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_hard_mask_is_a_convolution_on_the_kept_channels(training):
+def test_hard_mask_is_a_convolution_on_the_kept_channels(training: bool) -> None:
     torch.manual_seed(10)
     conv = GatedConv2d(5, 3, 3, padding=1, bias=True).train(training)
     mask = torch.tensor([True, False, True, True, False])
@@ -468,14 +477,14 @@ def test_hard_mask_is_a_convolution_on_the_kept_channels(training):
     assert float(Gates([conv.gate]).entropy()) == 0
 
 
-def test_bernoulli_entropy_matches_scipy():
+def test_bernoulli_entropy_matches_scipy() -> None:
     logit = torch.linspace(-20, 20, 81, dtype=torch.float64)
     expected = scipy.stats.bernoulli.entropy(scipy.special.expit(logit.numpy()))
     np.testing.assert_allclose(bernoulli_entropy(logit), expected, rtol=1e-6)
     assert float(bernoulli_entropy(torch.tensor(0.0))) == pytest.approx(math.log(2), rel=1e-6)
 
 
-def test_bernoulli_entropy_at_extreme_logits():
+def test_bernoulli_entropy_at_extreme_logits() -> None:
     extreme = torch.tensor([-math.inf, -1e4, -80.0, 80.0, 1e4, math.inf])
     entropy = bernoulli_entropy(extreme)
     assert torch.isfinite(entropy).all()
@@ -485,7 +494,7 @@ def test_bernoulli_entropy_at_extreme_logits():
     assert float(entropy[3]) == float(entropy[2])
 
 
-def test_bernoulli_entropy_gradient_at_zero_and_far_out():
+def test_bernoulli_entropy_gradient_at_zero_and_far_out() -> None:
     logit = torch.tensor([0.0, 1.5, -1.5, 60.0, -60.0], requires_grad=True)
     bernoulli_entropy(logit).sum().backward()
     x = logit.detach().double().numpy()
@@ -493,7 +502,7 @@ def test_bernoulli_entropy_gradient_at_zero_and_far_out():
     np.testing.assert_allclose(logit.grad, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_switches_that_are_all_but_off_leave_finite_gradients():
+def test_switches_that_are_all_but_off_leave_finite_gradients() -> None:
     """The gradient of a switch divides by it, and in float32 these would be exactly 0."""
     layer = GatedConv2d(4, 3, 3, padding=1, relu=True)
     layer.gate.configure(GateSettings(temperature=0.2))

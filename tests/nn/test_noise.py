@@ -1,12 +1,16 @@
 """Batches in parts: the same random numbers, the same gradients, and BatchNorm's exception."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.noise import DrawsNoise, micro_batches
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets import Supernet
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
@@ -30,14 +34,14 @@ class OneBatch:
         self.x = torch.randn(IMAGES, 3, 8, 8, generator=generator, dtype=dtype)
         self.y = torch.randint(10, (IMAGES,), generator=generator)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 1
 
-    def epoch(self, number, start=0):
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         yield self.x, self.y
 
 
-def one_step(net, images, micro_batch):
+def one_step(net: Supernet, images: OneBatch, micro_batch: int | None) -> dict[str, Any]:
     """The record of one step of plain gradient descent, of step size 1, on weights and switches."""
     torch.manual_seed(3)
     training = TrainingConfig(
@@ -52,7 +56,7 @@ def one_step(net, images, micro_batch):
     ("micro_batch", "masks"),
     [(8, None), (5, None), (1, None), (8, 1), (5, 1), (1, 1), (8, 2)],  # 5: parts of unequal size
 )
-def test_gradients_are_those_of_the_whole_batch(micro_batch, masks):
+def test_gradients_are_those_of_the_whole_batch(micro_batch: int, masks: int | None) -> None:
     """In float64; but switches are always computed in float32, where the last bit may differ."""
     moved, records = [], []
     for size in (None, micro_batch):
@@ -74,17 +78,17 @@ def test_gradients_are_those_of_the_whole_batch(micro_batch, masks):
     assert records[0]["prior_term"] > 0.1  # terms that would count more than once are there
 
 
-def shaken():
+def shaken() -> MultiBranchSupernet:
     return MultiBranchSupernet(4, 1, 3, 10, merge="shake-shake")
 
 
-def enas():
+def enas() -> EnasSupernet:
     net = EnasSupernet(layers=3, filters=2, in_channels=3, classes=10)
     net.set_drop_path(0.5)
     return net
 
 
-def cells():
+def cells() -> NasBench201Supernet:
     return NasBench201Supernet(4, 1, CellSpace(), in_channels=3, classes=10)
 
 
@@ -100,7 +104,9 @@ def cells():
         (cells, {"estimator": "score", "dependence": "chain"}),
     ],
 )
-def test_every_image_draws_what_it_would_draw_in_the_whole_batch(build, settings):
+def test_every_image_draws_what_it_would_draw_in_the_whole_batch(
+    build: Callable[[], Supernet], settings: dict[str, Any]
+) -> None:
     torch.manual_seed(0)
     net = build().double()
     net.configure_gates(GateSettings(initial=0.4, temperature=1, **settings))
@@ -121,7 +127,7 @@ def test_every_image_draws_what_it_would_draw_in_the_whole_batch(build, settings
     assert (parts - whole).abs().max() / of_the_draw < 1e-6
 
 
-def test_batchnorm_statistics_move_to_the_mean_of_the_parts():
+def test_batchnorm_statistics_move_to_the_mean_of_the_parts() -> None:
     norm = nn.BatchNorm2d(3)
     x, y = OneBatch().x + 1, OneBatch().y
     parts = []
@@ -136,7 +142,7 @@ def test_batchnorm_statistics_move_to_the_mean_of_the_parts():
         torch.testing.assert_close(getattr(norm, name), mean)
 
 
-def test_outside_of_parts_numbers_are_drawn_for_the_images_at_hand():
+def test_outside_of_parts_numbers_are_drawn_for_the_images_at_hand() -> None:
     network = DrawsNoise()
     assert network.for_images(4, torch.arange).tolist() == [0, 1, 2, 3]
     x, y = OneBatch().x, OneBatch().y

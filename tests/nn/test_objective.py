@@ -8,6 +8,7 @@ import scipy.special
 import scipy.stats
 import torch
 from scipy.integrate import quad
+from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.objective import Objective
@@ -17,7 +18,7 @@ from pdnas.space.cells import CellSpace
 
 
 @pytest.fixture
-def supernet():
+def supernet() -> MultiBranchSupernet:
     torch.manual_seed(0)
     net = MultiBranchSupernet(width=4, blocks=1, in_channels=1, classes=3)
     net.configure_gates(GateSettings())
@@ -27,11 +28,11 @@ def supernet():
     return net
 
 
-def gated(net):
+def gated(net: nn.Module) -> list[GatedConv2d]:
     return [module for module in net.modules() if isinstance(module, GatedConv2d)]
 
 
-def test_prior_by_brute_force(supernet):
+def test_prior_by_brute_force(supernet: MultiBranchSupernet) -> None:
     total = 0.0
     for layer in gated(supernet):
         keep = 1 - scipy.special.expit(layer.gate.logit_p.detach().double().item())
@@ -46,7 +47,9 @@ def test_prior_by_brute_force(supernet):
     assert official.entropy.item() == paper.entropy.item()
 
 
-def test_a_constant_prior_is_plain_l2_in_float64_and_moves_no_drop_probability(supernet):
+def test_a_constant_prior_is_plain_l2_in_float64_and_moves_no_drop_probability(
+    supernet: MultiBranchSupernet,
+) -> None:
     supernet.double()
     nll = torch.tensor([1.0, 2.0], dtype=torch.float64)
     terms = Objective(length_scale2=50.0, examples=700, prior="constant")(nll, supernet)
@@ -60,14 +63,16 @@ def test_a_constant_prior_is_plain_l2_in_float64_and_moves_no_drop_probability(s
         torch.testing.assert_close(layer.weight.grad, 50 / 700 * layer.weight.detach())
 
 
-def test_a_constant_prior_of_a_candidate_has_only_kept_slices(supernet):
+def test_a_constant_prior_of_a_candidate_has_only_kept_slices(
+    supernet: MultiBranchSupernet,
+) -> None:
     choice = supernet.posterior().sample(1, seed=0)[0]
     assert not all(bool(mask.all()) for mask in choice.values())
     with supernet.candidate(choice):
         assert supernet.prior_energy(constant=True) == supernet.prior_energy()
 
 
-def test_a_constant_prior_over_cells_sums_every_kernel():
+def test_a_constant_prior_over_cells_sums_every_kernel() -> None:
     torch.manual_seed(0)
     net = NasBench201Supernet(4, 1, CellSpace(), 1, 3).double()
     with torch.no_grad():
@@ -77,7 +82,7 @@ def test_a_constant_prior_over_cells_sums_every_kernel():
     assert net.prior_energy().item() < 0.9 * expected
 
 
-def test_entropy_sums_channels(supernet):
+def test_entropy_sums_channels(supernet: MultiBranchSupernet) -> None:
     expected = sum(
         layer.in_channels
         * scipy.stats.bernoulli.entropy(
@@ -89,7 +94,7 @@ def test_entropy_sums_channels(supernet):
     assert terms.entropy.item() == pytest.approx(-expected / 300, rel=1e-5)
 
 
-def test_loss_is_the_sum_and_the_surrogate_is_zero(supernet):
+def test_loss_is_the_sum_and_the_surrogate_is_zero(supernet: MultiBranchSupernet) -> None:
     nll = torch.tensor([0.5, 1.0, 3.0], requires_grad=True)
     terms = Objective(20.0, 100)(nll, supernet)
     assert float(terms.surrogate) == 0
@@ -99,7 +104,9 @@ def test_loss_is_the_sum_and_the_surrogate_is_zero(supernet):
     np.testing.assert_allclose(nll.grad, 1 / 3, rtol=1e-6)
 
 
-def test_gradients_pull_weights_to_zero_and_probabilities_as_the_formula_says(supernet):
+def test_gradients_pull_weights_to_zero_and_probabilities_as_the_formula_says(
+    supernet: MultiBranchSupernet,
+) -> None:
     objective = Objective(20.0, 100)
     objective(torch.zeros(1), supernet).loss.backward()
     for layer in gated(supernet):
@@ -118,7 +125,7 @@ def test_gradients_pull_weights_to_zero_and_probabilities_as_the_formula_says(su
         assert layer.gate.logit_p.grad.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_without_a_prior_it_moves_no_weight(supernet):
+def test_without_a_prior_it_moves_no_weight(supernet: MultiBranchSupernet) -> None:
     terms = Objective(0, 100)(torch.zeros(1), supernet)
     assert float(terms.prior) == 0
     terms.loss.backward()
@@ -128,12 +135,14 @@ def test_without_a_prior_it_moves_no_weight(supernet):
 
 @pytest.mark.parametrize("length_scale2", [0.5, 4.0])
 @pytest.mark.parametrize("mean", [-1.3, 0.4])
-def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mean):
+def test_prior_is_the_weight_dependent_part_of_the_divergence(
+    length_scale2: float, mean: float
+) -> None:
     """KL(N(m, σ²) ‖ N(0, l^-2)), by integration, less its value at m = 0; times keep, over N."""
     width, keep, examples = 0.02, 0.7, 40
     prior = scipy.stats.norm(0, 1 / math.sqrt(length_scale2))
 
-    def divergence(at):
+    def divergence(at: float) -> float:
         q = scipy.stats.norm(at, width)
         value, _ = quad(
             lambda w: q.pdf(w) * (q.logpdf(w) - prior.logpdf(w)),
@@ -144,13 +153,13 @@ def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mea
         return value
 
     class OneWeight:
-        def prior_energy(self, *, constant=False):
+        def prior_energy(self, *, constant: bool = False) -> Tensor:
             return torch.tensor(keep * mean**2, dtype=torch.float64)
 
-        def entropy(self):
+        def entropy(self) -> Tensor:
             return torch.zeros((), dtype=torch.float64)
 
-        def score_surrogate(self, nll):
+        def score_surrogate(self, nll: Tensor) -> Tensor:
             return nll.new_zeros(())
 
     terms = Objective(length_scale2, examples)(torch.zeros(1, dtype=torch.float64), OneWeight())
@@ -158,7 +167,7 @@ def test_prior_is_the_weight_dependent_part_of_the_divergence(length_scale2, mea
     assert terms.prior.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_candidate_has_no_entropy_and_only_kept_energy(supernet):
+def test_a_candidate_has_no_entropy_and_only_kept_energy(supernet: MultiBranchSupernet) -> None:
     choice = supernet.posterior().sample(1, seed=0)[0]
     expected = sum(
         float(layer.weight[:, choice[name]].double().square().sum())

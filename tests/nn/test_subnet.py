@@ -54,7 +54,7 @@ from pdnas.truth.cost import flops
 class MultiKernel(ChannelSupernet):
     """Parallel kernels, concatenated, in a bottleneck; the stem of ResNet-50."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 7, stride=2, padding=3, bias=False)
         self.stem_norm = nn.BatchNorm2d(6)
@@ -71,7 +71,7 @@ class MultiKernel(ChannelSupernet):
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = GatedLinear(6, 5)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.pool(F.relu(self.stem_norm(self.stem(x)), inplace=True))
         out = self.reduce(x)
         out = torch.cat([kernel(out) for kernel in self.kernels], dim=1)
@@ -85,7 +85,7 @@ class MultiKernel(ChannelSupernet):
 class Dense(ChannelSupernet):
     """Densely connected layers with a gate group for each source, and a transition."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, padding=1, bias=False)
         self.layers = nn.ModuleList()
@@ -107,7 +107,7 @@ class Dense(ChannelSupernet):
         self.norm = nn.BatchNorm2d(6)
         self.classifier = nn.Linear(6, 5)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         features = [self.stem(x)]
         for layer in self.layers:
             features.append(layer(torch.cat(features, 1)))
@@ -115,7 +115,9 @@ class Dense(ChannelSupernet):
         return self.classifier(F.adaptive_avg_pool2d(x.relu(), (1, 1)).flatten(1))
 
 
-def separable(channels, kernel, stride=1, padding=None):
+def separable(
+    channels: int, kernel: int, stride: int = 1, padding: int | None = None
+) -> nn.Sequential:
     """Depthwise and pointwise convolution, both gated."""
     padding = kernel // 2 if padding is None else padding
     return nn.Sequential(
@@ -129,7 +131,7 @@ def separable(channels, kernel, stride=1, padding=None):
 class Cells(ChannelSupernet):
     """Separable convolutions, poolings, sums and a factorised reduction, as in ENAS cells."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5))
         self.first = nn.Sequential(separable(5, 3), separable(5, 5))
@@ -144,7 +146,7 @@ class Cells(ChannelSupernet):
         self.strided = separable(5, 5, stride=2)
         self.classifier = GatedLinear(10, 5, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         a = self.first(x) + self.average(x)
         b = self.second(a) + x
@@ -164,7 +166,7 @@ class Cells(ChannelSupernet):
 class OddsAndEnds(ChannelSupernet):
     """Biases, channel slices, numbers in sums, and features of several pixels."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, padding=1)
         self.biased = GatedConv2d(6, 6, 3, padding=1, bias=True)
@@ -177,7 +179,7 @@ class OddsAndEnds(ChannelSupernet):
         self.flatten = nn.Flatten()
         self.classifier = nn.Sequential(nn.ReLU(), GatedLinear(7, 5))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         x = sum([self.unbiased(self.biased(x) + 1), self.depthwise(x)])
         x = torch.add(x, self.norm(self.plain(x))) + x + torch.zeros_like(x)
@@ -273,12 +275,12 @@ def difference(net: Supernet, choice: dict[str, Tensor], small: nn.Module, x: Te
     return float((found - expected).abs().max()) / scale
 
 
-def test_the_whole_registry_is_tested():
+def test_the_whole_registry_is_tested() -> None:
     assert {config.name for config in NAMED.values()} == SMALL.keys()
 
 
 @pytest.mark.parametrize("name", [*MASKED, *PATTERNS])
-def test_outputs_equal_the_masked_supernet_s(name):
+def test_outputs_equal_the_masked_supernet_s(name: str) -> None:
     net = make(name)
     assert isinstance(net, ChannelSupernet)
     x = images(name)
@@ -290,7 +292,7 @@ def test_outputs_equal_the_masked_supernet_s(name):
 
 
 @pytest.mark.parametrize("name", [*MASKED, *PATTERNS])
-def test_filled_up_channels_change_no_output(name):
+def test_filled_up_channels_change_no_output(name: str) -> None:
     net = make(name)
     assert isinstance(net, ChannelSupernet)
     x = images(name)
@@ -299,7 +301,7 @@ def test_filled_up_channels_change_no_output(name):
         assert difference(net, choice, small, x) < 1e-9, what
 
 
-def test_filled_up_channels_are_a_multiple_or_all_there_are():
+def test_filled_up_channels_are_a_multiple_or_all_there_are() -> None:
     net = make("multibranch")
     choice = random_masks(net, 0.7, 0)
     small = extract(net, choice, images("multibranch", 1), 4)
@@ -319,7 +321,7 @@ def test_filled_up_channels_are_a_multiple_or_all_there_are():
 
 
 @pytest.mark.parametrize("name", [*MASKED, "MultiKernel", "Dense", "Cells"])
-def test_a_candidate_with_everything_kept_is_the_plain_network(name):
+def test_a_candidate_with_everything_kept_is_the_plain_network(name: str) -> None:
     net = make(name)
     assert isinstance(net, ChannelSupernet)
     choice = random_masks(net, 1, 0)
@@ -330,7 +332,7 @@ def test_a_candidate_with_everything_kept_is_the_plain_network(name):
     assert not list(small.buffers(recurse=False))  # nothing selected, no constants
 
 
-def test_outputs_equal_the_chosen_cell_s():
+def test_outputs_equal_the_chosen_cell_s() -> None:
     net = make("nasbench201")
     x = images("nasbench201")
     space = CellSpace()
@@ -345,7 +347,7 @@ def test_outputs_equal_the_chosen_cell_s():
 @pytest.mark.parametrize(
     "codes", [(3, 3, 3, 3, 3, 3), (2, 0, 3, 1, 4, 3), (1, 2, 1, 3, 0, 1), (4, 4, 4, 4, 4, 4)]
 )
-def test_a_cell_whose_nodes_are_all_used_has_the_benchmark_s_size(codes):
+def test_a_cell_whose_nodes_are_all_used_has_the_benchmark_s_size(codes: tuple[int, ...]) -> None:
     net = make("nasbench201")
     choice = {CELL: torch.tensor(codes)}
     small = extract(net, choice, images("nasbench201", 1))
@@ -358,7 +360,7 @@ def test_a_cell_whose_nodes_are_all_used_has_the_benchmark_s_size(codes):
         assert multiply_adds(net, x) == counted - bias
 
 
-def test_parameters_are_those_of_channels_that_somebody_needs():
+def test_parameters_are_those_of_channels_that_somebody_needs() -> None:
     """The 3-branch ResNet's size by hand: each layer's kept inputs times its needed outputs."""
     net = make("multibranch")
     gates = [name for name in random_masks(net, 1, 0) if name.startswith("stages")]
@@ -390,7 +392,7 @@ def test_parameters_are_those_of_channels_that_somebody_needs():
         assert parameters(extract(net, choice, images("multibranch", 1))) == total
 
 
-def test_a_path_with_a_dead_end_is_gone():
+def test_a_path_with_a_dead_end_is_gone() -> None:
     net = make("multibranch")
     for dead in (1, 4):  # nothing enters the path's first or its second convolution
         choice = random_masks(net, 0.7, 0)
@@ -402,7 +404,7 @@ def test_a_path_with_a_dead_end_is_gone():
         assert any(key.startswith("stages_0_1_branch2") for key in small.state_dict())
 
 
-def test_a_separable_convolution_computes_what_both_halves_keep():
+def test_a_separable_convolution_computes_what_both_halves_keep() -> None:
     net = make("Cells")
     choice = random_masks(net, 1, 0)
     choice["first.1.1"] = torch.tensor([True, True, False, True, False])
@@ -415,7 +417,7 @@ def test_a_separable_convolution_computes_what_both_halves_keep():
     assert shapes["first_1_2"] == (5, 2, 1, 1)
 
 
-def test_a_channel_none_of_whose_pixels_is_kept_is_not_computed():
+def test_a_channel_none_of_whose_pixels_is_kept_is_not_computed() -> None:
     net = make("OddsAndEnds")
     choice = random_masks(net, 1, 0)
     choice["hidden"][9:18] = False  # nine pixels of channel 1
@@ -425,7 +427,7 @@ def test_a_channel_none_of_whose_pixels_is_kept_is_not_computed():
     assert small.get_submodule("hidden").weight.shape == (7, 26)
 
 
-def test_constants_at_a_padded_border_take_one_slice():
+def test_constants_at_a_padded_border_take_one_slice() -> None:
     """Offsets of a path whose first convolution is empty reach the second as one channel."""
     net = make("multibranch")
     choice = random_masks(net, 1, 0)
@@ -434,7 +436,7 @@ def test_constants_at_a_padded_border_take_one_slice():
     assert small.get_submodule("stages_0_1_branch1_4").weight.shape == (6, 1, 3, 3)
 
 
-def test_the_supernet_is_left_as_it_was():
+def test_the_supernet_is_left_as_it_was() -> None:
     net = make("multibranch").train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     state = torch.get_rng_state()
@@ -450,7 +452,7 @@ def test_the_supernet_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("wrong", ["missing", "unknown", "kind", "length"])
-def test_bad_masks_name_the_gate(wrong):
+def test_bad_masks_name_the_gate(wrong: str) -> None:
     net = make("Dense")
     choice = random_masks(net, 0.5, 0)
     name = "layers.1.2"
@@ -468,11 +470,11 @@ def test_bad_masks_name_the_gate(wrong):
 
 
 class Odd(Dense):
-    def __init__(self, operation: Callable[[Tensor], Tensor]):
+    def __init__(self, operation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.operation = operation
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(self.operation(x))
 
 
@@ -487,7 +489,9 @@ class Odd(Dense):
         (lambda x: x[0:2, [0, 1, 2]], "getitem"),
     ],
 )
-def test_operations_without_a_rule_are_named(operation, named):
+def test_operations_without_a_rule_are_named(
+    operation: Callable[[Tensor], Tensor], named: str
+) -> None:
     net = Odd(operation).double().eval()
     choice = random_masks(net, 1, 0)
     with pytest.raises(PdnasError, match=f"no rule for .*{named}") as raised:
@@ -495,7 +499,7 @@ def test_operations_without_a_rule_are_named(operation, named):
     assert "\n" not in str(raised.value)
 
 
-def test_a_layer_used_twice_is_named():
+def test_a_layer_used_twice_is_named() -> None:
     net = MultiKernel().double().eval()
     net.kernels[1] = net.kernels[2]
     choice = random_masks(net, 1, 0)
@@ -530,7 +534,9 @@ READERS = {"torch": written_source, "export": written_program, "onnx": written_o
 
 @pytest.mark.parametrize("format", READERS)
 @pytest.mark.parametrize("masks", ["half", "a constant into a padded convolution", "nothing"])
-def test_written_networks_equal_the_extracted_one(tmp_path, format, masks):
+def test_written_networks_equal_the_extracted_one(
+    tmp_path: Path, format: NetworkFormat, masks: str
+) -> None:
     net = make("Dense").float()
     choice = random_masks(net, 0 if masks == "nothing" else 0.5, 0)
     if masks.startswith("a constant"):
@@ -639,7 +645,7 @@ def test_a_file_that_cannot_be_run_for_want_of_a_package_says_so(
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_torchscript_computes_the_same():
+def test_torchscript_computes_the_same() -> None:
     net = make("Cells")
     x = images("Cells")
     small = extract(net, random_masks(net, 0.5, 3), x[:1])
@@ -685,7 +691,7 @@ def pdnas_extract(*arguments: Any) -> Result:
     return CliRunner().invoke(app, ["extract", *map(str, arguments)])
 
 
-def test_the_command_extracts_the_best_candidate(run, tmp_path):
+def test_the_command_extracts_the_best_candidate(run: Path, tmp_path: Path) -> None:
     result = pdnas_extract(run, "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
@@ -730,7 +736,7 @@ def test_speed_is_that_of_the_masked_network_against_the_extracted_one(
     assert (record["speedup"]["quartile_25"], record["speedup"]["quartile_75"]) == (2.75, 3.5)
 
 
-def test_the_command_refuses_what_is_not_there(run, tmp_path):
+def test_the_command_refuses_what_is_not_there(run: Path, tmp_path: Path) -> None:
     for arguments, words in [
         (["--candidate", 3], "no candidate 3"),
         (["--source", "uniform"], "candidates-uniform"),

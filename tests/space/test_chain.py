@@ -3,13 +3,16 @@
 import copy
 import itertools
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 import yaml
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
@@ -19,6 +22,7 @@ from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CHAIN, EDGES, CellSpace
 from pdnas.space.posterior import CellPosterior
+from pdnas.spec.names import Dependence, Estimator
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.stages.materials import trained_supernet
 from pdnas.stages.rank import rank_run
@@ -35,17 +39,17 @@ BEFORE = {"1>2": "0>1", "0>2": "1>2", "2>3": "0>2", "1>3": "2>3", "0>3": "1>3"}
 """The chain, written down once more: each edge and the one it depends on."""
 
 
-def place(edge):
+def place(edge: str) -> int:
     return EDGES.index(tuple(int(node) for node in edge.split(">")))
 
 
-def chain_posterior(space=THREE, seed=0):
+def chain_posterior(space: CellSpace = THREE, seed: int = 0) -> CellPosterior:
     options = len(space.operations)
     tables = np.random.default_rng(seed).dirichlet(np.ones(options), (6, options))
     return CellPosterior(torch.from_numpy(tables), space)
 
 
-def by_hand(tables, space):
+def by_hand(tables: NDArray[np.float64], space: CellSpace) -> NDArray[np.float64]:
     """Probabilities of all cells from the definition; ``tables``: (6, operations, operations)."""
     probabilities = []
     for cell in itertools.product(range(len(space.operations)), repeat=6):
@@ -56,7 +60,12 @@ def by_hand(tables, space):
     return np.array(probabilities)
 
 
-def chain_net(space=TWO, seed=0, estimator="score", temperature=1.0):
+def chain_net(
+    space: CellSpace = TWO,
+    seed: int = 0,
+    estimator: Estimator = "score",
+    temperature: float = 1.0,
+) -> NasBench201Supernet:
     """A chain in float64 with random logits and with BatchNorms in which images do not meet."""
     torch.manual_seed(seed)
     net = NasBench201Supernet(4, 1, space, in_channels=3, classes=10, stages=1)
@@ -74,7 +83,7 @@ def chain_net(space=TWO, seed=0, estimator="score", temperature=1.0):
     return net
 
 
-def test_neighbours_in_the_chain_meet_in_a_node():
+def test_neighbours_in_the_chain_meet_in_a_node() -> None:
     assert sorted(CHAIN) == list(range(6))
     for first, second in itertools.pairwise(CHAIN):
         end = EDGES[first][1]
@@ -82,7 +91,7 @@ def test_neighbours_in_the_chain_meet_in_a_node():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_probabilities_by_enumeration(seed):
+def test_probabilities_by_enumeration(seed: int) -> None:
     q = chain_posterior(seed=seed)
     p = q.cell_probabilities()
     expected = by_hand(q.conditionals, THREE)
@@ -97,7 +106,7 @@ def test_probabilities_by_enumeration(seed):
     np.testing.assert_allclose(q.marginals().probability, np.ravel(marginals), rtol=1e-12)
 
 
-def test_a_chain_of_equal_rows_is_the_product():
+def test_a_chain_of_equal_rows_is_the_product() -> None:
     rows = torch.from_numpy(np.random.default_rng(1).dirichlet(np.ones(3), 6))
     product = CellPosterior(rows, THREE)
     chain = CellPosterior(rows[:, None].expand(6, 3, 3), THREE)
@@ -108,7 +117,7 @@ def test_a_chain_of_equal_rows_is_the_product():
     assert torch.equal(chain.sample(200, 3).choices[CELL], product.sample(200, 3).choices[CELL])
 
 
-def test_the_mode_is_the_most_probable_cell():
+def test_the_mode_is_the_most_probable_cell() -> None:
     differs = 0
     for seed in range(20):
         q = chain_posterior(seed=seed)
@@ -120,7 +129,7 @@ def test_the_mode_is_the_most_probable_cell():
     assert differs  # the best operation of each edge alone would not do
 
 
-def test_frequencies_follow_the_probabilities():
+def test_frequencies_follow_the_probabilities() -> None:
     q, n = chain_posterior(TWO, seed=4), 50_000
     drawn = q.sample(n, seed=1).choices[CELL]
     assert drawn.dtype == torch.int8
@@ -128,7 +137,7 @@ def test_frequencies_follow_the_probabilities():
     assert goodness_of_fit(drawn.numpy(), CellPosterior(q.probabilities, TWO)) < 1e-9
 
 
-def goodness_of_fit(drawn, q):
+def goodness_of_fit(drawn: NDArray[np.integer], q: CellPosterior) -> float:
     """P-value of the chi-square test of drawn cells against q."""
     expected = len(drawn) * q.cell_probabilities()
     observed = np.bincount(q.space.ids(drawn), minlength=len(expected))
@@ -137,7 +146,7 @@ def goodness_of_fit(drawn, q):
     return scipy.stats.chisquare(*table).pvalue
 
 
-def test_a_short_draw_is_the_beginning_of_a_long_one():
+def test_a_short_draw_is_the_beginning_of_a_long_one() -> None:
     q = chain_posterior()
     short, long, other = (
         q.sample(count, seed).choices[CELL] for count, seed in ((13, 5), (26, 5), (26, 6))
@@ -146,7 +155,7 @@ def test_a_short_draw_is_the_beginning_of_a_long_one():
     assert not torch.equal(long, other)
 
 
-def test_certain_dependence():
+def test_certain_dependence() -> None:
     """Every edge repeats the operation before it; the first is a fair coin."""
     tables = torch.eye(2).repeat(6, 1, 1)
     tables[CHAIN[0]] = 0.5
@@ -168,26 +177,26 @@ def test_certain_dependence():
         torch.full((6, 3, 3), math.nan),
     ],
 )
-def test_bad_probabilities_are_refused(tables):
+def test_bad_probabilities_are_refused(tables: Tensor) -> None:
     with pytest.raises(PdnasError, match="probabilities"):
         CellPosterior(tables, THREE)
 
 
-def test_a_new_chain_is_uniform():
+def test_a_new_chain_is_uniform() -> None:
     net = NasBench201Supernet(4, 1, THREE, in_channels=3, classes=10)
     net.configure_gates(GateSettings(dependence="chain"))
     np.testing.assert_allclose(net.posterior().cell_probabilities(), 1 / 729, rtol=1e-12)
 
 
 @pytest.mark.parametrize("estimator", ["score", "straight-through"])
-def test_draws_follow_the_logits(estimator):
+def test_draws_follow_the_logits(estimator: str) -> None:
     net = chain_net(estimator=estimator, temperature=0.7)
     drawn = net.draws().cells(20_000).numpy()
     assert goodness_of_fit(drawn, net.posterior()) > 1e-3
     assert goodness_of_fit(drawn, CellPosterior(net.posterior().probabilities, TWO)) < 1e-9
 
 
-def test_energy_and_entropy_by_enumeration():
+def test_energy_and_entropy_by_enumeration() -> None:
     """Values and gradients are those of sums over all 729 cells."""
     net = chain_net(THREE)
     cells = torch.from_numpy(THREE.cells).long()
@@ -211,7 +220,7 @@ def test_energy_and_entropy_by_enumeration():
         assert bool(gradients[0].any())
 
 
-def enumerated_log_probability(logits, cells):
+def enumerated_log_probability(logits: Tensor, cells: Tensor) -> Tensor:
     """log q of cells, shape (cells,), with its gradient."""
     log = torch.log_softmax(logits, dim=2)
     total = log[place("0>1"), 0][cells[:, place("0>1")]]
@@ -220,7 +229,7 @@ def enumerated_log_probability(logits, cells):
     return total
 
 
-def test_score_surrogate_is_unbiased():
+def test_score_surrogate_is_unbiased() -> None:
     """Over all pairs of cells, its mean gradient is the slope of the enumerated expectation."""
     net = chain_net()
     cells = torch.from_numpy(TWO.cells).long()
@@ -248,7 +257,7 @@ def test_score_surrogate_is_unbiased():
     np.testing.assert_allclose(mean, slopes.detach(), atol=1e-8)
 
 
-def test_straight_through_gradient_by_the_definition():
+def test_straight_through_gradient_by_the_definition() -> None:
     """Of hard choices w on every edge, with ∂w = ∂softmax, whose logits are w @ table."""
     net = chain_net(THREE, estimator="straight-through", temperature=0.7)
     x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
@@ -281,12 +290,12 @@ def test_straight_through_gradient_by_the_definition():
 FIRST, SECOND = CHAIN[:2]
 
 
-def planted(codes, strength=3.0):
+def planted(codes: Tensor, strength: float = 3.0) -> Tensor:
     """NLL of a likelihood that only rewards equal operations on the chain's first two edges."""
     return strength * (codes[:, FIRST] != codes[:, SECOND]).double()
 
 
-def learned(dependence, estimator):
+def learned(dependence: Dependence, estimator: Estimator) -> CellPosterior:
     """The posterior learned from the planted likelihood of one example."""
     torch.manual_seed(0)
     net = NasBench201Supernet(2, 1, THREE, in_channels=1, classes=2, stages=1)
@@ -311,7 +320,7 @@ def learned(dependence, estimator):
 
 
 @pytest.mark.parametrize("estimator", ["score", "straight-through"])
-def test_a_chain_learns_a_planted_dependence_that_a_product_cannot(estimator):
+def test_a_chain_learns_a_planted_dependence_that_a_product_cannot(estimator: str) -> None:
     nll = planted(torch.from_numpy(THREE.cells)).numpy()
     evidence = np.log(np.exp(-nll).mean())
     bounds, equal = {}, {}
@@ -326,7 +335,7 @@ def test_a_chain_learns_a_planted_dependence_that_a_product_cannot(estimator):
     assert bounds["independent"] < evidence - 0.5
 
 
-def scale_file(tmp_path, **gates):
+def scale_file(tmp_path: Path, **gates: Any) -> str:
     """The smoke scale's cells, two short epochs of them, with other gates."""
     content = yaml.safe_load((SCALES / "smoke.yaml").read_text())
     study = copy.deepcopy(content["studies"]["nasbench201"])
@@ -343,7 +352,7 @@ def scale_file(tmp_path, **gates):
 
 
 @pytest.mark.parametrize("estimator", ["straight-through", "score"])
-def test_every_stage_runs(tmp_path, estimator):
+def test_every_stage_runs(tmp_path: Path, estimator: str) -> None:
     spec = load_scale(scale_file(tmp_path, estimator=estimator)).spec("nasbench201", "guided")
     out = tmp_path / "run"
     search_run(spec, scale="c", study="nasbench201", variant="guided", seed=0, out=out, device=CPU)
@@ -362,12 +371,12 @@ def test_every_stage_runs(tmp_path, estimator):
 
 
 @pytest.mark.parametrize("estimator", ["relaxed", "softmax"])
-def test_mixtures_have_no_choice_to_depend_on(tmp_path, estimator):
+def test_mixtures_have_no_choice_to_depend_on(tmp_path: Path, estimator: str) -> None:
     with pytest.raises(PdnasError, match="chain needs estimator: straight-through or score"):
         load_scale(scale_file(tmp_path, estimator=estimator))
 
 
-def test_channels_form_no_chain(tmp_path):
+def test_channels_form_no_chain(tmp_path: Path) -> None:
     content = yaml.safe_load((SCALES / "smoke.yaml").read_text())
     content["studies"]["multibranch"]["base"]["gates"]["dependence"] = "chain"
     path = tmp_path / "scale.yaml"

@@ -2,21 +2,23 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from torch import Tensor
 
 from pdnas.space.candidates import CELL, Candidates
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 
 THREE = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
 
 
-def channels(**drop):
+def channels(**drop: list[float]) -> ChannelPosterior:
     rates = {"a": [0.3, 0.8], "b.conv": [0.5]} | drop
     return ChannelPosterior(
         {name: torch.tensor(p) for name, p in rates.items()},
@@ -24,17 +26,17 @@ def channels(**drop):
     )
 
 
-def every_mask():
+def every_mask() -> Candidates:
     masks = torch.tensor(list(itertools.product([False, True], repeat=5)))
     return Candidates({"a": masks[:, :3], "b.conv": masks[:, 3:]})
 
 
-def cell_posterior(space=THREE, seed=0):
+def cell_posterior(space: CellSpace = THREE, seed: int = 0) -> CellPosterior:
     rng = np.random.default_rng(seed)
     return CellPosterior(torch.from_numpy(rng.dirichlet(np.ones(len(space.operations)), 6)), space)
 
 
-def test_channel_probabilities_by_enumeration():
+def test_channel_probabilities_by_enumeration() -> None:
     q = channels()
     log_q = q.log_probability(every_mask())
     assert np.exp(log_q).sum() == pytest.approx(1, rel=1e-12)
@@ -45,7 +47,7 @@ def test_channel_probabilities_by_enumeration():
     np.testing.assert_allclose(log_q, expected, rtol=1e-6)
 
 
-def test_channel_frequencies_follow_the_marginals():
+def test_channel_frequencies_follow_the_marginals() -> None:
     q, n = channels(), 40_000
     drawn = q.sample(n, seed=3)
     masks = np.hstack([drawn.choices["a"], drawn.choices["b.conv"]])
@@ -56,7 +58,7 @@ def test_channel_frequencies_follow_the_marginals():
     assert scipy.stats.chisquare(observed, n * expected / expected.sum()).pvalue > 1e-3
 
 
-def test_channel_marginals_table():
+def test_channel_marginals_table() -> None:
     table = channels().marginals()
     assert list(table.gate) == ["a", "a", "b.conv"]
     assert list(table.group) == [0, 1, 0]
@@ -65,7 +67,7 @@ def test_channel_marginals_table():
 
 
 @pytest.mark.parametrize("q", [channels(), cell_posterior()], ids=["channels", "cells"])
-def test_a_short_draw_is_the_beginning_of_a_long_one(q):
+def test_a_short_draw_is_the_beginning_of_a_long_one(q: Posterior) -> None:
     short, long, other = q.sample(13, seed=5), q.sample(26, seed=5), q.sample(26, seed=6)
     assert len(short) == 13
     assert len(long) == 26
@@ -74,7 +76,7 @@ def test_a_short_draw_is_the_beginning_of_a_long_one(q):
     assert any(not torch.equal(rows, other.choices[name]) for name, rows in long.choices.items())
 
 
-def test_certain_switches():
+def test_certain_switches() -> None:
     q = channels(a=[0.0, 1.0])
     drawn = q.sample(500, seed=0)
     assert drawn.choices["a"].unique(dim=0).tolist() == [[True, True, False]]
@@ -86,7 +88,7 @@ def test_certain_switches():
 
 
 @pytest.mark.parametrize("operation", [0, 1, 2])
-def test_certain_cells(operation):
+def test_certain_cells(operation: int) -> None:
     probabilities = torch.zeros(6, 3)
     probabilities[:, operation] = 1
     q = CellPosterior(probabilities, THREE)
@@ -96,13 +98,13 @@ def test_certain_cells(operation):
     assert q.cell_probabilities().sum() == 1
 
 
-def test_constant_rate_keeps_the_gates():
+def test_constant_rate_keeps_the_gates() -> None:
     q = ChannelPosterior.constant(channels(), 0.25)
     assert {name: p.tolist() for name, p in q.drop.items()} == {"a": [0.25, 0.25], "b.conv": [0.25]}
     assert q.channel_drop("a").tolist() == [0.25] * 3
 
 
-def test_cell_probabilities_by_enumeration():
+def test_cell_probabilities_by_enumeration() -> None:
     q = cell_posterior()
     p = q.cell_probabilities()
     assert p.shape == (729,)
@@ -117,13 +119,13 @@ def test_cell_probabilities_by_enumeration():
     np.testing.assert_allclose(q.log_probability(cells), np.log(by_hand), rtol=1e-12)
 
 
-def test_uniform_cells():
+def test_uniform_cells() -> None:
     q = CellPosterior.uniform(CellSpace())
     np.testing.assert_allclose(q.cell_probabilities(), 1 / 15_625, rtol=1e-10)
     assert q.entropy() == pytest.approx(6 * math.log(5))
 
 
-def test_cell_frequencies_follow_the_probabilities():
+def test_cell_frequencies_follow_the_probabilities() -> None:
     space = CellSpace(("none", "skip_connect"))
     q, n = cell_posterior(space, seed=4), 50_000
     drawn = q.sample(n, seed=1).choices[CELL]
@@ -137,7 +139,7 @@ def test_cell_frequencies_follow_the_probabilities():
     assert scipy.stats.chisquare(*table).pvalue > 1e-3
 
 
-def test_cell_marginals_table():
+def test_cell_marginals_table() -> None:
     q = cell_posterior()
     table = q.marginals()
     assert list(table.gate.unique()) == [
@@ -152,7 +154,7 @@ def test_cell_marginals_table():
     np.testing.assert_allclose(table.probability, q.probabilities.ravel())
 
 
-def test_modes_have_the_highest_probability():
+def test_modes_have_the_highest_probability() -> None:
     q = channels()
     assert q.log_probability(q.mode())[0] == pytest.approx(q.log_probability(every_mask()).max())
     assert q.mode()[0]["b.conv"].all()  # of equals, the one that keeps more
@@ -179,18 +181,18 @@ def test_modes_have_the_highest_probability():
     ],
     ids=["missing", "extra", "long", "short"],
 )
-def test_candidates_of_another_supernet_are_refused(choices, named):
+def test_candidates_of_another_supernet_are_refused(choices: dict[str, Any], named: str) -> None:
     with pytest.raises(PdnasError, match=named):
         channels().log_probability(Candidates(choices))
 
 
-def test_masks_are_no_cells():
+def test_masks_are_no_cells() -> None:
     with pytest.raises(PdnasError, match="switch"):
         cell_posterior().log_probability(every_mask())
 
 
 @pytest.mark.parametrize("rates", [[0.1], [0.1, 1.1], [-0.1, 0.5], [0.5, math.nan]])
-def test_bad_drop_probabilities_are_refused(rates):
+def test_bad_drop_probabilities_are_refused(rates: list[float]) -> None:
     with pytest.raises(PdnasError, match="gate a"):
         channels(a=rates)
 
@@ -205,6 +207,6 @@ def test_bad_drop_probabilities_are_refused(rates):
         torch.full((6, 3), math.nan),
     ],
 )
-def test_bad_cell_probabilities_are_refused(probabilities):
+def test_bad_cell_probabilities_are_refused(probabilities: Tensor) -> None:
     with pytest.raises(PdnasError, match="probabilities"):
         CellPosterior(probabilities, THREE)

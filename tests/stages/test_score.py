@@ -2,11 +2,16 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
@@ -30,7 +35,7 @@ CPU = torch.device("cpu")
 SMALL = CellSpace(("nor_conv_3x3", "none", "skip_connect"))  # not in the benchmark's order
 
 
-def trained_alike(space, cells=2):
+def trained_alike(space: CellSpace, cells: int = 2) -> NasBench201Supernet:
     """A supernet in evaluation mode whose BatchNorm statistics and offsets are not at birth."""
     torch.manual_seed(0)
     net = NasBench201Supernet(4, cells, space, in_channels=3, classes=10).double()
@@ -44,14 +49,16 @@ def trained_alike(space, cells=2):
     return net.eval()
 
 
-def alone(net, cell, x, y):
+def alone(
+    net: NasBench201Supernet, cell: NDArray[np.integer], x: Tensor, y: Tensor
+) -> tuple[float, float]:
     with torch.no_grad(), net.candidate({CELL: torch.from_numpy(cell.astype(np.int8))}):
         logits = net(x)
     return (logits.argmax(1) == y).double().mean().item(), cross_entropy(logits, y).item()
 
 
 @pytest.mark.parametrize("space", [CellSpace(), SMALL], ids=["five", "three"])
-def test_scores_are_those_of_the_cells_one_by_one(space):
+def test_scores_are_those_of_the_cells_one_by_one(space: CellSpace) -> None:
     net = trained_alike(space)
     x, y = torch.randn(70, 3, 8, 8, dtype=torch.float64), torch.randint(10, (70,))
     batches = list(zip(x.split(50), y.split(50), strict=True))
@@ -66,7 +73,7 @@ def test_scores_are_those_of_the_cells_one_by_one(space):
             assert table["loss"][row] == pytest.approx(loss, rel=1e-9)
 
 
-def test_canonical_cells_compute_the_same():
+def test_canonical_cells_compute_the_same() -> None:
     net = trained_alike(CellSpace())
     x, y = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randint(10, (6,))
     canonical = net.space.canonical_cells()
@@ -77,7 +84,7 @@ def test_canonical_cells_compute_the_same():
         assert one == pytest.approx(other, rel=1e-12)
 
 
-def test_scores_in_bfloat16_are_nearly_those_in_float32():
+def test_scores_in_bfloat16_are_nearly_those_in_float32() -> None:
     net = trained_alike(SMALL).float()
     batches = [(torch.randn(40, 3, 8, 8), torch.randint(10, (40,)))]
     cells = blocks(SMALL)[-1]
@@ -89,7 +96,7 @@ def test_scores_in_bfloat16_are_nearly_those_in_float32():
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 60])
-def test_a_cell_scored_alone_has_the_statistics_of_its_own_images(rows_at_once):
+def test_a_cell_scored_alone_has_the_statistics_of_its_own_images(rows_at_once: int) -> None:
     net = trained_alike(SMALL)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     batches = [(torch.randn(n, 3, 8, 8).double(), torch.randint(10, (n,))) for n in (30, 20)]
@@ -107,7 +114,7 @@ def test_a_cell_scored_alone_has_the_statistics_of_its_own_images(rows_at_once):
     assert table["loss"].to_numpy() != pytest.approx(score_block(net, cells, batches)["loss"])
 
 
-def test_blocks_hold_every_distinct_cell_once():
+def test_blocks_hold_every_distinct_cell_once() -> None:
     parts = blocks(SMALL)
     everything = np.concatenate(parts)
     assert np.array_equal(
@@ -118,7 +125,9 @@ def test_blocks_hold_every_distinct_cell_once():
         assert (part[:, :3] == part[0, :3]).all()
 
 
-def test_a_run_is_scored_and_goes_on_after_a_kill(tmp_path, kill_at):
+def test_a_run_is_scored_and_goes_on_after_a_kill(
+    tmp_path: Path, kill_at: Callable[[Any, str, int], list[Any]]
+) -> None:
     spec = load_scale("smoke").spec("nasbench201", "guided")
     supernet = spec.supernet.model_copy(update={"operations": SMALL.operations, "channels": 2})
     training = spec.training.model_copy(update={"epochs": 3})

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,9 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, make_imagenet) -> tuple[Path, Path]:
+def folders(
+    tmp_path_factory: pytest.TempPathFactory, make_imagenet: Callable[..., Path]
+) -> tuple[Path, Path]:
     """Results of one process and of two."""
     root = tmp_path_factory.mktemp("distributed")
     imagenet = make_imagenet(root / "imagenet", train=12, val=3)
@@ -58,7 +61,9 @@ def table(folder: Path, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("study", ["imagenet", "digits"])
-def test_two_processes_end_as_one_that_cuts_its_batches_alike(folders, study):
+def test_two_processes_end_as_one_that_cuts_its_batches_alike(
+    folders: tuple[Path, Path], study: str
+) -> None:
     """The tolerance is that of float32 sums in another order; BatchNorm statistics are among them.
 
     The supernet of digits is interrupted after its first epoch, held-out images move its switches,
@@ -94,7 +99,9 @@ def test_the_number_of_outputs_is_that_of_the_folders(folders: tuple[Path, Path]
     assert trained_supernet(run, torch.device("cpu")).classifier.out_features == 2
 
 
-def test_without_batchnorm_two_processes_train_as_one_on_whole_batches(folders):
+def test_without_batchnorm_two_processes_train_as_one_on_whole_batches(
+    folders: tuple[Path, Path],
+) -> None:
     """In float64; the switches are computed in float32, hence the tolerance."""
     one, two = (json.loads((folder / "record.json").read_text()) for folder in folders)
     for name, weights in one["plain"].items():
@@ -103,7 +110,7 @@ def test_without_batchnorm_two_processes_train_as_one_on_whole_batches(folders):
     assert two["uneven"].startswith("a batch of 5 cannot be shared evenly by 2 processes")
 
 
-def test_the_command_line_under_torchrun(tmp_path):
+def test_the_command_line_under_torchrun(tmp_path: Path) -> None:
     """One run folder, written once; the second process says nothing."""
     scale = tmp_path / "small.yaml"
     scale.write_text(
@@ -133,6 +140,8 @@ studies:
     ("items", "most", "ranks", "expected"),
     [(100, 8, 1, 8), (5, 8, 1, 5), (5, 8, 2, 3), (100, 8, 4, 8), (2, 8, 4, 1), (0, 8, 2, 1)],
 )
-def test_no_rank_is_without_work(monkeypatch, items, most, ranks, expected):
+def test_no_rank_is_without_work(
+    monkeypatch: pytest.MonkeyPatch, items: int, most: int, ranks: int, expected: int
+) -> None:
     monkeypatch.setattr(distributed, "ranks", lambda: ranks)
     assert distributed.chunk(items, most) == expected

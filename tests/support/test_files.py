@@ -4,7 +4,10 @@ import errno
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pandas as pd
@@ -46,7 +49,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @contextmanager
-def small_disk(size=4096):
+def small_disk(size: int = 4096) -> Iterator[None]:
     """No file may grow beyond ``size`` bytes, the nearest thing to a full disk without one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -56,33 +59,33 @@ def small_disk(size=4096):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def one_line(raised):
+def one_line(raised: pytest.ExceptionInfo[PdnasError]) -> str:
     text = str(raised.value)
     assert text
     assert "\n" not in text
     return text
 
 
-def test_json_round_trip(tmp_path):
+def test_json_round_trip(tmp_path: Path) -> None:
     record = {"b": [1, 2.5, None], "a": {"x": True}}
     write_json(tmp_path / "new" / "r.json", record)
     assert read_json(tmp_path / "new" / "r.json") == record
     assert (tmp_path / "new" / "r.json").read_text().endswith("}\n")
 
 
-def test_json_refuses_what_is_no_number(tmp_path):
+def test_json_refuses_what_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "r.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_table_round_trip(tmp_path):
+def test_table_round_trip(tmp_path: Path) -> None:
     table = pd.DataFrame({"a": [0.1, np.nan], "b": ["x", "y"], "c": [1, 2]}, index=[5, 9])
     write_table(tmp_path / "t.parquet", table)
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.parquet"), table.reset_index(drop=True))
 
 
-def test_tensors_round_trip(tmp_path):
+def test_tensors_round_trip(tmp_path: Path) -> None:
     transposed = torch.rand(3, 4, requires_grad=True).T
     tensors = {"a": transposed, "b": torch.tensor([True, False]), "c": torch.rand(2).double()}
     write_tensors(tmp_path / "t", tensors, {"deep": {"list": [1, None, "τ"]}})
@@ -94,11 +97,11 @@ def test_tensors_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("x")])
-def test_a_failure_inside_leaves_the_old_file(tmp_path, error):
+def test_a_failure_inside_leaves_the_old_file(tmp_path: Path, error: Exception) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def fail():
+    def fail() -> Never:
         with atomic_path(path) as temporary:
             temporary.write_text("half")
             assert path.read_text() == "old"
@@ -113,7 +116,7 @@ def test_a_failure_inside_leaves_the_old_file(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_kill_inside_leaves_the_old_file(tmp_path):
+def test_a_kill_inside_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_path(path):
@@ -122,11 +125,13 @@ def test_a_kill_inside_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_the_file_appears_only_when_it_is_flushed(tmp_path, monkeypatch):
+def test_the_file_appears_only_when_it_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     flushed = []
 
-    def fsync(handle):
+    def fsync(handle: int) -> None:
         assert path.exists() == bool(flushed)
         flushed.append(os.fstat(handle).st_size)
 
@@ -140,7 +145,7 @@ def test_the_file_appears_only_when_it_is_flushed(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_results_have_ordinary_permissions(tmp_path):
+def test_results_have_ordinary_permissions(tmp_path: Path) -> None:
     write_json(tmp_path / "r.json", {})
     (tmp_path / "plain").touch()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.json", "plain")]
@@ -148,13 +153,15 @@ def test_results_have_ordinary_permissions(tmp_path):
 
 
 @every_kind
-def test_a_failing_flush_leaves_the_old_file(tmp_path, monkeypatch, kind):
+def test_a_failing_flush_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     small, big, _ = KINDS[kind]
     path = tmp_path / "file"
     small(path)
     before = path.read_bytes()
 
-    def fsync(handle):
+    def fsync(handle: int) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", fsync)
@@ -166,7 +173,7 @@ def test_a_failing_flush_leaves_the_old_file(tmp_path, monkeypatch, kind):
 
 
 @every_kind
-def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, kind: str) -> None:
     small, big, read = KINDS[kind]
     path = tmp_path / "file"
     small(path)
@@ -181,7 +188,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
 
 
 @every_kind
-def test_a_folder_that_cannot_be_made(tmp_path, kind):
+def test_a_folder_that_cannot_be_made(tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(PdnasError, match="cannot write") as raised:
         KINDS[kind][0](tmp_path / "file" / "below" / "x")
@@ -189,7 +196,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, kind):
 
 
 @every_kind
-def test_a_missing_file(tmp_path, kind):
+def test_a_missing_file(tmp_path: Path, kind: str) -> None:
     with pytest.raises(PdnasError, match="does not exist") as raised:
         KINDS[kind][2](tmp_path / "missing")
     assert str(tmp_path / "missing") in one_line(raised)
@@ -197,7 +204,7 @@ def test_a_missing_file(tmp_path, kind):
 
 @every_kind
 @pytest.mark.parametrize("damage", ["empty", "half", "last byte", "noise"])
-def test_a_damaged_file(tmp_path, kind, damage):
+def test_a_damaged_file(tmp_path: Path, kind: str, damage: str) -> None:
     small, _, read = KINDS[kind]
     path = tmp_path / "file"
     small(path)
@@ -215,13 +222,13 @@ def test_a_damaged_file(tmp_path, kind, damage):
     assert str(path) in one_line(raised)
 
 
-def test_json_that_is_no_object(tmp_path):
+def test_json_that_is_no_object(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("[1]")
     with pytest.raises(PdnasError, match="no JSON object"):
         read_json(tmp_path / "r.json")
 
 
-def test_tensors_of_another_program(tmp_path):
+def test_tensors_of_another_program(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"t": torch.zeros(2)}, tmp_path / "t")
@@ -230,7 +237,7 @@ def test_tensors_of_another_program(tmp_path):
 
 
 @every_kind
-def test_a_file_of_another_owner_is_refused(tmp_path, kind):
+def test_a_file_of_another_owner_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
     content = {"json": {"a": 1}, "table": pd.DataFrame({"a": [1]}), "tensors": {"t": torch.ones(1)}}
     write = {"json": write_json, "table": write_table, "tensors": write_tensors}[kind]
@@ -246,6 +253,6 @@ def test_a_file_of_another_owner_is_refused(tmp_path, kind):
     read(path, owner="two")
 
 
-def test_fingerprints_tell_descriptions_apart():
+def test_fingerprints_tell_descriptions_apart() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -89,7 +90,7 @@ class Batches:
     def __len__(self) -> int:
         return 3
 
-    def epoch(self, number: int, start: int = 0):
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(number)
         for _ in range(3):
             x = torch.randn(16, 3, 12, 12, generator=generator, dtype=torch.float64)

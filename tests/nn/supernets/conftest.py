@@ -1,14 +1,19 @@
 """What the tests of supernets share."""
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets.base import ChannelSupernet
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def randomised(net):
+def randomised(net: Network) -> Network:
     """In float64, with drop probabilities and BatchNorm values that are not those of a new one."""
     torch.manual_seed(1)
     with torch.no_grad():
@@ -24,7 +29,7 @@ def randomised(net):
     return net.double()
 
 
-def assert_a_training_step_moves_everything(net, length_scale2):
+def assert_a_training_step_moves_everything(net: ChannelSupernet, length_scale2: float) -> None:
     """``net``: a supernet in float32, for colour images of 64 pixels and 7 classes."""
     net.configure_gates(GateSettings())
     net.train()
@@ -39,7 +44,7 @@ def assert_a_training_step_moves_everything(net, length_scale2):
         assert not torch.equal(parameter, before[name]), name
 
 
-def assert_a_candidate_is_the_network_without_the_dropped_slices(net):
+def assert_a_candidate_is_the_network_without_the_dropped_slices(net: ChannelSupernet) -> None:
     """``net``: a supernet in float64 and evaluation mode, for colour images of 64 pixels."""
     choice = net.posterior().sample(1, seed=0)[0]
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
@@ -54,7 +59,7 @@ def assert_a_candidate_is_the_network_without_the_dropped_slices(net):
     assert net.candidate_parameters(choice) == net.parameter_count() - removed
 
 
-def drop_layers(net, ending):
+def drop_layers(net: ChannelSupernet, ending: str) -> tuple[dict[str, Tensor], Tensor]:
     """Drop every gated layer whose name ends so.
 
     Args:

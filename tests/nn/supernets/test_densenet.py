@@ -26,13 +26,13 @@ from .conftest import (
 )
 
 
-def small(layers=(2, 3), growth=4, classes=7):
+def small(layers: tuple[int, ...] = (2, 3), growth: int = 4, classes: int = 7) -> DenseNetSupernet:
     torch.manual_seed(0)
     return randomised(DenseNetSupernet(layers, growth, 3, classes)).eval()
 
 
 @pytest.fixture(scope="module")
-def official_log():
+def official_log() -> list[dict[str, list[float]]]:
     """Gate names and drop probabilities that the official search printed, epoch by epoch."""
     path = SOURCES["pgnas-log-p"].find()
     if path is None:
@@ -45,7 +45,7 @@ def official_log():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_without_gates_the_network_is_torchvision_s(training):
+def test_without_gates_the_network_is_torchvision_s(training: bool) -> None:
     theirs = randomised(torchvision.models.densenet121(num_classes=5)).eval()
     ours = DenseNetSupernet((6, 12, 24, 16), 32, 3, 5).double()
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
@@ -59,7 +59,7 @@ def test_without_gates_the_network_is_torchvision_s(training):
 
 
 @pytest.mark.parametrize("depth", [121, 169, 201])
-def test_sizes_are_torchvision_s(depth):
+def test_sizes_are_torchvision_s(depth: int) -> None:
     with torch.device("meta"):
         theirs = getattr(torchvision.models, f"densenet{depth}")()
         ours = build(NAMED[f"supernet-d{depth}"], 3, 1000)
@@ -72,7 +72,7 @@ def test_sizes_are_torchvision_s(depth):
 
 
 @pytest.mark.data
-def test_gates_are_those_of_the_official_log(official_log):
+def test_gates_are_those_of_the_official_log(official_log: list[dict[str, list[float]]]) -> None:
     with torch.device("meta"):
         layers = build(NAMED["supernet-d121"], 3, 1000).gated_layers()
     ours = [(name, len(layer.gate.group_sizes)) for name, layer in layers.items()]
@@ -81,7 +81,7 @@ def test_gates_are_those_of_the_official_log(official_log):
         assert [(name, len(values)) for name, values in epoch.items()] == ours
 
 
-def test_groups_follow_the_layer_that_produced_the_channels():
+def test_groups_follow_the_layer_that_produced_the_channels() -> None:
     with torch.device("meta"):
         layers = build(NAMED["supernet-d121"], 3, 1000).gated_layers()
     inputs = {1: 64, 2: 128, 3: 256, 4: 512}
@@ -96,7 +96,7 @@ def test_groups_follow_the_layer_that_produced_the_channels():
         assert layer.gate.group_sizes == expected, name
 
 
-def test_dropping_a_group_hides_what_one_layer_produced():
+def test_dropping_a_group_hides_what_one_layer_produced() -> None:
     net = small(layers=(3,))
     block = net.features.denseblock1
     seen = {}
@@ -121,7 +121,9 @@ def test_dropping_a_group_hides_what_one_layer_produced():
 
 
 @pytest.mark.data
-def test_the_official_posterior_has_the_reported_size_in_gated_kernels_alone(official_log):
+def test_the_official_posterior_has_the_reported_size_in_gated_kernels_alone(
+    official_log: list[dict[str, list[float]]],
+) -> None:
     """Table 8's 6.6 M leaves out stem, BatchNorm and classifier; with them it is 7.7 M."""
     with torch.device("meta"):
         net = build(NAMED["supernet-d121"], 3, 1000)
@@ -134,7 +136,7 @@ def test_the_official_posterior_has_the_reported_size_in_gated_kernels_alone(off
     assert round(expected / 1e6, 1) == 7.7
 
 
-def test_describe():
+def test_describe() -> None:
     record = describe("supernet-d121", width=None, cell=None, classes=None, size=None)
     assert record["parameters"] == 7_978_856
     assert record["multiply_adds"] == 2_834_161_664  # torchvision documents 2.83 GFLOPS
@@ -147,7 +149,7 @@ def test_describe():
 
 
 @pytest.mark.parametrize("layers", [(1,), (1, 2), (2, 1, 1), (1, 1, 1, 1)])
-def test_the_smallest_image(layers):
+def test_the_smallest_image(layers: tuple[int, ...]) -> None:
     config = DenseNetConfig(name="densenet", layers=layers, growth=2)
     net = build(config, 1, 3).eval()
     side = config.smallest_image
@@ -157,7 +159,7 @@ def test_the_smallest_image(layers):
             net(torch.zeros(1, 1, side - 1, side - 1))
 
 
-def test_digits_are_too_small_for_many_blocks():
+def test_digits_are_too_small_for_many_blocks() -> None:
     spec = {
         "data": {"name": "digits", "validation": 10},
         "supernet": {"name": "densenet", "layers": [1, 1]},
@@ -171,22 +173,22 @@ def test_digits_are_too_small_for_many_blocks():
         Spec.model_validate(spec)
 
 
-def test_one_training_step():
+def test_one_training_step() -> None:
     assert_a_training_step_moves_everything(small().float(), length_scale2=100)
 
 
-def test_a_candidate_is_the_network_without_the_dropped_slices():
+def test_a_candidate_is_the_network_without_the_dropped_slices() -> None:
     assert_a_candidate_is_the_network_without_the_dropped_slices(small())
 
 
 @pytest.mark.parametrize("gone", ["conv1", "conv2", "transition1.conv", ""])
-def test_whole_layers_dropped_give_finite_outputs(gone):
+def test_whole_layers_dropped_give_finite_outputs(gone: str) -> None:
     """Every layer's first or second convolution, every transition, and all of them."""
     _, logits = drop_layers(small(), gone)
     assert torch.isfinite(logits).all()
 
 
-def test_a_candidate_of_the_real_input_size():
+def test_a_candidate_of_the_real_input_size() -> None:
     net = small(layers=(6, 12, 24, 16), growth=4, classes=1000).float()
     choice = net.posterior().sample(1, seed=0)[0]
     with net.candidate(choice), torch.no_grad():

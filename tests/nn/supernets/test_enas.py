@@ -1,9 +1,11 @@
 """ENAS's network against formulas written from its cells' number lists, and its published size."""
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdnas.nn.describe import describe
@@ -24,40 +26,40 @@ NORMAL = [0, 2, 0, 0, 0, 4, 0, 1, 0, 4, 1, 1, 1, 0, 0, 1, 0, 2, 1, 1]
 REDUCTION = [1, 0, 1, 0, 0, 3, 0, 2, 1, 1, 3, 1, 1, 0, 0, 4, 0, 3, 1, 1]
 
 
-def small(layers=3, filters=4, classes=7):
+def small(layers: int = 3, filters: int = 4, classes: int = 7) -> EnasSupernet:
     torch.manual_seed(0)
     net = EnasSupernet(layers, filters, in_channels=3, classes=classes)
     net.configure_gates(GateSettings())
     return randomised(net)
 
 
-def random_choice(net, seed=0):
+def random_choice(net: EnasSupernet, seed: int = 0) -> dict[str, Tensor]:
     return net.posterior().sample(1, seed=seed)[0]
 
 
 class Reference:
     """The network from its tensors and masks, by formulas."""
 
-    def __init__(self, net, masks):
+    def __init__(self, net: nn.Module, masks: dict[str, Tensor]) -> None:
         self.state = {name: value.double() for name, value in net.state_dict().items()}
         self.masks = masks
 
-    def kernel(self, name):
+    def kernel(self, name: str) -> Tensor:
         weight = self.state[f"{name}.weight"]
         keep = self.masks.get(name, torch.ones(weight.shape[1]))
         return weight * keep.double().reshape(1, -1, *(1,) * (weight.dim() - 2))
 
-    def norm(self, name, x):
+    def norm(self, name: str, x: Tensor) -> Tensor:
         mean, variance, scale, offset = (
             self.state[f"{name}.{key}"][:, None, None]
             for key in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / (variance + 1e-5).sqrt() * scale + offset
 
-    def conv_norm(self, name, x):
+    def conv_norm(self, name: str, x: Tensor) -> Tensor:
         return self.norm(f"{name}.norm", F.conv2d(x, self.kernel(f"{name}.conv")))
 
-    def reduction(self, name, x):
+    def reduction(self, name: str, x: Tensor) -> Tensor:
         # As ENAS writes it: average pools of size 1.
         shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         halves = [
@@ -66,14 +68,14 @@ class Reference:
         ]
         return self.norm(f"{name}.norm", torch.cat(halves, dim=1))
 
-    def separable(self, name, x, stride):
+    def separable(self, name: str, x: Tensor, stride: int) -> Tensor:
         # One full convolution whose slices are products of the two halves.
         depth = self.state[f"{name}.depthwise.weight"].transpose(0, 1)
         kernel = self.kernel(f"{name}.pointwise") * depth
         x = F.conv2d(F.relu(x), kernel, stride=stride, padding=kernel.shape[-1] // 2)
         return self.norm(f"{name}.norm", x)
 
-    def operation(self, name, code, x, stride):
+    def operation(self, name: str, code: int, x: Tensor, stride: int) -> Tensor:
         if code in (0, 1):
             size = (3, 5)[code]
             x = self.separable(f"{name}.sep{size}x{size}_1", x, stride)
@@ -88,7 +90,9 @@ class Reference:
             return F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-torch.inf), 3, stride=stride)
         return x if stride == 1 else self.reduction(name, x)
 
-    def cell(self, prefix, numbers, older, newer, stride):
+    def cell(
+        self, prefix: str, numbers: list[int], older: Tensor, newer: Tensor, stride: int
+    ) -> Tensor:
         halve = older.shape[-1] > newer.shape[-1]
         older = (self.reduction if halve else self.conv_norm)(f"{prefix}older", F.relu(older))
         newer = self.conv_norm(f"{prefix}newer", F.relu(newer))
@@ -107,7 +111,7 @@ class Reference:
             values.append(terms[0] + terms[1])
         return torch.cat([value for i, value in enumerate(values) if i not in read], dim=1)
 
-    def auxiliary(self, x):
+    def auxiliary(self, x: Tensor) -> Tensor:
         x = F.conv2d(F.avg_pool2d(F.relu(x), 5, stride=3), self.kernel("auxiliary.2"))
         x = F.relu(self.norm("auxiliary.3", x))
         x = F.conv2d(x, self.kernel("auxiliary.6"), padding="same")  # for size 2: right and below
@@ -117,7 +121,7 @@ class Reference:
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_network_by_formulas(masked):
+def test_the_network_by_formulas(masked: bool) -> None:
     """Three layers: normal, reduction, normal, reduction, normal, by ENAS's placing."""
     net = small().eval()
     masks = random_choice(net) if masked else {}
@@ -147,7 +151,9 @@ def test_the_network_by_formulas(masked):
     ],
 )
 @pytest.mark.parametrize("size", [8, 7])
-def test_a_cell_by_formulas(numbers, stride, halve, loose, size):
+def test_a_cell_by_formulas(
+    numbers: list[int], stride: int, halve: bool, loose: list[int], size: int
+) -> None:
     torch.manual_seed(0)
     cell = randomised(Cell(numbers, 6, 9, 4, stride=stride, halve_older=halve)).eval()
     assert cell.loose_ends == loose
@@ -160,7 +166,7 @@ def test_a_cell_by_formulas(numbers, stride, halve, loose, size):
     )
 
 
-def published(filters):
+def published(filters: int) -> dict[str, Any]:
     """(kernel weights, BatchNorm weights, multiply-adds) of each part of the 15-layer network.
 
     Cells 5 and 11 of 17 reduce. A cell with f filters has 1x1 convolutions from the channels of
@@ -218,7 +224,9 @@ def published(filters):
         ("supernet-ei", 72, 15_371_560, 14_784_552, 15_279_912),
     ],
 )
-def test_the_paper_s_supernets_have_enas_s_sizes(name, filters, size, without_head, kernels):
+def test_the_paper_s_supernets_have_enas_s_sizes(
+    name: str, filters: int, size: int, without_head: int, kernels: int
+) -> None:
     """The paper reports 4.6 M and 15.3 M.
 
     The latter is EI's kernels alone, auxiliary head included, which is what the counting script of
@@ -240,7 +248,7 @@ def test_the_paper_s_supernets_have_enas_s_sizes(name, filters, size, without_he
     assert matrices == sum(w for w, _, _ in parts.values()) == kernels
 
 
-def test_describe():
+def test_describe() -> None:
     record = describe("supernet-e", width=18, cell=None, classes=10, size=32)
     parts = published(18).values()
     assert record["parameters"] == sum(weights + norms for weights, norms, _ in parts)
@@ -249,11 +257,11 @@ def test_describe():
     assert len(record["gates"]) == 17 * (3 + 2 * 6) + 2 * 1 + 2 * 2 + 1
 
 
-def test_gate_names():
+def test_gate_names() -> None:
     names = list(small(layers=3).gated_layers())
     separable = "{0}.sep{1}x{1}_1.pointwise", "{0}.sep{1}x{1}_2.pointwise"
 
-    def twice(node, size):
+    def twice(node: str, size: int) -> list[str]:
         return [form.format(f"nodes.{node}", size) for form in separable]
 
     normal = [
@@ -284,7 +292,7 @@ def test_gate_names():
     assert names == list(build(EnasConfig(name="enas", layers=3, filters=2), 1, 5).gated_layers())
 
 
-def test_ungated_weights_are_stem_depthwise_kernels_and_the_head():
+def test_ungated_weights_are_stem_depthwise_kernels_and_the_head() -> None:
     net = small()
     gated = {id(weight) for weight in net.gated_weights()}
     ungated = {
@@ -298,7 +306,7 @@ def test_ungated_weights_are_stem_depthwise_kernels_and_the_head():
 
 
 @pytest.mark.parametrize("auxiliary_weight", [0, 0.4])
-def test_one_training_step(auxiliary_weight):
+def test_one_training_step(auxiliary_weight: float) -> None:
     torch.manual_seed(0)
     net = EnasSupernet(3, 4, in_channels=3, classes=10)
     net.configure_gates(GateSettings())
@@ -321,7 +329,7 @@ def test_one_training_step(auxiliary_weight):
     assert all(bool(torch.isfinite(p).all()) for p in net.parameters())
 
 
-def test_candidates_are_drawn_and_evaluated():
+def test_candidates_are_drawn_and_evaluated() -> None:
     net = small().eval()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     whole = net(x)
@@ -339,7 +347,7 @@ def test_candidates_are_drawn_and_evaluated():
     "gone",
     ["cells.1.older", "cells.1.base", "cells.2.nodes.3", "cells.3.nodes.5.y", "classifier", ""],
 )
-def test_whole_branches_may_go(gone):
+def test_whole_branches_may_go(gone: str) -> None:
     net = small().eval()
     choice = {
         name: torch.full((layer.gate.channels,), not name.startswith(gone))
@@ -356,7 +364,7 @@ def test_whole_branches_may_go(gone):
             torch.testing.assert_close(out[0], out[1])
 
 
-def test_candidate_parameters_count_depthwise_kernels_with_their_slice():
+def test_candidate_parameters_count_depthwise_kernels_with_their_slice() -> None:
     net = small()
     choice = random_choice(net)
     kept = 0
@@ -375,7 +383,7 @@ def test_candidate_parameters_count_depthwise_kernels_with_their_slice():
     assert parameters(extract(net, choice, image)) <= net.candidate_parameters(choice)
 
 
-def test_matching_rate_gives_equal_expected_parameters():
+def test_matching_rate_gives_equal_expected_parameters() -> None:
     net = small()
     q = net.posterior()
     rate = net.matching_drop_probability(q)
@@ -384,7 +392,7 @@ def test_matching_rate_gives_equal_expected_parameters():
     assert net.expected_parameters(matched) == pytest.approx(net.expected_parameters(q))
 
 
-def test_an_extracted_candidate_computes_the_same():
+def test_an_extracted_candidate_computes_the_same() -> None:
     net = small().eval()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     for seed in range(3):
@@ -394,7 +402,7 @@ def test_an_extracted_candidate_computes_the_same():
         torch.testing.assert_close(extract(net, choice, x[:1])(x), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_the_auxiliary_head_needs_room():
+def test_the_auxiliary_head_needs_room() -> None:
     net = small().train()
     net.forward_training(torch.randn(2, 3, 17, 17).double())
     with pytest.raises(PdnasError, match="17 x 17 pixels or more, not 16 x 16"):
@@ -402,12 +410,12 @@ def test_the_auxiliary_head_needs_room():
     assert net(torch.randn(2, 3, 16, 16).double()).shape == (2, 7)
 
 
-def test_an_unknown_operation_is_an_error():
+def test_an_unknown_operation_is_an_error() -> None:
     with pytest.raises(PdnasError, match="no operation 5"):
         make_operation(5, 4, 1)
 
 
-def test_drop_path_is_off_until_it_is_set_and_outside_training():
+def test_drop_path_is_off_until_it_is_set_and_outside_training() -> None:
     net = small().train()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     choice = random_choice(net)
@@ -425,7 +433,7 @@ def test_drop_path_is_off_until_it_is_set_and_outside_training():
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
-def test_drop_path_drops_whole_operations_of_single_images_and_keeps_their_mean(code):
+def test_drop_path_drops_whole_operations_of_single_images_and_keeps_their_mean(code: int) -> None:
     torch.manual_seed(0)
     operation = make_operation(code, 4, 1).train()
     for module in operation.modules():
@@ -446,7 +454,7 @@ def test_drop_path_drops_whole_operations_of_single_images_and_keeps_their_mean(
 
 @pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("training", [True, False])
-def test_drop_path_is_torchvisions(p, training):
+def test_drop_path_is_torchvisions(p: float, training: bool) -> None:
     x = torch.randn(50, 4, 3, 3)
     outputs = []
     for module in (StochasticDepth(p), torchvision.ops.StochasticDepth(p, "row")):
@@ -455,7 +463,7 @@ def test_drop_path_is_torchvisions(p, training):
     assert torch.equal(*outputs)
 
 
-def test_other_supernets_have_no_drop_path():
+def test_other_supernets_have_no_drop_path() -> None:
     net = build(MultiBranchConfig(name="multibranch", width=2, blocks=1), 1, 10)
     net.set_drop_path(0)
     with pytest.raises(PdnasError, match="MultiBranchSupernet has no drop-path"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -45,7 +47,7 @@ class Batches:
     def __len__(self) -> int:
         return 1
 
-    def epoch(self, number: int, start: int = 0):
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         yield self._batch
 
 

@@ -28,12 +28,17 @@ from .conftest import (
 KERNELS = (1, 3, 5, 9)
 
 
-def small(width=8, blocks=(1, 2), kernels=KERNELS, classes=7):
+def small(
+    width: int = 8,
+    blocks: tuple[int, ...] = (1, 2),
+    kernels: tuple[int, ...] = KERNELS,
+    classes: int = 7,
+) -> MultiKernelResNetSupernet:
     torch.manual_seed(0)
     return randomised(MultiKernelResNetSupernet(width, blocks, kernels, 3, classes)).eval()
 
 
-def load(net, theirs):
+def load(net: MultiKernelResNetSupernet, theirs: nn.Module) -> MultiKernelResNetSupernet:
     """Copy torchvision's weights; every name but those of gates must find its counterpart."""
     weights = {}
     for name, value in theirs.state_dict().items():
@@ -48,7 +53,9 @@ def load(net, theirs):
 
 @pytest.mark.parametrize(("inputs", "stride"), [(32, 1), (32, 2), (16, 1)])
 @pytest.mark.parametrize("training", [False, True])
-def test_with_the_3x3_kernel_alone_a_block_is_torchvision_s(inputs, stride, training):
+def test_with_the_3x3_kernel_alone_a_block_is_torchvision_s(
+    inputs: int, stride: int, training: bool
+) -> None:
     same = stride == 1 and inputs == 32
     shortcut = nn.Sequential(nn.Conv2d(inputs, 32, 1, stride, bias=False), nn.BatchNorm2d(32))
     theirs = randomised(Bottleneck(inputs, 8, stride, None if same else shortcut)).eval()
@@ -60,7 +67,7 @@ def test_with_the_3x3_kernel_alone_a_block_is_torchvision_s(inputs, stride, trai
     torch.testing.assert_close(ours.train(training)(x), theirs.train(training)(x))
 
 
-def test_with_the_3x3_kernel_alone_the_network_is_torchvision_s():
+def test_with_the_3x3_kernel_alone_the_network_is_torchvision_s() -> None:
     theirs = randomised(torchvision.models.resnet50(num_classes=5)).eval()
     ours = MultiKernelResNetSupernet(64, (3, 4, 6, 3), [3], 3, 5).double().eval()
     load(ours, theirs)
@@ -71,7 +78,7 @@ def test_with_the_3x3_kernel_alone_the_network_is_torchvision_s():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_parallel_kernels_are_dense_kernels_with_holes(stride):
+def test_parallel_kernels_are_dense_kernels_with_holes(stride: int) -> None:
     """Written with undilated kernels of the full extents, whose other taps are zero."""
     layer = MultiKernelConv2d(5, 8, stride, KERNELS).double().eval()
     x = torch.randn(2, 5, 11, 10, dtype=torch.float64)
@@ -84,7 +91,7 @@ def test_parallel_kernels_are_dense_kernels_with_holes(stride):
     torch.testing.assert_close(layer(x), torch.cat(expected, dim=1))
 
 
-def test_sizes():
+def test_sizes() -> None:
     """The paper reports 25.6 M for ResNet-50 and 44.0 M for the supernet; see the module's text."""
     squares = sum(n * (64 * 2**stage) ** 2 for stage, n in enumerate((3, 4, 6, 3)))
     with torch.device("meta"):
@@ -96,7 +103,7 @@ def test_sizes():
     assert gated == 11 * squares
 
 
-def test_gate_names():
+def test_gate_names() -> None:
     with torch.device("meta"):
         layers = build(NAMED["supernet-r50"], 3, 1000).gated_layers()
     assert list(layers) == [
@@ -109,7 +116,7 @@ def test_gate_names():
         assert layer.gate.group_sizes == (64 * 2 ** int(name[7]),)
 
 
-def test_describe():
+def test_describe() -> None:
     record = describe("supernet-r50", width=None, cell=None, classes=None, size=None)
     assert record["parameters"] == 28_071_976
     assert len(record["gates"]) == 64
@@ -122,7 +129,7 @@ def test_describe():
         describe("supernet-r50", width=30, cell=None, classes=None, size=None)
 
 
-def test_build_follows_the_configuration():
+def test_build_follows_the_configuration() -> None:
     config = ResNetConfig(name="resnet", width=4, blocks=(1, 1, 1), kernels=(9, 1))
     net = build(config, 1, 7).eval()
     assert [name.split(".")[-1] for name in net.gated_layers()] == ["kernel9", "kernel1"] * 3
@@ -132,16 +139,16 @@ def test_build_follows_the_configuration():
             ResNetConfig(name="resnet", **wrong)
 
 
-def test_one_training_step():
+def test_one_training_step() -> None:
     assert_a_training_step_moves_everything(small().float(), length_scale2=80)
 
 
-def test_a_candidate_is_the_network_without_the_dropped_slices():
+def test_a_candidate_is_the_network_without_the_dropped_slices() -> None:
     assert_a_candidate_is_the_network_without_the_dropped_slices(small())
 
 
 @pytest.mark.parametrize("gone", [*[f"kernel{extent}" for extent in KERNELS], ""])
-def test_whole_branches_dropped_give_finite_outputs(gone):
+def test_whole_branches_dropped_give_finite_outputs(gone: str) -> None:
     """One kernel size everywhere, and all of them."""
     net = small()
     choice, logits = drop_layers(net, gone)
@@ -151,7 +158,7 @@ def test_whole_branches_dropped_give_finite_outputs(gone):
     assert net.kept(choice) == ((0.75, 0.75) if gone else (0, 0))
 
 
-def test_a_candidate_of_the_real_input_size():
+def test_a_candidate_of_the_real_input_size() -> None:
     net = small(width=4, blocks=(3, 4, 6, 3), classes=1000).float()
     choice = net.posterior().sample(1, seed=0)[0]
     with net.candidate(choice), torch.no_grad():

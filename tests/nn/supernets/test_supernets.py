@@ -3,17 +3,18 @@
 import copy
 import dataclasses
 import math
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.supernets import build
+from pdnas.nn.supernets import Supernet, build
 from pdnas.nn.supernets.cells import credit
 from pdnas.nn.supernets.cells.credit import products
 from pdnas.nn.supernets.cells.draws import CellDraws
@@ -31,8 +32,10 @@ from pdnas.spec.supernets import NAMED, MultiBranchConfig, NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.truth.cost import parameters
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def shake_out(net, seed=0):
+
+def shake_out(net: Network, seed: int = 0) -> Network:
     """BatchNorm statistics and scales that are not those of a fresh network."""
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
@@ -45,7 +48,7 @@ def shake_out(net, seed=0):
 
 
 @pytest.fixture
-def branches():
+def branches() -> MultiBranchSupernet:
     torch.manual_seed(0)
     net = MultiBranchSupernet(width=6, blocks=2, in_channels=3, classes=10)
     net.configure_gates(GateSettings())
@@ -55,7 +58,13 @@ def branches():
     return shake_out(net)
 
 
-def cells_net(cells=1, space=None, seed=0, estimator="score", temperature=1.0):
+def cells_net(
+    cells: int = 1,
+    space: CellSpace | None = None,
+    seed: int = 0,
+    estimator: Estimator = "score",
+    temperature: float = 1.0,
+) -> NasBench201Supernet:
     torch.manual_seed(seed)
     net = NasBench201Supernet(4, cells, space or CellSpace(), in_channels=3, classes=10)
     net.configure_gates(GateSettings(temperature=temperature, estimator=estimator))
@@ -66,14 +75,14 @@ def cells_net(cells=1, space=None, seed=0, estimator="score", temperature=1.0):
     return shake_out(net, seed).double()
 
 
-def cell(*codes):
+def cell(*codes: Any) -> dict[str, Tensor]:
     return {CELL: torch.tensor(codes, dtype=torch.int8)}
 
 
 @pytest.mark.parametrize(
     ("name", "size"), [("supernet-m", 26_192_922), ("supernet-mi", 72_695_194)]
 )
-def test_the_paper_s_supernets_have_the_reported_sizes(name, size):
+def test_the_paper_s_supernets_have_the_reported_sizes(name: str, size: int) -> None:
     with torch.device("meta"):
         net = build(NAMED[name], 3, 10)
     assert net.parameter_count() == size
@@ -83,14 +92,14 @@ def test_the_paper_s_supernets_have_the_reported_sizes(name, size):
     assert len(net.gated_layers()) == len(convolutions) - 1 == 12 * 4 + 3 * 2
 
 
-def test_the_benchmark_s_network_has_the_published_size():
+def test_the_benchmark_s_network_has_the_published_size() -> None:
     with torch.device("meta"):
         net = build(NAMED["nasbench201"], 3, 10)
     assert net.candidate_parameters(cell(3, 3, 3, 3, 3, 3)) == 1_531_546
     assert net.candidate_parameters(cell(0, 0, 0, 0, 0, 0)) == 73_306
 
 
-def test_cell_parameters_agree_with_the_closed_form():
+def test_cell_parameters_agree_with_the_closed_form() -> None:
     with torch.device("meta"):
         nets = [
             (net, shape)
@@ -103,7 +112,7 @@ def test_cell_parameters_agree_with_the_closed_form():
         assert ours == parameters(chosen, *shape).tolist()
 
 
-def test_build_follows_the_configuration():
+def test_build_follows_the_configuration() -> None:
     net = build(MultiBranchConfig(name="multibranch", width=4, blocks=1), 1, 7)
     assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
     operations = ("none", "nor_conv_3x3")
@@ -118,23 +127,23 @@ def test_build_follows_the_configuration():
         assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 
 
-def normed(norm, x):
+def normed(norm: Any, x: Tensor) -> Tensor:
     return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
 
 
 @pytest.mark.parametrize("merge", ["sum", "shake-shake"])
-def test_the_3_branch_network_by_its_formula(merge):
+def test_the_3_branch_network_by_its_formula(merge: str) -> None:
     """Gastaldi's network, written out with plain functions."""
     net = shake_out(MultiBranchSupernet(4, 2, 3, 10, merge)).double().eval()
     net.configure_gates(GateSettings("none"))
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
 
-    def path(layers, x, stride):
+    def path(layers: Any, x: Tensor, stride: int) -> Tensor:
         first, norm1, second, norm2 = layers
         x = normed(norm1, F.conv2d(F.relu(x), first.weight, stride=stride, padding=1))
         return normed(norm2, F.conv2d(F.relu(x), second.weight, padding=1))
 
-    def skip(block, x, stride):
+    def skip(block: Any, x: Tensor, stride: int) -> Tensor:
         if isinstance(block.skip, nn.Identity):
             return x
         x = F.relu(x)
@@ -156,12 +165,12 @@ def test_the_3_branch_network_by_its_formula(merge):
     torch.testing.assert_close(net(images), logits)
 
 
-def test_the_benchmark_s_skeleton_by_its_formula():
+def test_the_benchmark_s_skeleton_by_its_formula() -> None:
     """Stem, cells, residual blocks and head (Dong and Yang 2020), the cell a single convolution."""
     net = cells_net().eval()
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
 
-    def convolve(operation, x, stride=1):
+    def convolve(operation: Any, x: Tensor, stride: int = 1) -> Tensor:
         _, convolution, norm = operation
         return normed(norm, F.conv2d(F.relu(x), convolution.weight, stride=stride, padding=1))
 
@@ -181,7 +190,7 @@ def test_the_benchmark_s_skeleton_by_its_formula():
         torch.testing.assert_close(net(images), logits)
 
 
-def test_all_kept_is_the_supernet(branches):
+def test_all_kept_is_the_supernet(branches: MultiBranchSupernet) -> None:
     branches.eval()
     x = torch.randn(2, 3, 16, 16)
     everything = {
@@ -195,7 +204,9 @@ def test_all_kept_is_the_supernet(branches):
     assert branches.kept(everything) == (1, 1)
 
 
-def test_a_candidate_is_the_network_without_the_dropped_slices(branches):
+def test_a_candidate_is_the_network_without_the_dropped_slices(
+    branches: MultiBranchSupernet,
+) -> None:
     branches.eval()
     choice = branches.posterior().sample(1, seed=2)[0]
     x = torch.randn(2, 3, 16, 16)
@@ -218,7 +229,7 @@ def test_a_candidate_is_the_network_without_the_dropped_slices(branches):
     assert branches.candidate_parameters(choice) == everything - removed
 
 
-def test_shake_shake_draws_weights_of_each_image_and_others_for_the_gradient():
+def test_shake_shake_draws_weights_of_each_image_and_others_for_the_gradient() -> None:
     torch.manual_seed(0)
     first = torch.randn(3000, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     second = torch.randn_like(first, requires_grad=True)
@@ -234,7 +245,9 @@ def test_shake_shake_draws_weights_of_each_image_and_others_for_the_gradient():
     assert abs(np.corrcoef(weights[:, 0], towards[:, 0])[0, 1]) < 4 / 3000**0.5
 
 
-def test_shake_shake_is_the_mean_of_the_branches_in_evaluation(branches):
+def test_shake_shake_is_the_mean_of_the_branches_in_evaluation(
+    branches: MultiBranchSupernet,
+) -> None:
     shaking = MultiBranchSupernet(6, 2, 3, 10, "shake-shake")
     shaking.configure_gates(GateSettings())
     shaking.load_state_dict(branches.state_dict())
@@ -251,7 +264,7 @@ def test_shake_shake_is_the_mean_of_the_branches_in_evaluation(branches):
         assert not torch.allclose(shaking.train()(x), shaking(x))
 
 
-def test_kept_counts_channels_and_operations(branches):
+def test_kept_counts_channels_and_operations(branches: MultiBranchSupernet) -> None:
     layers = branches.gated_layers()
     choice = {n: torch.ones(layer.gate.channels).bool() for n, layer in layers.items()}
     gone = list(layers)[3]
@@ -262,7 +275,7 @@ def test_kept_counts_channels_and_operations(branches):
     assert operations == pytest.approx(1 - 1 / len(layers))
 
 
-def test_expected_parameters_are_the_mean_over_candidates(branches):
+def test_expected_parameters_are_the_mean_over_candidates(branches: MultiBranchSupernet) -> None:
     q = branches.posterior()
     drawn = q.sample(400, seed=0)
     sizes = np.array([branches.candidate_parameters(drawn[i]) for i in range(len(drawn))])
@@ -270,7 +283,7 @@ def test_expected_parameters_are_the_mean_over_candidates(branches):
     assert abs(branches.expected_parameters(q) - sizes.mean()) < 4 * error
 
 
-def test_matching_rate_gives_equal_expected_parameters(branches):
+def test_matching_rate_gives_equal_expected_parameters(branches: MultiBranchSupernet) -> None:
     q = branches.posterior()
     rate = branches.matching_drop_probability(q)
     assert 0 < rate < 1
@@ -280,7 +293,7 @@ def test_matching_rate_gives_equal_expected_parameters(branches):
     assert branches.matching_drop_probability(tenth) == pytest.approx(0.1)
 
 
-def test_posterior_holds_the_present_probabilities(branches):
+def test_posterior_holds_the_present_probabilities(branches: MultiBranchSupernet) -> None:
     q = branches.posterior()
     for name, layer in branches.gated_layers().items():
         expected = torch.sigmoid(layer.gate.logit_p.double())
@@ -288,7 +301,7 @@ def test_posterior_holds_the_present_probabilities(branches):
         assert q.channel_drop(name).shape == (layer.in_channels,)
 
 
-def test_a_candidate_is_left_after_an_error(branches):
+def test_a_candidate_is_left_after_an_error(branches: MultiBranchSupernet) -> None:
     choice = branches.posterior().sample(1, seed=0)[0]
     with pytest.raises(RuntimeError), branches.candidate(choice):
         raise RuntimeError
@@ -296,7 +309,7 @@ def test_a_candidate_is_left_after_an_error(branches):
 
 
 @pytest.mark.parametrize("wrong", ["missing", "unknown", "kind", "length", "stack"])
-def test_bad_masks_name_the_gate(branches, wrong):
+def test_bad_masks_name_the_gate(branches: MultiBranchSupernet, wrong: str) -> None:
     choice = branches.posterior().sample(1, seed=0)[0]
     name = list(choice)[4]
     if wrong == "missing":
@@ -328,17 +341,17 @@ def test_bad_masks_name_the_gate(branches, wrong):
         cell(0, 0, 0, 0, 0, 0) | {"conv": torch.ones(2).bool()},
     ],
 )
-def test_bad_cells_name_the_switch(choice):
+def test_bad_cells_name_the_switch(choice: dict[str, Tensor]) -> None:
     with pytest.raises(PdnasError, match=r"switch '(cell|conv)'"):
         cells_net().choose(choice)
 
 
-def test_a_cell_mixture_is_never_evaluated_whole():
+def test_a_cell_mixture_is_never_evaluated_whole() -> None:
     with pytest.raises(PdnasError, match="choose one"):
         cells_net().eval()(torch.zeros(1, 3, 8, 8).double())
 
 
-def test_gradients_reach_gates_only_when_learned(branches):
+def test_gradients_reach_gates_only_when_learned(branches: MultiBranchSupernet) -> None:
     branches.train()
     branches(torch.randn(4, 3, 8, 8)).square().sum().backward()
     assert all(float(logit.grad.abs().sum()) > 0 for logit in branches.distribution_parameters())
@@ -347,7 +360,7 @@ def test_gradients_reach_gates_only_when_learned(branches):
 
 
 @pytest.mark.parametrize("make", [lambda: MultiBranchSupernet(4, 1, 3, 10), cells_net])
-def test_gated_weights_are_all_weights_of_the_energy(make):
+def test_gated_weights_are_all_weights_of_the_energy(make: Callable[[], Supernet]) -> None:
     net = make()
     net.configure_gates(GateSettings())
     net.prior_energy().backward()
@@ -360,11 +373,13 @@ def test_gated_weights_are_all_weights_of_the_energy(make):
 @pytest.mark.parametrize(
     "codes", [(3, 1, 2, 4, 3, 1), (0, 0, 0, 0, 0, 0), (1, 0, 3, 0, 0, 2), (3, 3, 3, 3, 3, 3)]
 )
-def test_dispatch_equals_one_cell_when_all_images_draw_it(monkeypatch, codes):
+def test_dispatch_equals_one_cell_when_all_images_draw_it(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, ...]
+) -> None:
     net = cells_net(cells=2).train()
     x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
 
-    def outcome():
+    def outcome() -> tuple[Tensor, dict[str, Tensor]]:
         net.zero_grad()
         out = net(x)
         out.square().sum().backward()
@@ -382,7 +397,9 @@ def test_dispatch_equals_one_cell_when_all_images_draw_it(monkeypatch, codes):
         torch.testing.assert_close(gradients[name], expected[name])
 
 
-def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
+def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     net = cells_net(cells=2).train()
     own_statistics(net)
     rows = CellSpace().cells
@@ -396,7 +413,7 @@ def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(monkeypatch):
             torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
 
 
-def own_statistics(net):
+def own_statistics(net: nn.Module) -> None:
     """Evaluation mode for BatchNorm alone, so that images do not see each other."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -404,7 +421,7 @@ def own_statistics(net):
             nn.init.normal_(module.bias)  # an offset leaves even a node that nothing reaches
 
 
-def test_straight_through_computes_the_drawn_cells():
+def test_straight_through_computes_the_drawn_cells() -> None:
     net = cells_net(cells=2, estimator="straight-through").train()
     own_statistics(net)
     x = torch.randn(24, 3, 8, 8, dtype=torch.float64)
@@ -418,7 +435,7 @@ def test_straight_through_computes_the_drawn_cells():
             torch.testing.assert_close(mixed[image : image + 1], net(x[image : image + 1]))
 
 
-def test_routes_are_the_images_of_each_operation_in_their_order():
+def test_routes_are_the_images_of_each_operation_in_their_order() -> None:
     net = cells_net()
     cells = torch.randint(5, (40, 6), generator=torch.Generator().manual_seed(0))
     cells[:, 2] = 3  # an edge on which the others have no image
@@ -433,7 +450,7 @@ def test_routes_are_the_images_of_each_operation_in_their_order():
             assert torch.equal(route[name], images)
 
 
-def test_images_that_share_a_cell_are_normalised_by_themselves():
+def test_images_that_share_a_cell_are_normalised_by_themselves() -> None:
     """Each cell's outputs are those of the cell alone, with the statistics of its own images."""
     net = cells_net(cells=2, estimator="score").train()
     net.stem.eval()
@@ -453,7 +470,7 @@ def test_images_that_share_a_cell_are_normalised_by_themselves():
         torch.testing.assert_close(together[cell], alone.train()(x))
 
 
-def test_score_surrogate_takes_images_that_share_a_cell_as_one():
+def test_score_surrogate_takes_images_that_share_a_cell_as_one() -> None:
     nll = torch.randn(12, generator=torch.Generator().manual_seed(2)).double()
     net = cells_net(estimator="score").train()
     net.drawn = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(3))
@@ -467,12 +484,12 @@ def test_score_surrogate_takes_images_that_share_a_cell_as_one():
     torch.testing.assert_close(shared, one_each)
 
 
-def norms(net):
+def norms(net: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 @pytest.mark.parametrize("cells", [1, 3])
-def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells):
+def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells: int) -> None:
     """Of ``chosen + relaxed - relaxed.detach()``, with every operation on every image."""
     torch.manual_seed(3)
     mixture = CellMixture(4, CellSpace().operations).double().train()
@@ -510,15 +527,17 @@ def test_a_second_derivative_that_credit_would_falsify_is_refused(estimator: Est
 
 
 @pytest.mark.parametrize("estimator", ["relaxed", "score"])
-def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estimator):
+def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(
+    monkeypatch: pytest.MonkeyPatch, estimator: str
+) -> None:
     """The draws are made equal by hand where every image has its own; gradients included."""
     noise = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).double()
 
-    def draw(logits, tau):
+    def draw(logits: Tensor, tau: float) -> Tensor:
         drawn.append(len(logits))
         return torch.softmax((logits + noise) / tau, dim=2)
 
-    def multinomial(probabilities, count, replacement):
+    def multinomial(probabilities: Tensor, count: int, replacement: bool) -> Tensor:
         drawn.append(count)
         return noise.argmax(dim=1)[:, None].expand(-1, count)
 
@@ -537,12 +556,12 @@ def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(monkeypatch, estim
     assert estimator == "score" or bool(outcomes[0][1].any())
 
 
-def test_relaxed_gradient_of_the_logits_by_finite_differences():
+def test_relaxed_gradient_of_the_logits_by_finite_differences() -> None:
     net = cells_net(estimator="relaxed", temperature=0.7).train()
     own_statistics(net)
     x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
 
-    def loss():
+    def loss() -> Tensor:
         torch.manual_seed(4)
         return net(x).square().mean()
 
@@ -560,7 +579,9 @@ def test_relaxed_gradient_of_the_logits_by_finite_differences():
         assert abs(slope) > 1e-6
 
 
-def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_the_softmax_s():
+def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_the_softmax_s() -> (
+    None
+):
     """Against the definition: Σ over images of (∂loss/∂w at the one-hot w) · ∂softmax/∂logits."""
     net = cells_net(estimator="straight-through", temperature=0.7).train()
     own_statistics(net)
@@ -572,7 +593,7 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
     soft = nn.functional.gumbel_softmax(net.logits.expand(6, -1, -1), tau=0.7)
     hard = nn.functional.one_hot(soft.argmax(dim=2), 5).double()
 
-    def loss(weights):
+    def loss(weights: Tensor) -> Tensor:
         features = net.stem(x)
         for layer in net.layers:
             is_cell = isinstance(layer, CellMixture)
@@ -587,7 +608,7 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
 
 
 @pytest.mark.parametrize("estimator", ["straight-through", "score"])
-def test_a_search_that_does_not_learn_yet_dispatches(estimator):
+def test_a_search_that_does_not_learn_yet_dispatches(estimator: str) -> None:
     net = cells_net(estimator=estimator).train()
     net.logits.requires_grad_(False)
     net(torch.randn(6, 3, 8, 8).double())
@@ -599,7 +620,7 @@ def test_a_search_that_does_not_learn_yet_dispatches(estimator):
     assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
 
 
-def test_products_of_rows_piece_by_piece(monkeypatch):
+def test_products_of_rows_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, others = torch.randn(2, 7, 5, dtype=torch.float64)
     expected = (rows * others).sum(dim=1)
     for numbers in (1, 10, 15, 10**6):  # rows one by one, two, three (the last alone), all
@@ -607,7 +628,7 @@ def test_products_of_rows_piece_by_piece(monkeypatch):
         torch.testing.assert_close(products(rows, others), expected)
 
 
-def test_a_cell_of_its_own_begins_as_networks_do():
+def test_a_cell_of_its_own_begins_as_networks_do() -> None:
     torch.manual_seed(0)
     net = NasBench201Supernet(16, 1, CellSpace(), in_channels=3, classes=10)
     shared = [kernel.clone() for kernel in net.gated_weights()]
@@ -619,7 +640,7 @@ def test_a_cell_of_its_own_begins_as_networks_do():
         assert float(kernel.std()) == pytest.approx(expected, rel=0.2)
 
 
-def test_average_pool_is_torch_s():
+def test_average_pool_is_torch_s() -> None:
     x = torch.randn(3, 5, 7, 9, dtype=torch.float64, requires_grad=True)
     torch_s = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     ours = make_operation("avg_pool_3x3", 5)
@@ -629,7 +650,7 @@ def test_average_pool_is_torch_s():
     torch.testing.assert_close(*gradients)
 
 
-def test_softmax_computes_the_mixture_of_all_operations():
+def test_softmax_computes_the_mixture_of_all_operations() -> None:
     net = cells_net(estimator="softmax", temperature=0.5).train()
     own_statistics(net)
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
@@ -655,7 +676,7 @@ def test_softmax_computes_the_mixture_of_all_operations():
     torch.testing.assert_close(mixture, expected)
 
 
-def test_set_temperature_acts_on_every_switch(branches):
+def test_set_temperature_acts_on_every_switch(branches: MultiBranchSupernet) -> None:
     branches.set_temperature(3.0)
     layers = branches.gated_layers().values()
     assert {layer.gate.settings.temperature for layer in layers} == {3.0}
@@ -666,7 +687,7 @@ def test_set_temperature_acts_on_every_switch(branches):
     assert not torch.allclose(net(x), before)
 
 
-def test_all_operations_begin_as_skip_connections():
+def test_all_operations_begin_as_skip_connections() -> None:
     net = NasBench201Supernet(4, 1, CellSpace(), in_channels=3, classes=10)
     x = torch.rand(2, 4, 8, 8)
     for name in ("nor_conv_1x1", "nor_conv_3x3"):
@@ -674,11 +695,11 @@ def test_all_operations_begin_as_skip_connections():
         torch.testing.assert_close(operation(x), x, rtol=1e-4, atol=0)
 
 
-def test_every_estimator_of_the_vocabulary_is_there_and_no_other():
+def test_every_estimator_of_the_vocabulary_is_there_and_no_other() -> None:
     assert set(ESTIMATORS) == set(get_args(Estimator))
 
 
-def test_draws_follow_the_logits():
+def test_draws_follow_the_logits() -> None:
     torch.manual_seed(1)
     net = cells_net()
     drawn = net.draws().cells(20_000)
@@ -690,7 +711,7 @@ def test_draws_follow_the_logits():
     np.testing.assert_allclose(pair, torch.outer(frequencies[0], frequencies[5]), atol=0.015)
 
 
-def test_score_surrogate_is_unbiased():
+def test_score_surrogate_is_unbiased() -> None:
     """The mean over all pairs of cells, weighted by probability, is the exact gradient."""
     space = CellSpace(("skip_connect", "nor_conv_1x1"))
     net = cells_net(space=space)
@@ -713,7 +734,7 @@ def test_score_surrogate_is_unbiased():
     np.testing.assert_allclose(mean, exact, rtol=1e-9, atol=1e-12)
 
 
-def test_score_surrogate_of_larger_batches_agrees_on_average():
+def test_score_surrogate_of_larger_batches_agrees_on_average() -> None:
     torch.manual_seed(2)
     space = CellSpace(("skip_connect", "nor_conv_1x1"))
     net = cells_net(space=space)
@@ -733,7 +754,7 @@ def test_score_surrogate_of_larger_batches_agrees_on_average():
     assert bool(((draws.mean(dim=0) - exact).abs() < 4.5 * error).all())
 
 
-def test_score_surrogate_ignores_what_images_have_in_common():
+def test_score_surrogate_ignores_what_images_have_in_common() -> None:
     net = cells_net().train()
     net(torch.randn(6, 3, 8, 8).double())
     nll = torch.randn(6).double()
@@ -744,7 +765,7 @@ def test_score_surrogate_ignores_what_images_have_in_common():
     assert bool(gradients[0].any())
 
 
-def test_a_fixed_distribution_is_uniform_and_has_no_gradient():
+def test_a_fixed_distribution_is_uniform_and_has_no_gradient() -> None:
     net = cells_net()
     net.configure_gates(GateSettings(mode="fixed", initial=0.4, estimator="straight-through"))
     np.testing.assert_allclose(net.posterior().probabilities, 0.2)
@@ -752,7 +773,7 @@ def test_a_fixed_distribution_is_uniform_and_has_no_gradient():
     assert not net.score_surrogate(torch.rand(3).double()).requires_grad
 
 
-def test_cell_energy_and_entropy_by_brute_force():
+def test_cell_energy_and_entropy_by_brute_force() -> None:
     net = cells_net(cells=2)
     q = net.posterior()
     total = 0.0

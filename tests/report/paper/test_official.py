@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_without_the_logs_every_figure_says_so(
         (lambda text: "nothing", "has 0 gates"),
     ],
 )
-def test_another_log_is_refused(path: Path, tmp_path: Path, spoil, named: str) -> None:
+def test_another_log_is_refused(
+    path: Path, tmp_path: Path, spoil: Callable[[str], str], named: str
+) -> None:
     other = tmp_path / "log.txt"
     other.write_text(spoil(path.read_text()))
     with pytest.raises(PdnasError, match=named):
