@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdnas.commands.pipeline import RunFolder
+from pdnas.commands.pipeline import Force, RunFolder
 from pdnas.spec.names import Source
 from pdnas.support.errors import PdnasError
 
@@ -69,6 +69,7 @@ def draw(
     out: Annotated[Path, typer.Option(help="File to write; PDF, PNG and CSV by this name.")] = Path(
         "architecture"
     ),
+    force: Force = False,
 ) -> None:
     """Draw an architecture: blocks, branches, and the share of each operation that is kept.
 
@@ -79,5 +80,5 @@ def draw(
 
     if candidate is not None and source is None:
         raise PdnasError("a candidate's number needs --source, which says of which candidates")
-    for path in draw_run(Run.load(run), source, candidate, out):
+    for path in draw_run(Run.load(run), source, candidate, out, force):
         typer.echo(path)

@@ -246,6 +246,7 @@ def extract(
     format: NetworkFormat = "torch",
     multiple: Count = 1,
     threads: Count = 1,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write a candidate as a physically smaller network with the same outputs.
 
@@ -256,12 +257,14 @@ def extract(
         out: folder to write to; by default ``subnet`` in the run's folder, ``subnet-posterior-3``
             or ``subnet-cell-12344`` for a given candidate or cell.
         multiple: of which the channels shall be one; not as small, but faster.
+        force: replace another extraction in the folder.
 
     Returns:
         the record of ``subnet.json``.
 
     Raises:
-        PdnasError: there is no such candidate or cell, or a package for the format is missing.
+        PdnasError: there is no such candidate or cell, a package for the format is missing, or
+            another extraction lies in the folder.
     """
     from pdnas.stages.extract import extract_run
 
@@ -270,8 +273,9 @@ def extract(
     if out is None:
         own = "" if architecture.label == "posterior" else f"-{architecture.label}"
         out = found.folder / f"{layout.SUBNET_FOLDER}{own}"
+    done = kept.subnet(found, architecture, Path(out), format, multiple, force)
     with _threads(threads):
-        return extract_run(found, architecture, Path(out), format, multiple)
+        return dict(done or extract_run(found, architecture, Path(out), format, multiple))
 
 
 @_checked

@@ -11,6 +11,7 @@ import typer
 from pdnas.commands.console import print_table
 from pdnas.commands.pipeline import (
     Device,
+    Force,
     Json,
     RunFolder,
     ScaleNow,
@@ -36,6 +37,7 @@ def build(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("nasbench201.parquet"),
+    force: Force = False,
 ) -> None:
     """Make the package's table of ground truth again, by default from small public files.
 
@@ -50,7 +52,7 @@ def build(
 
     if out.suffix != ".parquet":
         raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
-    differs = difference(build(out, source), GroundTruth.load())
+    differs = difference(build(out, source, force), GroundTruth.load())
     typer.echo(f"{out}: {differs or 'equal to the table of the package'}")
 
 
@@ -106,6 +108,7 @@ def efficiency(
     out: Annotated[
         Path | None, typer.Option(help="Write the record of a single run to this file.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """How many samples a posterior saves against uniform sampling, by exact enumeration.
@@ -134,7 +137,7 @@ def efficiency(
         scored = exact.load_scores(scores, space) if scores is not None else None
         records.append(exact.exact_efficiency(probabilities, truth, targets, scored, space))
     if out is not None:
-        exact.write_efficiency(out, records[0], runs[0], targets, stopwatch)
+        exact.write_efficiency(out, records[0], runs[0], targets, stopwatch, force)
     summary = exact.summarise_seeds(records)
     if as_json:
         named = {"runs": dict(zip(map(str, runs), records, strict=True)), **summary}
@@ -153,6 +156,7 @@ def score(
     device: Device = "auto",
     threads: Threads = 1,
     scale: ScaleNow = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """One-shot validation accuracy of every cell of the run's space, with inherited weights.
@@ -161,6 +165,7 @@ def score(
 
         pdnas nasbench score runs/laptop/nasbench201/guided/seed1 --images 1000
     """
+    from pdnas.runs import kept
     from pdnas.stages.score import score_run
     from pdnas.support.files import claim
     from pdnas.train.device import choose_device
@@ -168,12 +173,15 @@ def score(
     set_threads(threads)
     found = load_run(run, scale)
     with claim(run, "score"):
-        record = score_run(found, images, choose_device(device))
+        done = None if force else kept.scores(found, images)
+        record = done or score_run(found, images, choose_device(device))
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
         typer.echo(
-            f"scored {record['distinct_cells']} distinct cells on {record['images']} images; the "
+            "finished already: "
+            * bool(done)
+            + f"scored {record['distinct_cells']} distinct cells on {record['images']} images; the "
             f"best is cell {record['best']}"
         )
 
@@ -190,6 +198,7 @@ def rival(
         Path | None,
         typer.Option(help="Write every query to this .parquet, the summary to .json beside it."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Search the table with a method that trains nothing, many times.
@@ -197,6 +206,7 @@ def rival(
     It sees validation accuracies after 12 epochs and is judged by test accuracy after 200.
     Example: pdnas nasbench rival evolution --seeds 0-499 --queries 100
     """
+    from pdnas.runs import kept
     from pdnas.support import files
     from pdnas.support.provenance import Stopwatch, provenance
     from pdnas.truth.rivals import compete
@@ -206,10 +216,12 @@ def rival(
         raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
     table, record = compete(method, dataset, _seed_range(seeds), queries)
     if out is not None:
-        files.write_table(out, table)
         config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
         written = {**record, "provenance": provenance(config, None, stopwatch)}
-        files.write_json(out.with_suffix(".json"), written)
+        summary = out.with_suffix(".json")
+        kept.record_like(summary, written, None, force, others=[out])
+        files.write_table(out, table)
+        files.write_json(summary, written)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:

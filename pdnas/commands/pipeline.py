@@ -255,24 +255,27 @@ def extract(
     ] = 1,
     threads: Threads = 1,
     scale: ScaleNow = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a candidate as a physically smaller network with the same outputs.
 
     Example: pdnas extract runs/laptop/multibranch/guided/seed1 --out small --format onnx
     """
+    from pdnas.runs import kept
     from pdnas.stages.extract import extract_run
 
     set_threads(threads)
     found = load_run(run, scale)
     architecture = found.architecture(source, candidate, cell)
-    record = extract_run(found, architecture, out, format, multiple)
+    done = kept.subnet(found, architecture, out, format, multiple, force)
+    record = done or extract_run(found, architecture, out, format, multiple)
     masked, small = record["masked"], record["extracted"]
     what = record["cell"] if cell else f"candidate {record['candidate']} of {source}"
     _print(
         record,
         as_json,
-        f"{what}: {small['parameters']:,} parameters "
+        "finished already: " * bool(done) + f"{what}: {small['parameters']:,} parameters "
         f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
         f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}"
         + ("" if record["files_run_with"] else " (not run: onnxruntime is not installed)"),

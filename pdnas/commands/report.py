@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdnas.commands import complete
-from pdnas.commands.pipeline import Json, Scale
+from pdnas.commands.pipeline import Force, Json, Scale
 from pdnas.runs import layout
 from pdnas.support.errors import PdnasError
 
@@ -36,6 +36,7 @@ def table(
     out: Annotated[
         Path | None, typer.Option(help="Folder for NAME.csv, NAME.md and NAME.tex.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a table: the paper's numbers and ours in columns of their own.
@@ -47,10 +48,16 @@ def table(
         pdnas table efficiency --scale gpu --runs runs/gpu --out report/tables
     """
     from pdnas.report import catalogue, formats
+    from pdnas.runs import kept
 
     product = catalogue.find_table(name)
-    made = catalogue.table(product.name, _collect(scale, runs, product.studies))
+    collection = _collect(scale, runs, product.studies)
+    made = catalogue.table(product.name, collection)
     if out is not None:
+        files = [out / f"{made.name}.{form}" for form in formats.WRITERS]
+        text = out / f"{made.name}.md"
+        before = formats.made_of(text.read_text(errors="replace")) if text.is_file() else None
+        kept.product(files, before, str(formats.made_of(formats.to_markdown(made))), force)
         formats.write(made, out)
     if as_json:
         typer.echo(json.dumps(formats.to_json(made), indent=2, ensure_ascii=False))
@@ -71,6 +78,7 @@ def figure(
     scale: Scale = "laptop",
     runs: Runs = None,
     out: Annotated[Path, typer.Option(help="Folder for NAME.pdf, NAME.png and NAME.csv.")] = Path(),
+    force: Force = False,
 ) -> None:
     """Draw a figure, and write the data in it.
 
@@ -78,10 +86,15 @@ def figure(
 
         pdnas figure efficiency --scale laptop --out report/figures
     """
-    from pdnas.report import catalogue
+    from pdnas.report import catalogue, style
+    from pdnas.runs import kept
 
     product = catalogue.find_figure(name)
-    for path in catalogue.draw(product.name, _collect(scale, runs, product.studies), out):
+    collection = _collect(scale, runs, product.studies)
+    files = [out / f"{product.name}.{form}" for form in style.FORMS]
+    before = style.made_of(out, product.name)
+    kept.product(files, before, f"scale {collection.name}", force)
+    for path in catalogue.draw(product.name, collection, out):
         typer.echo(path)
 
 
@@ -91,6 +104,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; report/report.html in RUNS by default.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write one self-contained HTML page of a scale's tables and figures.
 
@@ -99,9 +113,11 @@ def report(
         pdnas report --scale laptop
     """
     from pdnas.report import page
+    from pdnas.runs import kept
 
     collection = _collect(scale, runs)
     target = out or collection.folder / layout.REPORT / "report.html"
+    kept.product([target], page.made_of(target), f"scale {collection.name}", force)
     page.write(collection, target)
     typer.echo(target)
 
@@ -153,6 +169,7 @@ def publish(
     out: Annotated[Path, typer.Argument(help="Folder to write, such as results/laptop.")],
     scale: Scale = "laptop",
     runs: Runs = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Copy what a scale's numbers rest on (report, records, posteriors) to a folder to commit.
@@ -163,7 +180,7 @@ def publish(
     """
     from pdnas.report.publish import publish as copy
 
-    summary = copy(scale, _runs(scale, runs), out)
+    summary = copy(scale, _runs(scale, runs), out, force)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

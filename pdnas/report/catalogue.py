@@ -98,4 +98,4 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     make = FIGURES[find_figure(name).name]
     with style.style():
         drawing = make(collection) or style.not_run(name, collection.name)
-        return style.write(drawing, folder, name)
+        return style.write(drawing, folder, name, f"scale {collection.name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -221,6 +222,15 @@ def _jsonable(cell: Cell) -> Any:
         return cell.to_json()
     return finite_or_none(cell) if isinstance(cell, float) else cell
 
+
+def made_of(markdown: str) -> str | None:
+    """A table's scale, or its title where it names none; None where this is no table of ours."""
+    title, scale = _FIRST.match(markdown), _SCALE.search(markdown)
+    return title and (f"scale {scale[1]}" if scale else title[1])
+
+
+_FIRST = re.compile(r"\*\*(.+)\*\*\n\n\|")
+_SCALE = re.compile(r"^- Scale (\S+): ", re.MULTILINE)
 
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 

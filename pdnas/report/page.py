@@ -76,6 +76,18 @@ def write(collection: Collection, page: Path) -> None:
         temporary.write_text(html, encoding="utf-8")
 
 
+def made_of(page: Path) -> str | None:
+    """What a page that is there already was made of: ``scale NAME``."""
+    try:
+        found = _TITLE.search(page.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return f"scale {found[1]}" if found else None
+
+
+_TITLE = re.compile(r"<title>pdnas report: (.*)</title>")
+
+
 def _place_in(registry: Mapping[str, Any]) -> Callable[[Path], tuple[int, str]]:
     """Sorts files in the order of the catalogue; strangers are last."""
     order = {name: number for number, name in enumerate(registry)}

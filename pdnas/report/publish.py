@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.report.collect import Collection, collect
-from pdnas.runs import layout
+from pdnas.runs import kept, layout
 from pdnas.runs.records import describe_hardware
 from pdnas.spec.scale import scale_path
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_failure, write_json
+from pdnas.support.files import read_json, write_failure, write_json
 
 _LOGS = shutil.ignore_patterns("log")
 
 
-def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
+def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str, Any]:
     """Copy a scale's report, records, posteriors and rankings to ``out``, which is replaced.
+
+    Of another scale, or with runs that are not to be copied, it is replaced with ``force`` alone.
 
     The copies lie as the runs do, with the scale file beside them, so tables and figures can be
     made from them again. Weights, logs and splits (a function of the seed) stay behind.
@@ -44,6 +46,8 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
             raise PdnasError(
                 f"{path} was made by code {code}, which nobody else has; commit and run again"
             )
+    if out.exists() and not force:
+        _require_all_again(out, collection, runs)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     summary = summarise_provenance(collection)
@@ -67,6 +71,20 @@ def publish(scale: str, runs: Path, out: Path) -> dict[str, Any]:
         shutil.rmtree(partial, ignore_errors=True)
         raise write_failure(out, error) from error
     return summary
+
+
+def _require_all_again(out: Path, collection: Collection, runs: Path) -> None:
+    """Raise if what was published before is of another scale, or has runs that would be gone."""
+    made = [out / layout.PUBLICATION]
+    kept.product(made, read_json(made[0])["scale"], collection.name, force=False)
+    copied = {run.folder.relative_to(runs) for run in collection.runs}
+    for path in sorted(out.rglob(layout.RUN)):
+        place = path.parent.relative_to(out)
+        if place not in copied:
+            raise PdnasError(
+                f"{out} has the run {place}, which {runs} lacks; name another folder, or replace "
+                "all that is there with --force"
+            )
 
 
 def records_of(collection: Collection) -> dict[Path, dict[str, Any]]:

@@ -284,10 +284,18 @@ def not_available(name: str, reason: str) -> Drawing:
     return absent(f"{name}: not available. {reason}", status="not available", reason=reason)
 
 
-def write(drawing: Drawing, folder: Path, name: str) -> list[Path]:
-    """Write a figure and its data as ``folder/name.pdf``, ``.png`` and ``.csv``; the paths."""
+FORMS = ("pdf", "png", "csv")
+"""Suffixes of the files that a drawing is written to."""
+
+
+def write(drawing: Drawing, folder: Path, name: str, of: str = "") -> list[Path]:
+    """Write a figure and its data as ``folder/name.pdf``, ``.png`` and ``.csv``; the paths.
+
+    Args:
+        of: what it was made of, for :func:`made_of`.
+    """
     finish(drawing.figure)
-    paths = save(drawing.figure, folder, name)
+    paths = save(drawing.figure, folder, name, of)
     return [*paths, save_data(drawing.data, folder, name)]
 
 
@@ -308,10 +316,25 @@ _UNIT = re.compile(r"\[(%|s|min)\]")
 _MOST_PERCENT = 103  # of an axis: room for marks at 100
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def made_of(folder: Path, name: str) -> str | None:
+    """What the drawing of this name in ``folder`` says it was made of."""
+    from PIL import Image
+
+    try:
+        with Image.open(folder / f"{name}.png") as image:
+            return image.info.get("Source")
+    except (OSError, ValueError, SyntaxError):  # there is none, or it is no PNG
+        return None
+
+
+def save(figure: Figure, folder: Path, name: str, of: str = "") -> list[Path]:
     """Write ``folder/name.pdf`` (vector) and ``.png`` (200 dpi), undated; returns the paths."""
     paths = []
-    for extension, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+    known: tuple[tuple[str, dict[str, str | None]], ...] = (
+        ("pdf", {"CreationDate": None}),
+        ("png", {"Software": None, **({"Source": of} if of else {})}),
+    )
+    for extension, metadata in known:
         path = folder / f"{name}.{extension}"
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=extension, metadata=metadata)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pdnas.runs import layout
 from pdnas.runs.run import Architecture, Run
-from pdnas.spec.names import RetrainMode, Source
+from pdnas.spec.names import NetworkFormat, RetrainMode, Source
 from pdnas.spec.scale import SCALES, load_scale, scale_path
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
@@ -128,6 +129,121 @@ def result(run: Run, chosen: Architecture, mode: RetrainMode) -> Record | None:
     return record
 
 
+def scores(run: Run, images: int | None) -> Record | None:
+    """The record of finished scores of all cells, if so many images would give them again.
+
+    Args:
+        images: for validation; None: all of the run's.
+
+    Raises:
+        PdnasError: the cells were scored in another way.
+    """
+    record = _readable(lambda: run.scores_record)
+    if record is None or _older(record, run.record) or not (run.folder / layout.SCORES).is_file():
+        return None
+    if images is None:
+        images = int((run.splits()["part"] == "validation").sum())
+    asked = {"images": images, "batchnorm": run.spec.candidates.batchnorm}
+    _same(run.folder / layout.SCORES_RECORD, record["provenance"]["config"], asked)
+    return record
+
+
+def subnet(
+    run: Run, chosen: Architecture, out: Path, format: NetworkFormat, multiple: int, force: bool
+) -> Record | None:
+    """The record of a finished extraction in ``out``, if that is what is asked for now.
+
+    Args:
+        force: another extraction may be replaced; a run never.
+
+    Raises:
+        PdnasError: another network, files of somebody else, or a run lie there.
+    """
+    if (out / layout.RUN).is_file():
+        raise PdnasError(f"{out} holds a run, whose weights would be lost; choose another folder")
+    if force:
+        return None
+    path = out / layout.SUBNET_RECORD
+    record = _readable(lambda: read_json(path))
+    if record is None:
+        left = [out / name for name in layout.NETWORK_FILES if (out / name).exists()]
+        if left and not _own_subnet(run, out):  # there, they are of one that was killed
+            raise _another(f"{left[0]} is there already, and {path.name} does not say of what")
+        return None
+    if _readable(lambda: read_json(path, run.identity)) is None:
+        raise _another(f"{path} is of another run")
+    asked = {
+        "source": chosen.source,
+        "candidate": chosen.candidate,
+        "cell": run.cell_string(chosen.choice),
+        "format": format,
+        "multiple": multiple,
+    }
+    _same(path, record, asked)
+    _same(path, flatten(record["provenance"]["config"]["spec"]), flatten(run.spec.decides("none")))
+    if chosen.source is not None:
+        drawn = record.get("candidates_sha256")
+        if drawn is not None and drawn != run.candidates_sha256(chosen.source):
+            raise _another(f"{path} is of other candidates than there are now")
+    whole = all((out / name).is_file() for name in record["files"])
+    return record if whole and not _older(record, run.record) else None
+
+
+def _own_subnet(run: Run, out: Path) -> bool:
+    """Whether ``out`` is a folder that the run itself has for an extraction."""
+    inside = out.resolve().parent == run.folder.resolve()
+    return inside and out.name.startswith(layout.SUBNET_FOLDER)
+
+
+def record_like(
+    path: Path, record: Record, owner: str | None, force: bool, others: Iterable[Path] = ()
+) -> None:
+    """Hold what is at ``path`` already to the record that is to be written there.
+
+    Args:
+        record: what is to be written; of its ``provenance`` only the configuration counts.
+        owner: of the run that the record is about, if it is about one.
+        others: files that go with it, of which only that record says what they are.
+
+    Raises:
+        PdnasError: something else is there, and it is not to be replaced.
+    """
+    present = [each for each in (path, *others) if each.exists()]
+    if force or not present:
+        return
+    record = json.loads(json.dumps(record))  # tuples as lists, as in what is there
+    there = _readable(lambda: read_json(path))
+    if there is None or _content(there).keys() != _content(record).keys():
+        raise _another(f"{present[0]} is there already, and is something else")
+    if _readable(lambda: read_json(path, owner)) is None:
+        raise _another(f"{path} is of another run")
+    made, asked = (each.get("provenance", {}).get("config", {}) for each in (there, record))
+    _same(path, flatten(made), flatten(asked))
+    if _content(there) != _content(record):
+        raise _another(f"{path} holds other numbers, which were made from something else")
+
+
+def _content(record: Record) -> Record:
+    """A record without when and where it was made."""
+    return {key: value for key, value in record.items() if key != "provenance"}
+
+
+def product(files: Iterable[Path], made_of: str | None, asked: str, force: bool) -> None:
+    """Hold a table, figure or page that is there already to what is to take its place.
+
+    Args:
+        files: all that are to be written.
+        made_of: what those that are there say they were made of; None: nothing.
+        asked: the same of those to be written.
+
+    Raises:
+        PdnasError: it is of something else, and not to be replaced.
+    """
+    there = [path for path in files if path.exists()]
+    if there and not force and made_of != asked:
+        raise _another(f"{there[0]} is of {made_of or 'something else'} and not of {asked}")
+
+
 def _readable(read: Callable[[], Any]) -> Any:
     """What is read; None where it is damaged or another run's, so has to be made again."""
     try:
@@ -146,7 +262,8 @@ def _same(path: Path, made: Record, asked: Record) -> None:
     """Raise if what was made differs from what is asked for."""
     for key, value in asked.items():
         if key in made and made[key] != value:
-            raise PdnasError(
-                f"{path} is finished, with {key} {made[key]!r} and not {value!r}; "
-                "leave it and choose another folder, or replace it with --force"
-            )
+            raise _another(f"{path} is finished, with {key} {made[key]!r} and not {value!r}")
+
+
+def _another(what: str) -> PdnasError:
+    return PdnasError(f"{what}; leave it and choose another folder, or replace it with --force")

@@ -25,6 +25,8 @@ EFFICIENCY = "efficiency.json"
 EFFICIENCY_SCORED = "efficiency-scored.json"
 SUBNET_FOLDER = "subnet"
 SUBNET_RECORD = "subnet.json"
+NETWORK_FILES = ("network.py", "weights.safetensors", "network.pt2", "network.onnx")
+"""Every file that an extraction writes beside its record, in whichever format."""
 SUBNET = f"{SUBNET_FOLDER}/{SUBNET_RECORD}"
 TENSORBOARD = "tensorboard"
 CHECKPOINT = "checkpoint"

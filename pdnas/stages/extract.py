@@ -26,7 +26,14 @@ from pdnas.spec.names import NetworkFormat
 from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet
 from pdnas.support.errors import PdnasError, first_line
-from pdnas.support.files import atomic_path, read_tensors, write_failure, write_json, write_tensors
+from pdnas.support.files import (
+    atomic_path,
+    read_json,
+    read_tensors,
+    write_failure,
+    write_json,
+    write_tensors,
+)
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 
@@ -76,7 +83,8 @@ def extract_run(
 
     Returns:
         the record written to ``subnet.json``: ``candidate`` and ``source`` (null for a cell that
-        was given), ``cell`` (architecture string, or null), ``multiple``, ``format``; what
+        was given), ``cell`` (architecture string, or null), ``candidates_sha256`` (of the file that
+        the candidate is from, or null), ``multiple``, ``format``; what
         :func:`write_network` returns; ``masked`` and ``extracted``, each with its ``parameters``
         (masked: of kept slices and of everything ungated) and ``multiply_adds`` for one image
         (masked: what the supernet computes, zeros and all);
@@ -89,6 +97,7 @@ def extract_run(
         PdnasError: a package for the format is missing, or the files compute something else.
     """
     stopwatch = Stopwatch()
+    before = _files_before(out)
     if format == "onnx" and not importlib.util.find_spec("onnxscript"):
         raise PdnasError("ONNX needs the package onnxscript; install pdnas with its extra dev")
     inputs = Inputs.open(run, chosen)
@@ -99,6 +108,7 @@ def extract_run(
         "source": chosen.source,
         "candidate": chosen.candidate,
         "cell": run.cell_string(chosen.choice),
+        "candidates_sha256": chosen.source and run.candidates_sha256(chosen.source),
         "multiple": multiple,
         "format": format,
         **write_network(network, images[:TIMED_IMAGES], out, format, identity),
@@ -107,8 +117,19 @@ def extract_run(
             {**identity, "spec": run.spec.model_dump(mode="json")}, run.seed, stopwatch
         ),
     }
+    for name in before - {*record["files"]}:
+        (out / name).unlink(missing_ok=True)
     write_json(out / layout.SUBNET_RECORD, record, run.identity)
     return record
+
+
+def _files_before(out: Path) -> set[str]:
+    """The files of an earlier extraction into the folder, as its record has them."""
+    try:
+        named = read_json(out / layout.SUBNET_RECORD).get("files", ())
+    except PdnasError:  # there is none, or it is damaged
+        return set()
+    return {*named} & {*layout.NETWORK_FILES}
 
 
 def extract(inputs: Inputs, multiple: int = 1) -> tuple[fx.GraphModule, dict[str, Any]]:

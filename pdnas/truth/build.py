@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.data.sources import SOURCES, Source
+from pdnas.runs import kept
 from pdnas.support import files
 from pdnas.truth import official, public_files
 from pdnas.truth.table import NASBENCH201, GroundTruth
@@ -31,16 +32,18 @@ def _origin(source: Source) -> dict[str, Any]:
     }
 
 
-def build(out: Path, archive: Path | None = None) -> GroundTruth:
+def build(out: Path, archive: Path | None = None, force: bool = False) -> GroundTruth:
     """Make the table and write it, with its record of sources in a ``.json`` beside it.
 
     Args:
         out: the Parquet file to write.
         archive: one of the benchmark's own archives; by default the two public files, which are
             fetched if they are not on this machine.
+        force: replace another table.
 
     Raises:
-        PdnasError: a file can neither be found nor fetched, or is damaged.
+        PdnasError: a file can neither be found nor fetched, or is damaged; or another table or
+            file is there.
     """
     if archive is not None:
         table = official.assemble(archive)
@@ -49,8 +52,9 @@ def build(out: Path, archive: Path | None = None) -> GroundTruth:
         table = public_files.assemble(*(SOURCES[name].fetch() for name in _PUBLIC))
         sources = [_origin(SOURCES[name]) for name in _PUBLIC]
     truth = GroundTruth(table)
-    files.write_table(out, table)
     record = {"name": NASBENCH201, "cells": len(table), "sources": sources}
+    kept.record_like(out.with_suffix(".json"), record, None, force, others=[out])
+    files.write_table(out, table)
     files.write_json(out.with_suffix(".json"), record)
     return truth
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pdnas.runs import layout
+from pdnas.runs import kept, layout
 from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.spec.names import TruthData
 from pdnas.support import files
@@ -206,13 +206,20 @@ def write_efficiency(
     run: Path,
     targets: Mapping[TruthData, Sequence[float]],
     stopwatch: Stopwatch,
+    force: bool = False,
 ) -> None:
-    """Write ``efficiency.json``, marked as the run's if ``run`` has a record of its search."""
+    """Write ``efficiency.json``, marked as the run's if ``run`` has a record of its search.
+
+    Raises:
+        PdnasError: something else is there, and no ``force`` is to replace it.
+    """
     made_by = run / layout.RUN
     search = files.read_json(made_by) if made_by.is_file() else {}
     config = {"targets": {name: list(values) for name, values in targets.items()}}
     written = {**record, "provenance": provenance(config, search.get("seed"), stopwatch)}
-    files.write_json(path, written, run_identity(search) if search else None)
+    owner = run_identity(search) if search else None
+    kept.record_like(path, written, owner, force)
+    files.write_json(path, written, owner)
 
 
 def own_truth(runs: Sequence[Path]) -> TruthData:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from pdnas.cli import app
 from pdnas.report import catalogue, formats, page, style
 from pdnas.report.collect import collect
 from pdnas.report.headlines import headlines
@@ -154,6 +157,20 @@ def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
     ratios = [each for question, each in found.items() if "fewer samples" in question]
     assert all(each.verdict == "fewer" for each in ratios)
     assert len(ratios) == 3
+
+
+@pytest.mark.usefixtures("text")
+def test_a_page_is_replaced_by_one_of_the_same_scale_alone(tree: Tree) -> None:
+    def again(scale: str, *options: str) -> Result:
+        words = ["report", "--runs", str(tree.folder), "--scale", scale, *options]
+        return CliRunner().invoke(app, words)
+
+    assert again(tree.scale_name).exit_code == 0
+    other = Path(tree.scale_name).with_name("other.yaml")
+    other.write_text(Path(tree.scale_name).read_text())
+    said = str(again(str(other)).exception)
+    assert "is of scale tiny and not of scale other" in said
+    assert again(str(other), "--force").exit_code == 0
 
 
 def test_a_scale_without_runs_or_report_is_a_clear_error(empty_tree: Tree) -> None:

@@ -65,6 +65,23 @@ def test_nothing_else_is_overwritten(finished: Tree, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "precious").exists()
 
 
+def test_what_was_published_is_replaced_by_the_same_and_more(
+    finished: Tree, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    publish(finished.scale_name, finished.folder, out)
+    publish(finished.scale_name, finished.folder, out)
+    (finished.folder / "cells/guided/seed0/run.json").unlink()
+    with pytest.raises(PdnasError, match=r"has the run cells/guided/seed0, which .*--force"):
+        publish(finished.scale_name, finished.folder, out)
+    other = Path(finished.scale_name).with_name("other.yaml")
+    other.write_text(Path(finished.scale_name).read_text())
+    with pytest.raises(PdnasError, match=r"is of tiny and not of other.*--force"):
+        publish(str(other), finished.folder, out)
+    publish(finished.scale_name, finished.folder, out, force=True)
+    assert not (out / "cells/guided/seed0").exists()
+
+
 def test_a_changed_scale_is_refused(finished: Tree, tmp_path: Path) -> None:
     path = Path(finished.scale_name)
     scale = yaml.safe_load(path.read_text())

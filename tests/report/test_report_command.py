@@ -75,6 +75,39 @@ def test_figure_prints_what_it_wrote(tree: Tree, tmp_path: Path) -> None:
     assert all(Path(path).is_file() for path in written)
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["table", "3"], "table3.md"),
+        (["table", "rivals"], "rivals.md"),
+        (["figure", "kept-share"], "kept-share.csv"),
+    ],
+)
+def test_a_product_is_replaced_by_the_same_of_its_scale_alone(
+    tree: Tree, tmp_path: Path, words: list[str], name: str
+) -> None:
+    out = tmp_path / "out"
+
+    def make(scale: str, *options: str) -> str:
+        return invoke(*words, "--scale", scale, "--runs", tree.folder, "--out", out, *options)
+
+    make(tree.scale_name)
+    make(tree.scale_name)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    other = Path(tree.scale_name).with_name("other.yaml")
+    other.write_text(Path(tree.scale_name).read_text())
+    if words[1] != "rivals":  # a table of no runs says nothing of a scale
+        with pytest.raises(PdnasError, match=r"scale tiny.* and not of .*scale other.*--force"):
+            make(str(other))
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        make(str(other), "--force")
+    for path in out.iterdir():
+        path.write_text("mine")
+    with pytest.raises(PdnasError, match="is of something else and not of"):
+        make(tree.scale_name)
+    assert (out / name).read_text() == "mine"
+
+
 def test_show(tree: Tree) -> None:
     printed = invoke("show", tree.folder / "branches" / "guided" / "seed0")
     for part in (

@@ -120,6 +120,78 @@ def test_what_is_missing_is_made_again(run: Path) -> None:
     assert before.keys() == contents(run).keys()
 
 
+def test_an_extraction_is_replaced_by_the_same_alone(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "network"
+
+    def extract(*options: str | Path) -> Result:
+        return pdnas("extract", run, "--out", out, *options)
+
+    assert not finished(extract())
+    before = contents(out)
+    assert finished(extract())
+    best = json.loads((out / "subnet.json").read_text())["candidate"]
+    other = str((best + 1) % 12)
+    assert finished(extract("--candidate", str(best)))
+    assert refused(extract("--candidate", other), f"candidate {best} and not {other}")
+    assert refused(extract("--format", "export"), "format 'torch' and not 'export'")
+    assert refused(extract("--multiple", "4"), "multiple 1 and not 4")
+    judged = scale_with(tmp_path / "j", "{count: 12}", "{count: 12, batchnorm: recalibrated}")
+    assert refused(extract("--scale", judged), "candidates.batchnorm 'running'")
+    assert contents(out) == before
+    assert not finished(extract("--format", "export", "--force"))
+    assert sorted(contents(out)) == ["network.pt2", "subnet.json"]
+
+
+def test_an_extraction_replaces_no_other_run_and_no_strangers_files(
+    run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "network"
+    assert not finished(pdnas("extract", run, "--out", out))
+    other = tmp_path / "other"
+    assert not finished(search(other, "--seed", "1"))
+    for stage in ("sample", "rank"):
+        assert not finished(pdnas(stage, other))
+    assert refused(pdnas("extract", other, "--out", out), "is of another run")
+    assert not finished(pdnas("extract", other, "--out", out, "--force"))
+    before = contents(run)
+    done = pdnas("extract", run, "--out", run, "--force")
+    assert "holds a run, whose weights would be lost" in str(done.exception)
+    assert contents(run) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/network.py").write_text("mine = 1")
+    assert refused(pdnas("extract", run, "--out", tmp_path / "mine"), "network.py is there already")
+
+
+def test_an_extraction_in_its_runs_folder_follows_its_candidates(run: Path) -> None:
+    out = run / "subnet"
+    out.mkdir()
+    (out / "network.py").write_text("left by a killed extraction")
+    assert not finished(pdnas("extract", run, "--out", out))
+    assert not finished(pdnas("sample", run, "--seed", "5", "--force"))
+    best = str(json.loads((out / "subnet.json").read_text())["candidate"])
+    done = pdnas("extract", run, "--out", out, "--candidate", best)
+    assert refused(done, "of other candidates")
+
+
+def test_a_drawing_is_replaced_by_the_same_alone(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawings"
+
+    def draw(*options: str) -> Result:
+        return pdnas("draw", run, "--out", out / "drawn", *options)
+
+    assert draw().exit_code == 0
+    before = contents(out)
+    assert draw().exit_code == 0
+    assert contents(out) == before
+    candidate = ("--source", "posterior", "--candidate", "3")
+    assert refused(draw(*candidate), "posterior of multibranch/guided", "not of candidate 3")
+    assert contents(out) == before
+    assert draw(*candidate, "--force").exit_code == 0
+    assert contents(out) != before
+    (out / "table.csv").write_text("mine")
+    assert refused(pdnas("draw", run, "--out", out / "table"), "table.csv is of something else")
+
+
 def test_a_scale_file_called_like_a_scale_of_the_package_has_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from typer.testing import CliRunner
 
+from pdnas.cli import app
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.scoring import (
     blocks,
@@ -162,6 +165,15 @@ def test_a_run_is_scored_and_goes_on_after_a_kill(
 
     score_run(run, 60, torch.device("cpu"))
     pd.testing.assert_frame_equal(table, read_table(tmp_path / "scores.parquet"))
+
+    words = ["nasbench", "score", str(tmp_path), "--images"]
+    done = CliRunner().invoke(app, [*words, "60"])
+    assert done.stdout.startswith("finished already: scored")
+    done = CliRunner().invoke(app, [*words, "50"])
+    assert re.search("images 60 and not 50.*--force", str(done.exception))
+    pd.testing.assert_frame_equal(table, read_table(tmp_path / "scores.parquet"))
+    done = CliRunner().invoke(app, [*words, "50", "--force"])
+    assert done.stdout.startswith("scored")
 
     candidates = spec.candidates.model_copy(update={"batchnorm": "recalibrated"})
     own = dataclasses.replace(run, spec=spec.model_copy(update={"candidates": candidates}))

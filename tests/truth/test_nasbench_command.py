@@ -43,6 +43,44 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+def test_efficiency_is_written_over_the_same_alone(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "efficiency.json"
+    call("efficiency", run, "--out", out)
+    before = files.read_json(out)["datasets"]
+    call("efficiency", run, "--out", out)
+    with pytest.raises(PdnasError, match=r"with targets\.cifar10 .*--force"):
+        call("efficiency", run, "--target", 90, "--out", out)
+    other = tmp_path / "other"
+    edges = torch.full((6, 5), 0.2)
+    save_posterior(other / "posterior.safetensors", CellPosterior(edges, CellSpace()), {})
+    with pytest.raises(PdnasError, match=r"other numbers.*--force"):
+        call("efficiency", other, "--out", out)
+    files.write_json(tmp_path / "run.json", {"seed": 0})
+    with pytest.raises(PdnasError, match=r"run\.json is there already.*--force"):
+        call("efficiency", run, "--out", tmp_path / "run.json")
+    assert files.read_json(out)["datasets"] == before
+    call("efficiency", other, "--out", out, "--force")
+    assert files.read_json(out)["datasets"] != before
+
+
+def test_searches_of_the_table_are_written_over_the_same_alone(tmp_path: Path) -> None:
+    out = tmp_path / "random.parquet"
+    few = ("rival", "random", "--queries", 5, "--out", out)
+    call(*few, "--seeds", "0-1")
+    before = out.read_bytes()
+    call(*few, "--seeds", "0-1")
+    with pytest.raises(PdnasError, match=r"seeds '0-1' and not '0-2'.*--force"):
+        call(*few, "--seeds", "0-2")
+    with pytest.raises(PdnasError, match=r"method 'random' and not 'local-search'.*--force"):
+        call("rival", "local-search", "--queries", 5, "--out", out, "--seeds", "0-1")
+    assert out.read_bytes() == before
+    out.with_suffix(".json").unlink()
+    with pytest.raises(PdnasError, match=r"random\.parquet is there already.*--force"):
+        call(*few, "--seeds", "0-1")
+    call(*few, "--seeds", "0-2", "--force")
+    assert len(files.read_table(out)) == 3 * 5
+
+
 @pytest.mark.usefixtures("alone")
 class TestQuery:
     def test_json(self) -> None:

@@ -23,7 +23,7 @@ from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style
 from pdnas.report.collect import Collection, describe_supernet
 from pdnas.report.style import OPERATION_NAMES, Drawing
-from pdnas.runs import layout
+from pdnas.runs import kept, layout
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
@@ -131,7 +131,9 @@ def architecture(title: str, found: list[Operation], *, arrows: bool = True) -> 
     return Drawing(figure, pd.DataFrame(found))
 
 
-def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> list[Path]:
+def draw_run(
+    run: Run, source: str | None, number: int | None, out: Path, force: bool = False
+) -> list[Path]:
     """Write a run's posterior, or one of its candidates, as a drawing; returns the paths.
 
     Args:
@@ -139,12 +141,18 @@ def draw_run(run: Run, source: str | None, number: int | None, out: Path) -> lis
         source: None: the posterior; else which candidates, ``posterior``, ``random``, ``uniform``.
         number: the candidate, from 0; None: the best of the ranking.
         out: path of the files; its suffix gives way to ``.pdf``, ``.png`` and ``.csv``.
+        force: another drawing may be replaced.
 
     Raises:
-        PdnasError: there is no such posterior or candidate.
+        PdnasError: there is no such posterior or candidate, or another drawing is there.
     """
+    folder, name = out.parent, out.with_suffix("").name
     with style.style():
-        return style.write(_of_run(run, source, number), out.parent, out.with_suffix("").name)
+        what, drawing = _of_run(run, source, number)
+        of = f"{what} of {run.study}/{run.variant} seed {run.seed} ({run.scale}, {run.identity})"
+        files = [folder / f"{name}.{form}" for form in style.FORMS]
+        kept.product(files, style.made_of(folder, name), of, force)
+        return style.write(drawing, folder, name, of)
 
 
 def figure2(collection: Collection) -> Drawing | None:
@@ -153,7 +161,7 @@ def figure2(collection: Collection) -> Drawing | None:
         for run in collection.find(study, collection.roles[study].guided):
             if (run.folder / layout.POSTERIOR).is_file():
                 source = "posterior" if "posterior" in run.ranking_records else None
-                drawing = _of_run(run, source, None)
+                _, drawing = _of_run(run, source, None)
                 return replace(drawing, data=drawing.data.assign(study=study))
     return None
 
@@ -166,15 +174,15 @@ _GAP = 0.7  # between two blocks, in boxes
 _Branches = dict[str, list[Operation]]
 
 
-def _of_run(run: Run, source: str | None, number: int | None) -> Drawing:
-    """The drawing of :func:`draw_run`."""
+def _of_run(run: Run, source: str | None, number: int | None) -> tuple[str, Drawing]:
+    """What :func:`draw_run` draws, in words and as a drawing."""
     choice, what = None, "posterior"
     if source is not None:
         number, choice = run.candidate(source, number)
         what = f"candidate {number} of {source}"
     with torch.device("meta"):
         network = build(run.spec.supernet, INFO[run.spec.data.name].channels, run.classes)
-    return architecture(
+    return what, architecture(
         f"{describe_supernet(run.spec)}; seed {run.seed}, {what}",
         operations(network, run.posterior(), choice),
         arrows=isinstance(network, ChannelSupernet),
