@@ -37,7 +37,7 @@ Ranking = Literal["all", "racing"]
 Source = Literal["posterior", "random", "uniform"]
 """What candidates are drawn from."""
 
-JudgedSource = Literal["posterior", "random", "uniform", "full"]
+JudgedSource = Literal[Source, "full"]
 """What is judged on the test data: the best of a source, or the whole supernet."""
 
 RetrainMode = Literal["none", "finetune", "scratch"]

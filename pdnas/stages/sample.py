@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from pdnas.runs import layout
 from pdnas.runs.distributions import save_candidates
 from pdnas.runs.run import Run
@@ -39,12 +41,17 @@ def distribution(
     Raises:
         PdnasError: ``random`` was asked for on cells, whose switches have no rate to fix.
     """
-    if isinstance(own, CellPosterior):
-        if source == "random":
-            raise PdnasError("a cell has no drop rate to fix; choose source posterior or uniform")
-        return own if source == "posterior" else CellPosterior.uniform(own.space)
-    assert isinstance(own, ChannelPosterior)
-    if source == "posterior" or (source == "random" and spec.gates.mode == "fixed"):
+    if source == "posterior":
         return own
-    drop = 0.5 if source == "uniform" else matching_drop_probability(spec, own, classes)
-    return ChannelPosterior.constant(own, drop)
+    if isinstance(own, CellPosterior):
+        if source == "uniform":
+            return CellPosterior.uniform(own.space)
+        raise PdnasError("a cell has no drop rate to fix; choose source posterior or uniform")
+    assert isinstance(own, ChannelPosterior)
+    if source == "uniform":
+        return ChannelPosterior.constant(own, 0.5)
+    if source == "random":
+        if spec.gates.mode == "fixed":
+            return own
+        return ChannelPosterior.constant(own, matching_drop_probability(spec, own, classes))
+    assert_never(source)
