@@ -71,7 +71,7 @@ def _table(space: CellSpace, rows: Any, columns: dict[str, Any]) -> Any:
 
 
 def _look_up_in_table(path: Path, ids: list[int]) -> float:
-    accuracy = read_table(path)[COLUMN].to_numpy()  # what GroundTruth.load() and accuracy() do
+    accuracy = read_table(path)[COLUMN].to_numpy()  # what NasBench201.load() and accuracy() do
     return sum(float(accuracy[cell]) for cell in ids)
 
 

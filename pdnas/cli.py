@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import pdnas
-from pdnas.commands import analysis, data, nasbench, pipeline, regress, report
+from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, truth
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.workflow import end_with_workflow
 
@@ -58,6 +58,7 @@ for command in (
     app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(nasbench.app, name="nasbench")
+app.add_typer(truth.app, name="truth")
 
 
 def main(commands: Callable[[], object] = app) -> None:

@@ -55,3 +55,10 @@ def supernets() -> list[str]:
     from pdnas.spec.supernets import NAMED
 
     return list(NAMED)
+
+
+def truths() -> list[str]:
+    """Ground truths by name."""
+    from pdnas.truth.tables import names
+
+    return names()

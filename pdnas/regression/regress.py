@@ -20,7 +20,7 @@ import torch
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
-from pdnas.regression.digits import FOLDER, STUDY, specification, true_accuracy
+from pdnas.regression.digits import FOLDER, STUDY, specification
 from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.runs import layout
 from pdnas.runs.journal import Journal
@@ -38,6 +38,7 @@ from pdnas.truth.sampling import (
     mass_at_least,
     mean_accuracy,
 )
+from pdnas.truth.tables.digits import Digits
 
 SEEDS = range(4)
 CALIBRATION_SEEDS = range(100, 120)
@@ -110,7 +111,8 @@ def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
         posterior = run.posterior()
         assert isinstance(posterior, CellPosterior)
         scores = load_scores(folder / layout.SCORES, posterior.space)
-    return metrics(posterior.cell_probabilities(), scores, true_accuracy(), spec.candidates.count)
+    truth = Digits.load().accuracy()
+    return metrics(posterior.cell_probabilities(), scores, truth, spec.candidates.count)
 
 
 def run_seeds(

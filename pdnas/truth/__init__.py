@@ -7,21 +7,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.tables import Truth
 
 
-def load() -> GroundTruth:
-    """The ground truth of NAS-Bench-201: how good each of its 15 625 cells truly is.
+def load(name: str = "nasbench201") -> Truth:
+    """A ground truth: how good each architecture of a space truly is (docs/truths.md).
 
     Example:
-        >>> best = pdnas.truth().accuracy("cifar10").argmax()
+        >>> best = pdnas.truth("natsbench-size").accuracy("cifar10").argmax()
+
+    Args:
+        name: ``nasbench201``, ``natsbench-size``, ``nasbench-macro`` or ``digits``.
 
     Raises:
-        PdnasError: the table is damaged.
+        PdnasError: there is none of this name, or its table is damaged.
     """
-    from pdnas.truth.table import GroundTruth
+    from pdnas.truth.tables import open_truth
 
-    return GroundTruth.load()
+    return open_truth(name)
 
 
 class _Truth(ModuleType):

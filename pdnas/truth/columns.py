@@ -12,7 +12,17 @@ One row a cell, in the order of cell ids of ``CellSpace()``:
 ``validation_12_DATASET``       validation accuracy after 12 epochs, mean of two seeds on CIFAR-10,
                                 one seed elsewhere
 ``test_12_DATASET``             test accuracy after 12 epochs, one seed
+``right_cifar10_0`` … ``_2``    right answers of single trainings (200 epochs) among CIFAR-10's
+                                10 000 test images, -1 where the public file has no such training
+``training_seconds_cifar10``,   what the whole training of 200 epochs takes; CIFAR-100 takes as
+``…_imagenet16_120``            long as CIFAR-10
+``latency_DEVICE``              milliseconds an image (HW-NAS-Bench, CIFAR-10), NaN where missing
+``energy_DEVICE``               millijoules an image, likewise
 =============================== ==================================================================
+
+DEVICE is ``edgegpu``, ``raspi4``, ``edgetpu`` (4 699 cells are missing), ``pixel3``, ``eyeriss``
+or ``fpga``; energy is known of the first and the last two. Seconds, latency and energy are
+``float32``. A table from the benchmark's own archive lacks all columns of :data:`MEASURED`.
 
 DATASET is one of ``cifar10``, ``cifar100``, ``imagenet16_120``; accuracies are fractions, rounded
 to 1e-8 (the sources carry float noise such as 93.66000000000001, which must not decide whether a
@@ -45,6 +55,23 @@ TARGETS: dict[TruthData, tuple[float, ...]] = {
     "imagenet16_120": (0.43, 0.445, 0.46),
 }
 """CIFAR-10's usual targets, and on the other two the round numbers that are about as rare."""
+
+TEST_IMAGES = 10_000
+"""Of CIFAR-10."""
+
+SEEDS = 3
+"""Trainings of a cell at most."""
+
+LATENCIES = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+ENERGIES = ("edgegpu", "eyeriss", "fpga")
+
+MEASURED = (
+    *(f"right_cifar10_{seed}" for seed in range(SEEDS)),
+    *(f"training_seconds_{name}" for name in ("cifar10", "imagenet16_120")),
+    *(f"latency_{device}" for device in LATENCIES),
+    *(f"energy_{device}" for device in ENERGIES),
+)
+"""Columns that the table has from further public files."""
 
 
 def rows_of_cells(strings: ArrayLike, path: Path, space: CellSpace) -> NDArray[np.int64]:

@@ -27,7 +27,12 @@ def _convolutions(cells: NDArray[np.integer], kernel: str) -> NDArray[np.int64]:
 
 
 def parameters(
-    cells: NDArray[np.integer], channels: int = 16, cells_per_stage: int = 5, classes: int = 10
+    cells: NDArray[np.integer],
+    channels: int = 16,
+    cells_per_stage: int = 5,
+    classes: int = 10,
+    stages: int = 3,
+    colours: int = 3,
 ) -> NDArray[np.int64]:
     """Trainable parameters of the network of each cell.
 
@@ -36,22 +41,25 @@ def parameters(
         channels: C, width of the first stage.
         cells_per_stage: N.
         classes: outputs of the linear layer.
+        stages: the first of the benchmark's three that there are.
+        colours: channels of an image.
 
     Returns:
         Counts, shape (...). The benchmark's own: 73 306 (all none) to 1 531 546 (all 3x3).
     """
-    stem = 27 * channels + 2 * channels
+    widths = _STAGE_WIDTHS[:stages]
+    stem = 9 * colours * channels + 2 * channels
     blocks = 0
-    for factor in _STAGE_WIDTHS[1:]:
+    for factor in widths[1:]:
         wide = factor * channels
         narrow = wide // 2
         blocks += 9 * narrow * wide + 9 * wide * wide + narrow * wide + 4 * wide
-    last = _STAGE_WIDTHS[-1] * channels
+    last = widths[-1] * channels
     head = 2 * last + last * classes + classes
     total = np.full(cells.shape[:-1], stem + blocks + head, dtype=np.int64)
     for kernel, area in _KERNEL_AREA.items():
         one_cell_a_stage = sum(
-            area * (factor * channels) ** 2 + 2 * factor * channels for factor in _STAGE_WIDTHS
+            area * (factor * channels) ** 2 + 2 * factor * channels for factor in widths
         )
         total += _convolutions(cells, kernel) * cells_per_stage * one_cell_a_stage
     return total

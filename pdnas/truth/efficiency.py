@@ -39,7 +39,7 @@ from pdnas.truth.sampling import (
     normalised,
     uniform,
 )
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 ROUND_NUMBERS = (10, 100, 1000)
 """Numbers of samples that the curves have beside those of an even grid, since tables quote them."""
@@ -120,7 +120,7 @@ def dataset_efficiency(
 
 def exact_efficiency(
     probabilities: ArrayLike,
-    truth: GroundTruth,
+    truth: NasBench201,
     targets: Mapping[TruthData, Sequence[float]] = TARGETS,
     scores: Floats | None = None,
     space: CellSpace = CellSpace(),

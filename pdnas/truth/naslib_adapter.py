@@ -26,7 +26,7 @@ import numpy as np
 from pdnas.space.cells import CellSpace
 from pdnas.spec.names import TruthData
 from pdnas.truth import cost
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 # What NASLib's search space looks up, classes and image side, for each of our data sets.
 _NASLIB: dict[TruthData, tuple[str, int, int]] = {
@@ -37,7 +37,7 @@ _NASLIB: dict[TruthData, tuple[str, int, int]] = {
 
 
 def dataset_api(
-    truth: GroundTruth, dataset: TruthData, epochs: Literal[12, 200]
+    truth: NasBench201, dataset: TruthData, epochs: Literal[12, 200]
 ) -> dict[str, dict[str, Any]]:
     """The dictionary that NASLib's NAS-Bench-201 search space reads.
 

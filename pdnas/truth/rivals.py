@@ -28,7 +28,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval, finite_or_none
 from pdnas.truth.columns import TARGETS
 from pdnas.truth.sampling import QUANTILES, Floats
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,7 +338,7 @@ def compete(
     method: RivalMethod, dataset: TruthData, seeds: Sequence[int], queries: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Search the benchmark's table: the :func:`trace`, and what ``rival.json`` says about it."""
-    truth = GroundTruth.load()
+    truth = NasBench201.load()
     signal = truth.validation_12(dataset)
     asked = search(method, signal, seeds, queries, CellSpace())
     table = trace(asked, seeds, signal, truth.accuracy(dataset))

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from pdnas.regression import digits
-from pdnas.regression.digits import agreement, build_table, by_seed, load_table, train_cell
+from pdnas.regression.digits import agreement, build_table, train_cell
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_table
+from pdnas.truth.tables.digits import SEEDS, Digits, read_trainings
 
-RECORD = json.loads((digits.FOLDER / "table.json").read_text())
+RECORD = json.loads(Digits.path().with_suffix(".json").read_text())
 
 
 def tiny() -> Spec:
@@ -33,21 +34,21 @@ def tiny() -> Spec:
 
 
 def test_every_cell_was_trained_with_every_seed_as_the_scale_says() -> None:
-    table = load_table()
-    assert sorted(set(table["seed"])) == list(digits.SEEDS)
+    table = read_trainings(Digits.path())
+    assert sorted(set(table["seed"])) == list(range(SEEDS))
     space = digits.space_of(digits.specification("truth"))
     for _, rows in table.groupby("seed"):
         assert rows["cell_id"].tolist() == list(range(729))
         assert rows["cell"].tolist() == [space.to_string(cell) for cell in space.cells]
     assert Spec.model_validate(RECORD["provenance"]["config"]) == digits.specification("truth")
-    for key, value in agreement(by_seed(table)).items():
+    for key, value in agreement(Digits.load().trainings()).items():
         assert RECORD[key] == pytest.approx(value), key
 
 
 def test_cells_that_compute_the_same_share_their_numbers() -> None:
     space = digits.space_of(digits.specification("truth"))
     canonical = space.ids(space.canonical_cells())
-    accuracy = by_seed(load_table())
+    accuracy = Digits.load().trainings()
     assert np.array_equal(accuracy, accuracy[:, canonical])
     assert len(np.unique(canonical)) == RECORD["distinct_cells"]
 
@@ -56,7 +57,7 @@ def test_cells_that_compute_the_same_share_their_numbers() -> None:
 def test_a_cell_trained_anew_is_as_good_as_the_table_says(rank: int) -> None:
     """Not to the bit: another processor rounds otherwise."""
     spec = digits.specification("truth")
-    table = by_seed(load_table())
+    table = Digits.load().trainings()
     number = int(table.mean(axis=0).argsort(kind="stable")[rank])
     _, test = train_cell(spec, digits.space_of(spec).cells[number], seed=0)
     assert test == pytest.approx(table[0, number], abs=4 * RECORD["noise"] + 0.02)
@@ -78,25 +79,26 @@ def test_a_killed_build_goes_on(
     kill_at: Callable[[Any, str, int], list[Any]],
 ) -> None:
     monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
-    calls = kill_at(digits, "train_cell", 90)
+    calls, path = kill_at(digits, "train_cell", 90), tmp_path / "table.parquet"
     with pytest.raises(KeyboardInterrupt):
-        build_table(tiny(), range(2), 1, tmp_path)
-    assert not (tmp_path / "table.parquet").exists()
-    build_table(tiny(), range(2), 1, tmp_path)
+        build_table(tiny(), range(2), 1, path)
+    assert not path.exists()
+    build_table(tiny(), range(2), 1, path)
     assert len(calls) == 128 + 1, "only the killed one is trained again"
-    table = read_table(tmp_path / "table.parquet")
+    table = read_table(path)
     assert table["seed"].tolist() == [0] * 64 + [1] * 64
     assert table["cell_id"].tolist() == 2 * list(range(64))
     assert ((table["test_accuracy"] > 0) & (table["test_accuracy"] < 1)).all()
-    record = json.loads((tmp_path / "table.json").read_text())
+    record = json.loads(path.with_suffix(".json").read_text())
     assert record["provenance"]["cpu_seconds"] > 0
     assert not list((tmp_path / "cache").rglob("table-*")), "the next build is a new one"
 
 
 def test_a_table_without_all_cells_is_refused(tmp_path: Path) -> None:
-    load_table().iloc[1:].to_parquet(tmp_path / "table.parquet")
+    path = tmp_path / "table.parquet"
+    read_trainings(Digits.path()).iloc[1:].to_parquet(path)
     with pytest.raises(PdnasError, match=r"table\.parquet lacks"):
-        load_table(tmp_path)
+        read_trainings(path)
 
 
 def test_agreement_of_equal_and_of_noisy_seeds() -> None:

@@ -21,7 +21,7 @@ from pdnas.spec.scale import Scale, load_scale
 from pdnas.support.files import write_json, write_table
 from pdnas.truth.columns import DATASETS
 from pdnas.truth.efficiency import exact_efficiency
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 SCALE = """
 description: Numbers made up for tests
@@ -230,7 +230,7 @@ def channel_trajectory(final: Mapping[str, Sequence[float]]) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def truth() -> GroundTruth:
+def truth() -> NasBench201:
     """A made-up benchmark: the more 3x3 convolutions a cell has, the better, with some noise."""
     space = CellSpace()
     score = (space.cells == OPERATIONS.index("nor_conv_3x3")).sum(axis=1)
@@ -239,7 +239,7 @@ def truth() -> GroundTruth:
     table = pd.DataFrame({"cell": [space.to_string(cell) for cell in space.cells]})
     for name in DATASETS:
         table[f"test_200_{name}"] = accuracy
-    return GroundTruth(table)
+    return NasBench201(table)
 
 
 @pytest.fixture(scope="session")
@@ -254,7 +254,7 @@ def cell_posteriors() -> list[CellPosterior]:
 
 
 @pytest.fixture(scope="session")
-def efficiencies(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> list[dict[str, Any]]:
+def efficiencies(truth: NasBench201, cell_posteriors: list[CellPosterior]) -> list[dict[str, Any]]:
     """Their exact sample efficiency."""
     return [
         exact_efficiency(posterior.cell_probabilities(), truth) for posterior in cell_posteriors
@@ -336,9 +336,9 @@ def grown(
 
 @pytest.fixture
 def tree(
-    empty_tree: Tree, grown: Path, truth: GroundTruth, monkeypatch: pytest.MonkeyPatch
+    empty_tree: Tree, grown: Path, truth: NasBench201, monkeypatch: pytest.MonkeyPatch
 ) -> Tree:
     """A copy of ``grown`` to read and to spoil, with the made-up benchmark as the truth."""
-    monkeypatch.setattr(GroundTruth, "load", classmethod(lambda cls: truth))
+    monkeypatch.setattr(NasBench201, "load", classmethod(lambda cls: truth))
     shutil.copytree(grown, empty_tree.folder)
     return empty_tree

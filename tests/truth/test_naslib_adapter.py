@@ -12,7 +12,7 @@ import pytest
 from pdnas.spec.names import TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.truth.naslib_adapter import dataset_api
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 # NASLib writes a cell as six indices into its own list of operations, in its own order of edges.
 OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
@@ -47,7 +47,7 @@ def query(api: dict[str, Any], indices: tuple[int, ...], dataset: str, key: str)
         ("imagenet16_120", "ImageNet16-120"),
     ],
 )
-def test_every_cell(dataset: TruthData, theirs: str, truth: GroundTruth) -> None:
+def test_every_cell(dataset: TruthData, theirs: str, truth: NasBench201) -> None:
     signal, result = dataset_api(truth, dataset, 12), dataset_api(truth, dataset, 200)
     cells = list(itertools.product(range(5), repeat=6))
     ids = [truth.cell_id(architecture_string(cell)) for cell in cells[::50]]
@@ -60,7 +60,7 @@ def test_every_cell(dataset: TruthData, theirs: str, truth: GroundTruth) -> None
         np.testing.assert_allclose(found, 100 * column[ids], atol=1e-5)
 
 
-def test_what_naslib_logs(truth: GroundTruth) -> None:
+def test_what_naslib_logs(truth: NasBench201) -> None:
     """Every key that its optimisers and its own tests touch is there; unknown means NaN."""
     api = dataset_api(truth, "cifar10", 200)
     first = (4, 3, 3, 0, 0, 0)
@@ -77,7 +77,7 @@ def test_what_naslib_logs(truth: GroundTruth) -> None:
     assert all(math.isnan(value) for value in curve[:-1])
 
 
-def test_cost_of_other_data_sets(truth: GroundTruth) -> None:
+def test_cost_of_other_data_sets(truth: NasBench201) -> None:
     cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+" + "|".join(
         ["", *(f"nor_conv_3x3~{node}" for node in range(3)), ""]
     )
@@ -87,6 +87,6 @@ def test_cost_of_other_data_sets(truth: GroundTruth) -> None:
 
 
 @pytest.mark.parametrize("epochs", [12, 200])
-def test_unknown_data_set(epochs: Literal[12, 200], truth: GroundTruth) -> None:
+def test_unknown_data_set(epochs: Literal[12, 200], truth: NasBench201) -> None:
     with pytest.raises(PdnasError, match="choose cifar10"):
         dataset_api(truth, "mnist", epochs)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from pdnas.space.cells import CellSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth import official
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 SMALL = CellSpace(("nor_conv_3x3", "skip_connect"))
 SETS = {  # training set -> the sets it is evaluated on
@@ -234,7 +234,7 @@ def test_build_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 0
     assert result.stdout.startswith("nasbench201.parquet: differs")
     assert files.read_json(Path("nasbench201.json"))["sources"] == [{"file": archive.name}]
-    truth = GroundTruth(files.read_table(Path("nasbench201.parquet")))
+    truth = NasBench201(files.read_table(Path("nasbench201.parquet")))
     np.testing.assert_allclose(
         truth.accuracy(), expected(cells, ids, "test_200_cifar10"), atol=1e-8
     )

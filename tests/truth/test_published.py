@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def test_one_row_a_method_and_data_set(published: pd.DataFrame) -> None:
     assert published.loc[published["seen_in"].isna(), "method"].tolist() == ["REA"]
 
 
-def test_no_mean_beats_the_optimum(published: pd.DataFrame, truth: GroundTruth) -> None:
+def test_no_mean_beats_the_optimum(published: pd.DataFrame, truth: NasBench201) -> None:
     for name, rows in published.groupby("dataset"):
         best = 100 * truth.accuracy(str(name)).max()
         assert (rows["test_accuracy_pct"] <= best + 0.005).all()
 
 
-def test_searches_that_always_end_alike(published: pd.DataFrame, truth: GroundTruth) -> None:
+def test_searches_that_always_end_alike(published: pd.DataFrame, truth: NasBench201) -> None:
     """Where no data set has any spread, all figures are those of one and the same cell."""
     checked = set()
     for method, rows in published.groupby("method"):

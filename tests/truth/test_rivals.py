@@ -18,7 +18,7 @@ from pdnas.spec.names import RivalMethod
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth import rivals
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 SPACE = CellSpace(("none", "skip_connect", "nor_conv_3x3"))  # 729 cells
 every_method = pytest.mark.parametrize("method", rivals.METHODS)
@@ -233,7 +233,7 @@ class TestTrace:
 
 
 class TestOnTheBenchmark:
-    def test_random_needs_what_enumeration_says(self, truth: GroundTruth) -> None:
+    def test_random_needs_what_enumeration_says(self, truth: NasBench201) -> None:
         asked = rivals.search("random", truth.validation_12(), range(500), 500, CellSpace())
         needed = rivals.queries_to_reach(truth.accuracy()[asked], [0.93])[:, 0]
         assert abs(needed.mean() - 15_625 / 1446) < 4 * needed.std() / np.sqrt(500)
@@ -242,7 +242,7 @@ class TestOnTheBenchmark:
         ("method", "published"), [("random", 93.70), ("evolution", 93.92), ("reinforce", 93.85)]
     )
     def test_published_results(
-        self, method: RivalMethod, published: float, truth: GroundTruth
+        self, method: RivalMethod, published: float, truth: NasBench201
     ) -> None:
         """NAS-Bench-201's own CIFAR-10 means, from 12 000 s a search: about 100 queries."""
         signal = truth.validation_12()
@@ -260,7 +260,7 @@ def call(*arguments: object) -> Result:
 
 @pytest.mark.usefixtures("alone")
 class TestCommand:
-    def test_files(self, tmp_path: Path, truth: GroundTruth) -> None:
+    def test_files(self, tmp_path: Path, truth: NasBench201) -> None:
         out = tmp_path / "evolution.parquet"
         arguments = ("evolution", "--seeds", "3-6", "--queries", 50, "--dataset", "cifar100")
         printed = json.loads(call(*arguments, "--out", out, "--json").stdout)

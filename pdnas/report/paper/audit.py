@@ -27,7 +27,7 @@ from pdnas.spec.supernets import NAMED, MultiBranchConfig, SupernetConfig
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
 from pdnas.truth.isomorphism import isomorphism_classes
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 Block = Callable[[], Table]
 
@@ -342,7 +342,7 @@ def nasbench_cells() -> Table:
 def nasbench_grid() -> Table:
     """Whether 12-epoch validation accuracies are those of one training or means of two."""
     images = {"cifar10": 25_000, "cifar100": 5_000, "imagenet16_120": 3_000}
-    truth = GroundTruth.load()
+    truth = NasBench201.load()
     rows = []
     for name in DATASETS:
         right = truth.validation_12(name) * images[name]  # images classified rightly
@@ -363,7 +363,7 @@ def nasbench_grid() -> Table:
 
 def nasbench_skip() -> Table:
     """The true accuracy of the cell that the published DARTS searches end in."""
-    truth = GroundTruth.load()
+    truth = NasBench201.load()
     space = CellSpace()
     cell = int(space.ids(np.full(6, space.operations.index("skip_connect"))))
     published = paper("nasbench201_published")

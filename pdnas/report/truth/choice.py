@@ -14,7 +14,7 @@ from pdnas.report.measures import bounds, estimate
 from pdnas.report.style import GUIDED_COLOUR, REFERENCE_COLOUR, Drawing
 from pdnas.report.truth.methods import TAUS, methods
 from pdnas.support.statistics import confidence_interval
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 
 def one_shot(collection: Collection) -> Drawing | None:
@@ -35,7 +35,7 @@ def one_shot(collection: Collection) -> Drawing | None:
         assert table is not None  # efficiency-scored.json was made from it
         table = table.sort_values("cell_id")
         ids, scores = table["cell_id"].to_numpy(), 100 * table["score"].to_numpy()
-        truth = 100 * GroundTruth.load().accuracy(method.truth)[ids]
+        truth = 100 * NasBench201.load().accuracy(method.truth)[ids]
         shown = truth >= 60  # the rest, a few hundred cells, hardly learned anything
         bins: Any = (_whole_steps(scores[shown]), 40)
         axis.hist2d(scores[shown], truth[shown], bins=bins, cmin=1, norm="log", cmap="Blues")

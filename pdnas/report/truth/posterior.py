@@ -14,7 +14,7 @@ from pdnas.report.truth.methods import methods
 from pdnas.spec import selection
 from pdnas.support.statistics import confidence_interval
 from pdnas.truth.efficiency import load_probabilities
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 
 def posterior_cells(collection: Collection) -> Drawing | None:
@@ -123,7 +123,7 @@ def posterior_mass(collection: Collection) -> Drawing | None:
     found = [method for method in methods(collection) if not method.uniform]
     if not found:
         return None
-    table = GroundTruth.load()
+    table = NasBench201.load()
     figure, axes = style.panels(1, 1, height=4.2)
     axis = axes[0, 0]
     colours = style.others(len(found))

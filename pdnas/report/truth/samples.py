@@ -19,7 +19,7 @@ from pdnas.support.statistics import (
     expected_draws,
     expected_draws_over_seeds,
 )
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +238,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
             style.line(axis, n, curve, 0.15, label=str(label), **look)
     style.log_x(axis)
     axis.set_xlim(1, data["n"].max())
-    best = 100 * GroundTruth.load().accuracy().max()  # rivals search CIFAR-10's table
+    best = 100 * NasBench201.load().accuracy().max()  # rivals search CIFAR-10's table
     style.best_line(axis, best)
     axis.set_ylim(max(float(data["accuracy_pct"].min()) - 0.1, 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")

@@ -28,7 +28,7 @@ from pdnas.support.statistics import (
     geometric_interval,
 )
 from pdnas.truth.columns import DATASETS, TARGETS
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 
 def sample_efficiency(collection: Collection) -> Table:
@@ -97,7 +97,7 @@ def _chosen_accuracies(runs: Iterable[Run], truth: str) -> list[float]:
     cells = [str(chosen["cell"]) for run in runs if (chosen := run.chosen("posterior")) is not None]
     if not cells:
         return []
-    table = GroundTruth.load()
+    table = NasBench201.load()
     accuracy = table.accuracy(truth)
     return [100 * float(accuracy[table.cell_id(cell)]) for cell in cells]
 

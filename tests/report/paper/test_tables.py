@@ -20,7 +20,7 @@ from pdnas.space.posterior import CellPosterior
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 from pdnas.support.statistics import Interval
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 from ..conftest import (
     FINETUNED_TEST,
@@ -339,7 +339,7 @@ def test_ablations_need_no_code_of_their_own(tree: Tree) -> None:
     )
 
 
-def test_efficiency(tree: Tree, truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> None:
+def test_efficiency(tree: Tree, truth: NasBench201, cell_posteriors: list[CellPosterior]) -> None:
     table = make("efficiency", tree)
     accuracy = truth.accuracy()
     q = [posterior.cell_probabilities() for posterior in cell_posteriors]

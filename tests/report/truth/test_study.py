@@ -27,7 +27,7 @@ from pdnas.support.statistics import Interval, confidence_interval
 from pdnas.truth import rivals
 from pdnas.truth.efficiency import exact_efficiency
 from pdnas.truth.sampling import expected_accuracy_of_chosen, mass_at_least
-from pdnas.truth.table import GroundTruth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 from ..conftest import Tree, provenance
 
@@ -41,7 +41,7 @@ FIGURES = (
 )
 
 
-def one_shot_scores(truth: GroundTruth, seed: int) -> np.ndarray:
+def one_shot_scores(truth: NasBench201, seed: int) -> np.ndarray:
     """Scores that know half of the truth."""
     noise = np.random.default_rng(seed).normal(0, 0.02, len(CellSpace()))
     return truth.accuracy() / 2 + noise
@@ -51,7 +51,7 @@ Studied = list[tuple[str, str, int, CellPosterior, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
-def studied(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Studied:
+def studied(truth: NasBench201, cell_posteriors: list[CellPosterior]) -> Studied:
     """Study, variant, seed, distribution, and its exact sample efficiency with all cells scored."""
     uniform = CellPosterior.uniform(CellSpace())
     runs = [
@@ -71,7 +71,7 @@ def studied(truth: GroundTruth, cell_posteriors: list[CellPosterior]) -> Studied
 
 
 @pytest.fixture
-def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
+def collection(tree: Tree, truth: NasBench201, studied: Studied) -> Collection:
     """The tree after ``snakemake nasbench``: everything scored, one search of the table."""
     for study, variant, seed, posterior, record in studied:
         path = tree.folder / study / variant / f"seed{seed}"
@@ -91,7 +91,7 @@ def collection(tree: Tree, truth: GroundTruth, studied: Studied) -> Collection:
 
 
 def test_table_of_methods(
-    collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
+    collection: Collection, truth: NasBench201, cell_posteriors: list[CellPosterior]
 ) -> None:
     made = catalogue.table("nasbench", collection)
     keys = [column.key for column in made.columns]
@@ -151,7 +151,7 @@ def test_searches_for_another_data_set_are_refused(collection: Collection) -> No
 
 
 def test_methods_without_scores_choose_the_mode(
-    collection: Collection, truth: GroundTruth, cell_posteriors: list[CellPosterior]
+    collection: Collection, truth: NasBench201, cell_posteriors: list[CellPosterior]
 ) -> None:
     for seed in collection.efficiencies("nasbench")["cells", "guided"]:
         (seed.run.folder / "efficiency-scored.json").unlink()
@@ -222,7 +222,7 @@ def test_mass_adds_up(collection: Collection, tmp_path: Path) -> None:
     )
 
 
-def test_figures_of_three_operations(collection: Collection, truth: GroundTruth) -> None:
+def test_figures_of_three_operations(collection: Collection, truth: NasBench201) -> None:
     """Both go by the benchmark's ids, and hold the run against the cells that it can choose."""
     space = CellSpace(("nor_conv_3x3", "none", "skip_connect"))
     for seed in methods(collection)[0].seeds:
@@ -240,7 +240,7 @@ def test_figures_of_three_operations(collection: Collection, truth: GroundTruth)
 
 
 def test_one_shot_figure_says_the_tau_of_all_seeds(
-    collection: Collection, truth: GroundTruth
+    collection: Collection, truth: NasBench201
 ) -> None:
     taus = []
     for seed in range(3):

@@ -1,0 +1,140 @@
+"""``pdnas truth``: what is known of every architecture of a space."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pdnas.commands import complete
+from pdnas.commands.console import print_table
+from pdnas.commands.pipeline import Force, Json
+from pdnas.support.errors import PdnasError
+
+app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
+
+Name = Annotated[
+    str, typer.Argument(metavar="TRUTH", help="See `list`.", autocompletion=complete.truths)
+]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Every ground truth: its architectures, its data sets, and what else is known of it.
+
+    Example:
+
+        pdnas truth list
+    """
+    from pdnas.truth.tables import names, open_truth
+
+    rows: list[dict[str, Any]] = []
+    for name in names():
+        truth = open_truth(name)
+        first = truth.datasets[0]
+        trainings = truth.trainings(first)
+        rows.append(
+            {
+                "name": name,
+                "title": truth.title,
+                "architectures": len(truth),
+                "datasets": list(truth.datasets),
+                "trainings": 1 if trainings is None else len(trainings),
+                "validation": truth.validation(first) is not None,
+                "training_seconds": truth.training_seconds(first) is not None,
+                "devices": list(truth.devices),
+                "bytes": truth.path().stat().st_size,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    shown = [
+        (
+            row["name"],
+            row["title"],
+            f"{row['architectures']}",
+            ", ".join(row["datasets"]),
+            f"{row['trainings']}",
+            f"{row['bytes'] / 1e6:.2f} MB",
+        )
+        for row in rows
+    ]
+    columns = ("name", "what", "architectures", "data sets", "trainings", "table")
+    print_table(None, columns, shown)
+
+
+@app.command()
+def query(
+    name: Name,
+    architecture: Annotated[str, typer.Argument(help="How the truth writes it.")],
+    as_json: Json = False,
+) -> None:
+    """Everything known about one architecture.
+
+    Example:
+
+        pdnas truth query natsbench-size 64:64:56:64:24
+    """
+    from pdnas.truth.tables import open_truth
+
+    truth = open_truth(name)
+    facts = truth.facts(truth.find(architecture))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        _print_facts(facts)
+
+
+@app.command()
+def build(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; by default TRUTH.parquet in this folder.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Make a truth's table again from its public files, fetched where they are not here.
+
+    Writes it with a .json that names its sources, and says whether it equals the package's own.
+
+    Example:
+
+        pdnas truth build natsbench-size
+    """
+    from pdnas.truth.build import build, difference
+    from pdnas.truth.tables import named
+
+    truth, path = named(name), out or Path(f"{name}.parquet")
+    if path.suffix != ".parquet":
+        raise PdnasError(f"--out must end in .parquet, not {path.name!r}")
+    differs = difference(build(truth, path, force), truth.load())
+    typer.echo(f"{path}: {differs or 'equal to the table of the package'}")
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    typer.secho(facts["name"], bold=True)
+    size = f"row {facts['row']} of {facts['truth']}, {facts['parameters'] / 1e6:.6f} M parameters"
+    if facts["multiply_adds"] is not None:
+        size += f", {facts['multiply_adds'] / 1e6:.5f} M multiply-adds"
+    if facts["isomorphic"] is not None:
+        size += f", {facts['isomorphic']} isomorphic with it (itself counted)"
+    typer.echo(size)
+    rows = [
+        (
+            name,
+            f"{100 * each['accuracy']:.2f}",
+            str(each["rank"]),
+            ", ".join(f"{100 * seed:.2f}" for seed in each["trainings"]) or "–",
+            "–" if each["validation"] is None else f"{100 * each['validation']:.2f}",
+            "–" if each["training_seconds"] is None else f"{each['training_seconds']:.0f}",
+        )
+        for name, each in facts["datasets"].items()
+    ]
+    columns = ("accuracy, %", "test", "rank", "single trainings", "validation", "seconds")
+    print_table(None, columns, rows)
+    for device, milliseconds in facts["latency_ms"].items():
+        known = "unknown" if milliseconds is None else f"{milliseconds:.4g} ms"
+        typer.echo(f"{device}: {known}")
