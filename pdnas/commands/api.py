@@ -91,8 +91,9 @@ def search(
     settings = load_scale(str(scale))
     spec = settings.spec(study, variant)
     names = {"scale": Path(scale).stem, "study": study, "variant": variant}
-    folder = kept.runs_folder(str(scale)) / layout.run_folder(study, variant, seed)
-    folder = folder if out is None else Path(out)
+    if out is None:
+        out = kept.claim_runs_folder(str(scale)) / layout.run_folder(study, variant, seed)
+    folder = Path(out)
     matched = None if match is None else load_run(match).folder
     with (
         _threads(threads or settings.threads),

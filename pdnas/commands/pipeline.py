@@ -103,7 +103,7 @@ def search(
     settings = load_scale(scale)
     spec = settings.spec(study, variant)
     names = {"scale": Path(scale).stem, "study": study, "variant": variant}
-    folder = out or kept.runs_folder(scale) / layout.run_folder(study, variant, seed)
+    folder = out or kept.claim_runs_folder(scale) / layout.run_folder(study, variant, seed)
     set_threads(settings.threads)
     with at_work(folder, "search", settings.device) as device:
         drop = match_drop(spec, match)

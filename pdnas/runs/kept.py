@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pdnas.spec.scale import SCALES, load_scale, scale_path
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json
+from pdnas.support.files import read_json, write_json
 
 HOW_MANY = ("count", "pairs")
 """Settings of candidates that a ranking does not depend on, or knows from its candidates."""
@@ -26,7 +27,8 @@ def runs_folder(scale: str) -> Path:
     """The folder of a scale's runs: ``runs/NAME``.
 
     Raises:
-        PdnasError: the scale is a file that is called like a scale of the package and differs.
+        PdnasError: the scale is a file that is called like a scale of the package, or like the file
+            whose runs lie there, and differs from it.
     """
     name = scale_path(scale).stem
     known = (SCALES / f"{name}.yaml").is_file()
@@ -35,7 +37,43 @@ def runs_folder(scale: str) -> Path:
             f"{scale} is called like the package's scale {name}, whose runs lie in "
             f"{layout.RUNS}/{name}; give the file another name"
         )
-    return Path(layout.RUNS) / name
+    folder = Path(layout.RUNS) / name
+    if not known and (other := _other_file(folder, scale)):
+        raise PdnasError(
+            f"{folder} holds the runs of {other}, another scale than {scale} of the same name; "
+            "give one of the files another name"
+        )
+    return folder
+
+
+def claim_runs_folder(scale: str) -> Path:
+    """The folder of a scale's runs, which another file of the same name is refused from now on.
+
+    A file may be edited, moved and copied: only one that differs from another that is still there
+    is another scale.
+
+    Raises:
+        PdnasError: as :func:`runs_folder`.
+    """
+    folder, path = runs_folder(scale), scale_path(scale)
+    if not (SCALES / path.name).is_file() and _claimed_by(folder) is None:
+        write_json(folder / layout.SCALE_FILE, {"file": os.path.relpath(path)})
+    return folder
+
+
+def _claimed_by(folder: Path) -> Path | None:
+    """The scale file whose runs a folder holds; None: none that is still there."""
+    record = _readable(lambda: read_json(folder / layout.SCALE_FILE))
+    path = Path(str(record["file"])) if record and "file" in record else None
+    return path if path is not None and path.is_file() else None
+
+
+def _other_file(folder: Path, scale: str) -> Path | None:
+    """The scale file whose runs a folder holds, if that is another one than ``scale``."""
+    path = _claimed_by(folder)
+    if path is None or path.samefile(scale_path(scale)):
+        return None
+    return None if _readable(lambda: load_scale(str(path))) == load_scale(scale) else path
 
 
 def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) -> Record | None:

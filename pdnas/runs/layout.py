@@ -98,6 +98,8 @@ PUBLISHED = (
 
 RUNS = "runs"
 """Folder of all scales' runs."""
+SCALE_FILE = ".scale.json"
+"""Which file's runs these are, in the folder of a scale that is no part of the package."""
 WARM_UPS = "warm-ups"
 RIVALS = "rivals"
 REPORT = "report"

@@ -210,6 +210,43 @@ def test_a_scale_file_called_like_a_scale_of_the_package_has_no_folder(
     assert runs_folder(other) == Path("runs/mine")
 
 
+def test_two_scale_files_of_one_name_have_no_folder_in_common(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = scale_with(tmp_path / "a", "epochs: 6", "epochs: 1")
+    second = scale_with(tmp_path / "b", "epochs: 6", "epochs: 2")
+    words = ["search", "multibranch", "guided", "--scale"]
+    assert not finished(pdnas(*words, first))
+    before = contents(Path("runs/tiny/multibranch/guided/seed0"))
+    for again in ([*words, second], ["table", "3", "--scale", second]):
+        said = str(pdnas(*again).exception)
+        assert said.startswith("runs/tiny holds the runs of a/tiny.yaml, another scale than")
+        assert said.endswith("give one of the files another name")
+    assert contents(Path("runs/tiny/multibranch/guided/seed0")) == before
+    assert not finished(pdnas(*words, second, "--out", tmp_path / "elsewhere"))
+
+    scale_with(tmp_path / "b", "epochs: 6", "epochs: 1")
+    assert finished(pdnas(*words, second)), "a copy is the same scale"
+    scale_with(tmp_path / "a", "epochs: 6", "epochs: 3")
+    assert refused(pdnas(*words, first), "training.epochs 1 and not 3"), "edited: as ever"
+    with pytest.raises(PdnasError, match="another scale"):
+        runs_folder(second)
+    Path(first).rename(tmp_path / "moved.yaml")
+    assert finished(pdnas(*words, second)), "the other file is no more"
+    with pytest.raises(PdnasError, match=r"holds the runs of b/tiny\.yaml"):
+        runs_folder(scale_with(tmp_path / "a", "epochs: 6", "epochs: 3"))
+
+
+def test_the_workflow_refuses_a_second_scale_file_of_one_name(tmp_path: Path) -> None:
+    first = scale_with(tmp_path / "a", "epochs: 6", "epochs: 1")
+    second = scale_with(tmp_path / "b", "epochs: 6", "epochs: 2")
+    assert start(tmp_path, "--unlock", "--config", f"scale={first}").returncode == 0
+    done = start(tmp_path, "all", "--config", f"scale={second}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("pdnas: error: runs/tiny holds the runs of a/")
+
+
 def test_the_workflow_refuses_such_a_scale_file(tmp_path: Path) -> None:
     path = scale_with(tmp_path / "mine", "epochs: 6", "epochs: 7", "smoke.yaml")
     done = start(tmp_path, "--dry-run", "all", "--config", f"scale={path}")

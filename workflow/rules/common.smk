@@ -5,7 +5,7 @@ from functools import cache
 from typing import get_args
 
 from pdnas.runs import layout
-from pdnas.runs.kept import runs_folder
+from pdnas.runs.kept import claim_runs_folder, runs_folder
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod
@@ -39,6 +39,7 @@ except PdnasError as error:
 mark_jobs()
 VIEW = attach(workflow)
 if workflow.is_main_process and not workflow.output_settings.dryrun:
+    claim_runs_folder(str(config["scale"]))
     if claim_folder(Path.cwd()):
         print("pdnas: a killed workflow's lock was removed", file=sys.stderr)
 
