@@ -12,7 +12,13 @@ from pdnas.nn.supernets import ChannelSupernet, build
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.spec.base import first_problem
-from pdnas.spec.supernets import NAMED, DenseNetConfig, NasBench201Config, ResNetConfig
+from pdnas.spec.supernets import (
+    NAMED,
+    DenseNetConfig,
+    NasBench201Config,
+    NatsBenchSizeConfig,
+    ResNetConfig,
+)
 from pdnas.support.errors import PdnasError
 
 
@@ -50,8 +56,8 @@ def describe(
     size = size or (224 if imagenet else 32)
     if isinstance(config, DenseNetConfig) and size < config.smallest_image:
         raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
-    if isinstance(config, NasBench201Config) and (problem := config.misfit(size)):
-        raise PdnasError(f"{name} {problem}")
+    if isinstance(config, (NasBench201Config, NatsBenchSizeConfig)) and config.misfit(size):
+        raise PdnasError(f"{name} {config.misfit(size)}")
     with torch.device("meta"):
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)
@@ -64,8 +70,8 @@ def describe(
         network.choose(choice)
     if isinstance(network, ChannelSupernet):
         gates = [
-            {"name": gate, "groups": len(layer.gate.group_sizes), "size": layer.gate.channels}
-            for gate, layer in network.gated_layers().items()
+            {"name": name, "groups": len(gate.group_sizes), "size": gate.channels}
+            for name, gate in network.gates().items()
         ]
     else:
         options = network.distribution_parameters()[0].shape[1]

@@ -161,7 +161,8 @@ class ChannelGate(DrawsNoise):
         self.group_sizes = tuple(group_sizes)
         self.logit_p = nn.Parameter(torch.empty(len(group_sizes)))
         self.keep_mask: Tensor | None = None  # (candidates, channels), see ChannelSupernet.choose
-        self.drawn: Tensor | None = None
+        self.readers = 1  # layers that multiply their inputs by these switches
+        self.drawn: tuple[Tensor, ...] = ()  # a reference for each reader that is yet to come
         self.configure(GateSettings())
 
     @property
@@ -191,9 +192,11 @@ class ChannelGate(DrawsNoise):
         Args:
             relu: apply a ReLU first.
         """
-        if self.draws and self.drawn is None:  # nobody has drawn for many gates at once
+        if self.draws and not self.drawn:  # nobody has drawn for many gates at once
             Gates([self]).draw(x)
-        keep, self.drawn = self.drawn, None
+        keep = None
+        if self.drawn:
+            keep, self.drawn = self.drawn[0], self.drawn[1:]
         if self.keep_mask is not None:
             keep = self.keep_mask
             if len(keep) > 1:
@@ -202,6 +205,14 @@ class ChannelGate(DrawsNoise):
             return torch.relu(x) if relu else x
         keep = keep.to(x.dtype).reshape(*keep.shape, *(1,) * (x.dim() - 2))
         return cast(Tensor, Gated.apply(x, keep, relu))
+
+
+class SharedGate(ChannelGate):
+    """A gate that several layers read, each once in a pass; a part of none of them."""
+
+    def __init__(self, group_sizes: Sequence[int]) -> None:
+        super().__init__(group_sizes)
+        self.readers = 0
 
 
 class Gates:
@@ -246,7 +257,7 @@ class Gates:
             keep = keep.to(torch.get_autocast_dtype(x.device.type))
         parts = keep.split(self._channels, dim=1)
         for gate, part in zip(self._gates, parts, strict=True):
-            gate.drawn = part
+            gate.drawn = (part,) * gate.readers
 
     def keep_weight(self) -> Tensor:
         """Probability that each channel is kept, or a candidate's masks; shape (channels,)."""
@@ -276,6 +287,7 @@ class GatedConv2d(nn.Conv2d):
     Args:
         relu: apply a ReLU before the gate, which as part of it takes no memory.
         group_sizes: input channels in each gate group; all of them in one group by default.
+        shared: a gate that other layers read too, in place of one of its own.
         The other arguments are those of :class:`torch.nn.Conv2d`.
     """
 
@@ -288,10 +300,12 @@ class GatedConv2d(nn.Conv2d):
         bias: bool = False,
         relu: bool = False,
         group_sizes: Sequence[int] | None = None,
+        shared: SharedGate | None = None,
         **options: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=bias, **options)
-        self.gate = _gate(in_channels, group_sizes)
+        self.gate: ChannelGate
+        _attach_gate(self, in_channels, group_sizes, shared)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -306,7 +320,7 @@ class GatedConv2d(nn.Conv2d):
 
 
 class GatedLinear(nn.Linear):
-    """A linear layer with a gate on its input features; arguments as :class:`torch.nn.Linear`."""
+    """A linear layer with a gate on its input features; arguments as :class:`GatedConv2d`."""
 
     def __init__(
         self,
@@ -315,9 +329,11 @@ class GatedLinear(nn.Linear):
         *,
         bias: bool = True,
         group_sizes: Sequence[int] | None = None,
+        shared: SharedGate | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias)
-        self.gate = _gate(in_features, group_sizes)
+        self.gate: ChannelGate
+        _attach_gate(self, in_features, group_sizes, shared)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(self.gate(x))
@@ -330,8 +346,16 @@ class GatedLinear(nn.Linear):
 GatedLayer = GatedConv2d | GatedLinear
 
 
-def _gate(channels: int, group_sizes: Sequence[int] | None) -> ChannelGate:
+def _attach_gate(
+    layer: GatedLayer, channels: int, group_sizes: Sequence[int] | None, shared: SharedGate | None
+) -> None:
+    """Give a layer its gate: one of its own, as a part, or a shared one, which it only reads."""
     sizes = [channels] if group_sizes is None else list(group_sizes)
+    if shared is not None:
+        sizes = list(shared.group_sizes)
+        shared.readers += 1
+        layer.__dict__["gate"] = shared  # as an attribute it would become a part
     if sum(sizes) != channels:
         raise ValueError(f"gate groups {sizes} do not add up to {channels} input channels")
-    return ChannelGate(sizes)
+    if shared is None:
+        layer.gate = ChannelGate(sizes)

@@ -1,6 +1,6 @@
 """The training objective: the negative ELBO for each training example.
 
-    loss = NLL + prior_scale · Σ_k keep_k ‖m_k‖² - (1/N) · Σ_k H_k
+    loss = NLL + prior_scale · Σ_k keep_k ‖m_k‖² - (1/N) · Σ_k H_k + λ · E[parameters] / 100 000
 
 The second term is the KL divergence to a zero-mean Gaussian prior of length scale l on the kernel
 slices, weighted by the probability of keeping each; it replaces weight decay on gated weights. The
@@ -8,6 +8,9 @@ third is the (negative) entropy of the switches. N counts the training examples 
 
 The ablation of the paper's Table 2, a constant L2 term, has keep_k = 1 in the second term, so that
 drop probabilities neither weaken it nor learn from it.
+
+The last term is the divergence to a prior on the architecture a itself, which the paper has not:
+p(a) ∝ exp(-N λ parameters(a) / 100 000), but for its constant. λ counts nats an image.
 """
 
 from __future__ import annotations
@@ -20,12 +23,19 @@ from torch import Tensor
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import Form, Prior
 
+SIZE_UNIT = 100_000
+"""Parameters that λ is the price of."""
+
 
 class Variational(Protocol):
     """What the objective needs to know of a supernet."""
 
     def prior_energy(self, *, constant: bool = False) -> Tensor:
         """Σ_k keep_k ‖m_k‖² over all gated slices, a scalar; if ``constant``, keep_k is 1."""
+        ...
+
+    def expected_size(self) -> Tensor:
+        """Expected parameters of an architecture, a scalar."""
         ...
 
     def entropy(self) -> Tensor:
@@ -46,12 +56,14 @@ class Objective:
         examples: N, the number of training examples the posterior counts.
         form: ``paper`` has l²/(2N), ``official`` (the released code) l²/N.
         prior: ``kept`` weighs a slice by its probability of being kept, ``constant`` does not.
+        size_prior: λ of the prior on the architecture.
     """
 
     length_scale2: float
     examples: int
     form: Form = "paper"
     prior: Prior = "kept"
+    size_prior: float = 0.0
 
     @classmethod
     def of(cls, gates: GateConfig, images: int) -> Objective:
@@ -61,6 +73,7 @@ class Objective:
             examples=gates.examples or images,
             form=gates.form,
             prior=gates.prior,
+            size_prior=gates.size_prior,
         )
 
     @property
@@ -80,9 +93,13 @@ class Objective:
         prior = nll.new_zeros(())
         if self.prior_scale:  # the energy goes through all weights, for nothing where it is not in
             prior = self.prior_scale * supernet.prior_energy(constant=self.prior == "constant")
+        size = nll.new_zeros(())
+        if self.size_prior:
+            size = self.size_prior / SIZE_UNIT * supernet.expected_size()
         return Terms(
             nll=nll.mean(),
             prior=prior,
+            size=size,
             entropy=-supernet.entropy() / self.examples,
             surrogate=supernet.score_surrogate(nll.detach()),
             auxiliary=nll.new_zeros(()) if auxiliary is None else auxiliary,
@@ -95,10 +112,12 @@ class Terms:
 
     nll: Tensor
     prior: Tensor
+    size: Tensor
     entropy: Tensor
     surrogate: Tensor
     auxiliary: Tensor
 
     @property
     def loss(self) -> Tensor:
-        return self.nll + self.prior + self.entropy + self.surrogate + self.auxiliary
+        learned = self.nll + self.prior + self.entropy + self.surrogate + self.auxiliary
+        return learned + self.size

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.nn.gates import GatedConv2d
-from pdnas.nn.supernets import Supernet
+from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.nn.supernets.cells.operations import AveragePool
 from pdnas.nn.supernets.layers import StochasticDepth
 from pdnas.space.candidates import Choice
@@ -71,7 +71,11 @@ def extract(supernet: Supernet, choice: Choice, image: Tensor, multiple: int = 1
             tracer = _Tracer()
             traced = fx.GraphModule(supernet, tracer.trace(supernet))
             ShapeProp(traced).propagate(image)
-            small = _Extraction(traced, choice, multiple).run()
+            # By layer, since several may read one gate; a cell's layers have no masks.
+            masks: Choice = {}
+            if isinstance(supernet, ChannelSupernet):
+                masks = supernet.layer_masks(choice)
+            small = _Extraction(traced, masks, multiple).run()
             return small.to(image.device, image.dtype).eval()
     finally:
         supernet.train(training)
@@ -168,9 +172,9 @@ class _Tracer(fx.Tracer):
 class _Extraction:
     """The two walks over a traced supernet, and what the rules share."""
 
-    def __init__(self, traced: fx.GraphModule, choice: Choice, multiple: int) -> None:
+    def __init__(self, traced: fx.GraphModule, masks: Choice, multiple: int) -> None:
         self.traced = traced
-        self.choice = choice
+        self.masks = masks
         self.multiple = multiple
         self.needed: dict[fx.Node, Tensor] = {}
         self.values: dict[fx.Node, Value] = {}
@@ -223,7 +227,7 @@ class _Extraction:
 
     def keep(self, node: fx.Node, channels: int) -> Tensor:
         """The mask of a layer's input channels; all ones if it has no gate."""
-        mask = self.choice.get(str(node.target))
+        mask = self.masks.get(str(node.target))
         return torch.ones(channels, dtype=torch.bool) if mask is None else mask.cpu()
 
     def filled_up(self, channels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -120,3 +121,112 @@ def projected_parameters(
     second = 19 * c1 * c2 + 27 * s2 + 12 * c2 + 10 * c2 * c3 + 9 * s3 + 4 * c3
     third = 19 * c3 * c4 + 27 * s4 + 12 * c4
     return stem + first + second + third + (2 + classes) * c4 + classes
+
+
+def rounded(kept: ArrayLike, channels: int = LARGEST) -> NDArray[np.int64]:
+    """The width of the space that so many kept channels stand for, shape as ``kept``.
+
+    It is the multiple of 8 that is nearest to kept · 64 / channels, of two the larger, and at
+    least 8.
+
+    Args:
+        kept: whole numbers from 0 to ``channels``.
+        channels: of the supernet's width, of which 64 is a multiple.
+    """
+    step = WIDTHS[0]
+    share = np.asarray(kept, dtype=np.int64) * (LARGEST // channels)
+    return np.maximum((share + step // 2) // step * step, step)
+
+
+def width_probabilities(drop: float, channels: int = LARGEST) -> NDArray[np.float64]:
+    """Probability of each of :data:`WIDTHS` if channels are dropped independently, shape (8,).
+
+    Kept channels are binomial; :func:`rounded` says which width they stand for.
+
+    Args:
+        drop: drop probability of every channel.
+        channels: of the supernet's width: 64, or a share of it that stands for 64.
+    """
+    kept = np.arange(channels + 1)
+    ways = np.array([comb(channels, each) for each in kept.tolist()], dtype=np.float64)
+    of_kept = ways * (1 - drop) ** kept * drop ** (channels - kept)
+    places = np.searchsorted(WIDTHS, rounded(kept, channels))
+    probabilities = np.zeros(len(WIDTHS))
+    np.add.at(probabilities, places, of_kept)
+    return probabilities
+
+
+def posterior_probabilities(drop: ArrayLike, channels: int = LARGEST) -> NDArray[np.float64]:
+    """Probability of every network of the space under five drop probabilities, shape (32768,).
+
+    Args:
+        drop: drop probabilities of the widths c0 to c4, shape (5,).
+        channels: see :func:`width_probabilities`.
+
+    Raises:
+        PdnasError: they are not five probabilities.
+    """
+    given = np.asarray(drop, dtype=np.float64)
+    if given.shape != (len(NAMES),) or not ((given >= 0) & (given <= 1)).all():
+        raise PdnasError(f"five drop probabilities from 0 to 1 are needed, not {given}")
+    joint = np.ones(1)
+    for each in given:
+        joint = np.outer(joint, width_probabilities(each, channels)).ravel()
+    return joint / joint.sum()
+
+
+def one_drop_probabilities(
+    expected: float, classes: int, channels: int = LARGEST
+) -> NDArray[np.float64]:
+    """The distribution of one drop probability for all widths that has so large networks.
+
+    Args:
+        expected: parameters to expect, between those of the space's smallest and largest network.
+
+    Raises:
+        PdnasError: no network of the space is so small, or so large.
+    """
+    from scipy.optimize import brentq
+
+    sizes = SizeSpace().parameters(classes)
+    if not sizes[0] < expected < sizes[-1]:
+        raise PdnasError(
+            f"the space has networks of {sizes[0]} to {sizes[-1]} parameters; none are expected "
+            f"to have {expected:g}"
+        )
+
+    def of(drop: float) -> NDArray[np.float64]:
+        return posterior_probabilities([drop] * len(NAMES), channels)
+
+    return of(brentq(lambda drop: float(of(drop) @ sizes) - expected, 0.0, 1.0, xtol=1e-14))
+
+
+def in_band(sizes: ArrayLike, centre: float, share: float = 0.1) -> NDArray[np.bool_]:
+    """Which networks have ``centre`` parameters, give or take a share of them."""
+    return np.abs(np.asarray(sizes) - centre) <= share * centre
+
+
+def restricted(probabilities: ArrayLike, kept: ArrayLike) -> NDArray[np.float64]:
+    """A distribution given that the network is one of ``kept``, a Boolean mask.
+
+    Raises:
+        PdnasError: it has none of them.
+    """
+    within = np.where(kept, probabilities, 0.0)
+    if not within.sum() > 0:
+        raise PdnasError("the distribution has no network in this band; choose a wider one")
+    return np.asarray(within / within.sum())
+
+
+def uniform(kept: ArrayLike) -> NDArray[np.float64]:
+    """Every network of ``kept``, a Boolean mask, equally likely, and no other."""
+    return restricted(np.ones(np.shape(kept)), kept)
+
+
+def largest(sizes: ArrayLike, kept: ArrayLike, count: int) -> NDArray[np.float64]:
+    """The ``count`` largest networks of ``kept`` equally likely; of equals, the first."""
+    within = np.where(kept, sizes, -1)
+    chosen = np.argsort(-within, kind="stable")[:count]
+    mask = np.zeros(len(within), dtype=bool)
+    mask[chosen] = within[chosen] >= 0
+    return uniform(mask)

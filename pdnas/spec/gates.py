@@ -31,6 +31,8 @@ class GateConfig(Strict):
     """paper: the prior's term has l²/(2N); official: l²/N, as the official code."""
     prior: Prior = "kept"
     """kept: a slice's L2 term times its probability of being kept; constant: all of it."""
+    size_prior: NonNegative = 0.0
+    """λ of a prior on the architecture: nats an image and 100 000 expected parameters; 0: none."""
     learning_rate: Positive | None = None
     """Adam's step for the logits; null: the weights' optimiser, as in the paper."""
     warmup_epochs: Natural = 0

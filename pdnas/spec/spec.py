@@ -12,7 +12,13 @@ from pdnas.spec.candidates import JUDGED, CandidateConfig
 from pdnas.spec.data import IMAGE_SIDE, DataConfig
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import RetrainMode
-from pdnas.spec.supernets import DenseNetConfig, EnasConfig, NasBench201Config, SupernetConfig
+from pdnas.spec.supernets import (
+    DenseNetConfig,
+    EnasConfig,
+    NasBench201Config,
+    NatsBenchSizeConfig,
+    SupernetConfig,
+)
 from pdnas.spec.training import RetrainConfig, TrainingConfig
 
 SEARCH_PARTS = ("data", "supernet", "training", "gates")
@@ -140,6 +146,11 @@ def _chains_are_of_cells(spec: Spec) -> Iterator[str]:
         yield "gates.dependence: chain needs supernet nasbench201"
 
 
+def _sizes_are_of_channels(spec: Spec) -> Iterator[str]:
+    if spec.gates.size_prior and spec.of_cells:
+        yield "gates.size_prior needs channel gates; leave it out with supernet nasbench201"
+
+
 def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:
     for option in ("auxiliary_weight", "drop_path"):
         if getattr(spec.training, option) and not isinstance(spec.supernet, EnasConfig):
@@ -153,8 +164,9 @@ def _images_fit(spec: Spec) -> Iterator[str]:
         yield f"{too_small} an auxiliary head"
     if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
-    if isinstance(spec.supernet, NasBench201Config) and (problem := spec.supernet.misfit(side)):
-        yield f"supernet nasbench201 {problem}"
+    network = spec.supernet
+    if isinstance(network, (NasBench201Config, NatsBenchSizeConfig)) and network.misfit(side):
+        yield f"supernet {network.name} {network.misfit(side)}"
 
 
 RULES = (
@@ -166,6 +178,7 @@ RULES = (
     _warmup_ends,
     _heldout_images_move_switches_alone,
     _chains_are_of_cells,
+    _sizes_are_of_channels,
     _enas_alone_has_heads_and_drop_path,
     _images_fit,
 )

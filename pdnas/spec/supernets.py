@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pdnas.space.cells import OPERATIONS
+from pdnas.space.sizes import LARGEST
 from pdnas.spec.base import Depth, Strict, Width
 from pdnas.spec.names import BranchMerge
 
@@ -112,8 +113,34 @@ class NasBench201Config(Strict):
         return self
 
 
+class NatsBenchSizeConfig(Strict):
+    """The skeleton of NATS-Bench's size space, whose five widths are searched."""
+
+    WIDTH: ClassVar = "width"
+    name: Literal["natsbench-size"]
+    width: Annotated[Width, Field(le=LARGEST)] = LARGEST
+    """Channels of every width; a share of 64, such as 16, stands for the network of 64."""
+
+    def misfit(self, side: int) -> str | None:
+        """What is wrong with images of ``side`` pixels: two blocks halve them."""
+        if side % 4 == 0:
+            return None
+        return f"halves images of {side} pixels twice; use a multiple of 4 pixels a side"
+
+    @model_validator(mode="after")
+    def _divides_the_largest(self) -> Self:
+        if LARGEST % self.width:
+            raise ValueError(f"width must divide {LARGEST}")
+        return self
+
+
 SupernetConfig = Annotated[
-    MultiBranchConfig | EnasConfig | ResNetConfig | DenseNetConfig | NasBench201Config,
+    MultiBranchConfig
+    | EnasConfig
+    | ResNetConfig
+    | DenseNetConfig
+    | NasBench201Config
+    | NatsBenchSizeConfig,
     Field(discriminator="name"),
 ]
 
@@ -127,5 +154,6 @@ NAMED: Mapping[str, SupernetConfig] = {
     "supernet-d169": DenseNetConfig(name="densenet", layers=(6, 12, 32, 32)),
     "supernet-d201": DenseNetConfig(name="densenet", layers=(6, 12, 48, 32)),
     "nasbench201": NasBench201Config(name="nasbench201"),
+    "natsbench-size": NatsBenchSizeConfig(name="natsbench-size"),
 }
-"""The supernets of the paper at full size, and the benchmark's own network."""
+"""The supernets of the paper at full size, and the benchmarks' own networks."""

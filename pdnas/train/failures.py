@@ -63,7 +63,7 @@ def require_finite(terms: Terms, supernet: Supernet, x: Tensor) -> None:
     """
     if bool(torch.isfinite(terms.loss)):
         return
-    names = ("nll", "prior", "entropy", "auxiliary")
+    names = ("nll", "prior", "size", "entropy", "auxiliary")
     term = next((n for n in names if not bool(torch.isfinite(getattr(terms, n)))), "sum")
     # Statistics of BatchNorm are no cause: the step itself has just spoilt them.
     stored = _first(supernet.named_parameters())

@@ -17,7 +17,15 @@ from pdnas.support.provenance import Stopwatch
 from pdnas.train.optimizers import make_optimizers
 from pdnas.train.schedule import Schedule
 
-MEASURES = ("loss", "nll", "prior_term", "entropy_term", "auxiliary_term", "train_accuracy")
+MEASURES = (
+    "loss",
+    "nll",
+    "prior_term",
+    "size_term",
+    "entropy_term",
+    "auxiliary_term",
+    "train_accuracy",
+)
 """What an epoch's record holds of its batches, as means over images."""
 
 History = list[dict[str, float]]

@@ -92,5 +92,6 @@ class _Loss(nn.Module):
         require_finite(terms, self.supernet, x)  # before the update, which would spread it
         loss = terms.loss
         correct = (output.argmax(dim=1) == y).float().mean()
-        parts = [loss, terms.nll, terms.prior, terms.entropy, terms.auxiliary, correct]
+        of_loss = [terms.nll, terms.prior, terms.size, terms.entropy, terms.auxiliary]
+        parts = [loss, *of_loss, correct]
         return loss, torch.stack(parts).detach().double()

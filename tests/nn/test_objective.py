@@ -14,7 +14,10 @@ from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.cells import CellSpace
+from pdnas.space.sizes import parameters as size_parameters
+from pdnas.support.errors import PdnasError
 
 
 @pytest.fixture
@@ -176,3 +179,81 @@ def test_a_candidate_has_no_entropy_and_only_kept_energy(supernet: MultiBranchSu
     with supernet.candidate(choice):
         assert float(supernet.entropy()) == 0
         assert float(supernet.prior_energy()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("size_prior", [0.3, 2.0])
+def test_the_size_prior_by_hand_and_what_it_does_to_each_drop_probability(
+    supernet: MultiBranchSupernet, size_prior: float
+) -> None:
+    """λ nats an image and 100 000 expected parameters; d/dlogit of (1 - p) is -p (1 - p)."""
+    supernet.double()
+    zero = torch.zeros(2, dtype=torch.float64)
+    terms = Objective(0, 700, size_prior=size_prior)(zero, supernet)
+    expected = 16 * 9 + 2 * 16 + 3 * 16 + 3  # stem, its BatchNorm, classifier
+    expected += sum(2 * norm.num_features for norm in supernet.stages.modules() if is_norm(norm))
+    for layer in gated(supernet):
+        p = scipy.special.expit(layer.gate.logit_p.item())
+        expected += (1 - p) * layer.weight.numel()
+    assert terms.size.item() == pytest.approx(size_prior * expected / 100_000, rel=1e-12)
+    assert terms.loss.item() == pytest.approx(terms.size.item() + terms.entropy.item(), rel=1e-12)
+    terms.size.backward()
+    for layer in gated(supernet):
+        p = scipy.special.expit(layer.gate.logit_p.item())
+        of_logit = -size_prior / 100_000 * layer.weight.numel() * p * (1 - p)
+        assert layer.gate.logit_p.grad.item() == pytest.approx(of_logit, rel=1e-10)
+        assert layer.weight.grad is None
+
+
+def is_norm(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.BatchNorm2d)
+
+
+def test_the_size_prior_over_widths_that_layers_share_is_not_linear() -> None:
+    """Against the exact expectation over binomial widths, of which two are random."""
+    net = SizeSupernet([3, 2, 2, 2, 2], 1, 4).double()
+    net.configure_gates(GateSettings(initial=1e-12))
+    with torch.no_grad():
+        net.c0.logit_p.fill_(0.7)
+        net.c3.logit_p.fill_(-0.4)
+
+    def expected(first: float, third: float) -> float:
+        of_first = scipy.stats.binom(3, scipy.special.expit(-first))
+        of_third = scipy.stats.binom(2, scipy.special.expit(-third))
+        projections = 2 * 2 + 2 * 2  # c1 to c2, which are equal; the space has none there
+        total = projections + 0.0
+        for i in range(4):
+            for j in range(3):
+                projected = (j * 2 + 2 * 2) * (j == 2)
+                size = float(size_parameters([i, 2, 2, j, 2], 4, colours=1)) + projected
+                total += of_first.pmf(i) * of_third.pmf(j) * size
+        return 0.3 / 100_000 * total
+
+    term = Objective(0, 700, size_prior=0.3)(torch.zeros(2, dtype=torch.float64), net).size
+    assert term.item() == pytest.approx(expected(0.7, -0.4), rel=1e-9)
+    term.backward()
+    for gate, slope in (
+        (net.c0, expected(0.7 + 1e-4, -0.4) - expected(0.7 - 1e-4, -0.4)),
+        (net.c3, expected(0.7, -0.4 + 1e-4) - expected(0.7, -0.4 - 1e-4)),
+    ):
+        assert gate.logit_p.grad.item() == pytest.approx(slope / 2e-4, rel=1e-5)
+        assert gate.logit_p.grad.item() < 0, "descent drops more channels"
+
+
+def test_a_candidates_size_term_is_that_of_its_parameters(supernet: MultiBranchSupernet) -> None:
+    choice = supernet.posterior().sample(1, seed=0)[0]
+    with supernet.candidate(choice):
+        term = Objective(0, 700, size_prior=0.3)(torch.zeros(2), supernet).size
+    expected = 0.3 * supernet.candidate_parameters(choice) / 100_000
+    assert term.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_a_size_prior_the_loss_is_as_it_was(supernet: MultiBranchSupernet) -> None:
+    terms = Objective(20.0, 100)(torch.tensor([0.5, 1.0]), supernet)
+    assert terms.size.item() == 0
+    assert terms.loss.item() == (terms.nll + terms.prior + terms.entropy).item()
+
+
+def test_cells_have_no_size_prior() -> None:
+    net = NasBench201Supernet(4, 1, CellSpace(), 1, 3)
+    with pytest.raises(PdnasError, match="has no prior on the architecture's size"):
+        Objective(0, 700, size_prior=0.3)(torch.zeros(2), net)

@@ -6,7 +6,7 @@ A supernet is an ``nn.Module`` built of gated parts. It knows nothing of search,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Self, cast
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import (
+    ChannelGate,
     GatedConv2d,
     GatedLayer,
     GatedLinear,
@@ -99,6 +100,17 @@ class Supernet(nn.Module, ABC):
             constant: keep_k is 1, but for slices that a chosen candidate lacks.
         """
 
+    def expected_size(self) -> Tensor:
+        """Expected parameters of an architecture as the switches are, a scalar with a gradient.
+
+        Raises:
+            PdnasError: these switches are none on channels, so their size has no prior.
+        """
+        raise PdnasError(
+            f"{type(self).__name__} has no prior on the architecture's size; set gates.size_prior "
+            "to 0"
+        )
+
     @abstractmethod
     def entropy(self) -> Tensor:
         """Entropy in nats of all switches together, a scalar."""
@@ -138,7 +150,10 @@ class Supernet(nn.Module, ABC):
 
 
 class ChannelSupernet(Supernet):
-    """A supernet whose switches are the channel gates of its layers, named by module path."""
+    """A supernet whose switches are the channel gates of its layers, named by module path.
+
+    A gate that is part of one layer has the layer's name.
+    """
 
     @cached_property
     def _gated_layers(self) -> dict[str, GatedLayer]:
@@ -149,8 +164,29 @@ class ChannelSupernet(Supernet):
         }
 
     @cached_property
+    def _gates_by_name(self) -> dict[str, ChannelGate]:
+        return {
+            name.removesuffix(".gate"): module
+            for name, module in self.named_modules()
+            if isinstance(module, ChannelGate)
+        }
+
+    @cached_property
     def _gates(self) -> Gates:
-        return Gates([layer.gate for layer in self._gated_layers.values()])
+        return Gates(list(self._gates_by_name.values()))
+
+    def gates(self) -> dict[str, ChannelGate]:
+        """Every gate by its stable name, in the order of definition."""
+        return self._gates_by_name
+
+    def gate_names(self) -> dict[str, str]:
+        """The gate that each gated layer reads: names by names."""
+        names = {gate: name for name, gate in self.gates().items()}
+        return {name: names[layer.gate] for name, layer in self.gated_layers().items()}
+
+    def layer_masks(self, choice: Choice) -> dict[str, Tensor]:
+        """The mask of each gated layer's input channels, by the layer's name."""
+        return {layer: choice[gate] for layer, gate in self.gate_names().items()}
 
     def gated_layers(self) -> dict[str, GatedLayer]:
         """Every gated layer by its stable name, in the order of definition."""
@@ -171,15 +207,15 @@ class ChannelSupernet(Supernet):
         self._choose([] if choice is None else [choice])
 
     def _choose(self, choices: Sequence[Choice]) -> None:
-        layers = self.gated_layers()
+        gates = self.gates()
         for choice in choices:
             stacked = Candidates({name: mask[None] for name, mask in choice.items()})
-            stacked.check_masks({name: layer.gate.channels for name, layer in layers.items()})
-        for name, layer in layers.items():
-            layer.gate.keep_mask = None
+            stacked.check_masks({name: gate.channels for name, gate in gates.items()})
+        for name, gate in gates.items():
+            gate.keep_mask = None
             if choices:
                 masks = torch.stack([choice[name] for choice in choices])
-                layer.gate.keep_mask = masks.to(layer.weight.device)
+                gate.keep_mask = masks.to(gate.logit_p.device)
 
     @contextmanager
     def candidates(self, choices: Sequence[Choice]) -> Iterator[None]:
@@ -195,47 +231,60 @@ class ChannelSupernet(Supernet):
             self._choose([])
 
     def posterior(self) -> ChannelPosterior:
-        layers = self.gated_layers()
+        gates = self.gates()
         return ChannelPosterior(
             {
-                name: torch.sigmoid(layer.gate.logit_p.detach().double().cpu())
-                for name, layer in layers.items()
+                name: torch.sigmoid(gate.logit_p.detach().double().cpu())
+                for name, gate in gates.items()
             },
-            {name: torch.tensor(layer.gate.group_sizes) for name, layer in layers.items()},
+            {name: torch.tensor(gate.group_sizes) for name, gate in gates.items()},
         )
 
     def slice_parameters(self) -> dict[str, int]:
-        """Parameters of one input channel's kernel slice, by gate."""
-        return {
-            name: layer.weight.numel() // layer.gate.channels
-            for name, layer in self.gated_layers().items()
-        }
+        """Parameters of one input channel's kernel slices, by gate."""
+        sizes = dict.fromkeys(self.gates(), 0)
+        for name, gate in self.gate_names().items():
+            layer = self.gated_layers()[name]
+            sizes[gate] += layer.weight.numel() // layer.gate.channels
+        return sizes
+
+    def parameters_with(self, drop: Mapping[str, Tensor]) -> Tensor:
+        """Expected parameters of a candidate whose channels are dropped independently, a scalar.
+
+        Args:
+            drop: probability that each input channel is dropped, shape (channels,), by gate.
+        """
+        dropped = sum(drop[name].sum() * size for name, size in self.slice_parameters().items())
+        return cast(Tensor, self._largest_candidate() - dropped)
 
     def candidate_parameters(self, choice: Choice) -> int:
-        dropped = sum(
-            int((~choice[name]).sum()) * size for name, size in self.slice_parameters().items()
-        )
-        return self._largest_candidate() - dropped
+        return round(float(self.parameters_with({k: (~v).double() for k, v in choice.items()})))
 
     def expected_parameters(self, posterior: ChannelPosterior) -> float:
         """Expected parameters of a candidate drawn from ``posterior``."""
-        dropped = sum(
-            float(posterior.channel_drop(name).sum()) * size
-            for name, size in self.slice_parameters().items()
-        )
-        return self._largest_candidate() - dropped
+        drop = {name: posterior.channel_drop(name) for name in self.gates()}
+        return float(self.parameters_with(drop))
+
+    def expected_size(self) -> Tensor:
+        return self.parameters_with(self._present_drop())
+
+    def _present_drop(self) -> dict[str, Tensor]:
+        """What :meth:`parameters_with` asks for, as the gates are, or of the chosen candidate."""
+        channels = [gate.channels for gate in self.gates().values()]
+        drop = (1 - self._gates.keep_weight()).split(channels)
+        return dict(zip(self.gates(), drop, strict=True))
 
     def _largest_candidate(self) -> int:
         return self.parameter_count() - self.auxiliary_parameters()
 
     def matching_drop_probability(self, posterior: ChannelPosterior) -> float:
         """The one drop probability that gives ``posterior``'s expected parameter count."""
-        layers = self.gated_layers()
-        gated = sum(layers[name].gate.channels * n for name, n in self.slice_parameters().items())
+        gates = self.gates()
+        gated = sum(gates[name].channels * n for name, n in self.slice_parameters().items())
         return (self._largest_candidate() - self.expected_parameters(posterior)) / gated
 
     def kept(self, choice: Choice) -> tuple[float, float]:
-        masks = [choice[name] for name in self.gated_layers()]
+        masks = list(self.layer_masks(choice).values())
         channels = float(torch.cat(masks).double().mean())
         return channels, sum(bool(mask.any()) for mask in masks) / len(masks)
 
@@ -244,7 +293,12 @@ class ChannelSupernet(Supernet):
         energies = cast(Tensor, SquareNorms.apply(*(layer.slices() for layer in layers)))
         if constant and not any(layer.gate.keep_mask is not None for layer in layers):
             return energies.sum()
-        return self._gates.keep_weight() @ energies
+        keep = self._gates.keep_weight()
+        gates = list(self.gates().values())
+        if len(gates) < len(layers):  # else every gate has one layer, in the same order
+            of_gate = dict(zip(gates, keep.split([gate.channels for gate in gates]), strict=True))
+            keep = torch.cat([of_gate[layer.gate] for layer in layers])
+        return keep @ energies
 
     def entropy(self) -> Tensor:
         return self._gates.entropy()
@@ -253,7 +307,7 @@ class ChannelSupernet(Supernet):
         return nll.new_zeros(())  # the relaxation is differentiable; nothing is left to add
 
     def distribution_parameters(self) -> list[nn.Parameter]:
-        return [layer.gate.logit_p for layer in self.gated_layers().values()]
+        return [gate.logit_p for gate in self.gates().values()]
 
     def gated_weights(self) -> list[Tensor]:
         return [layer.weight for layer in self.gated_layers().values()]
