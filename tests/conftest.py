@@ -1,6 +1,9 @@
-"""One processor thread for torch: these networks are tiny, and test workers share the cores."""
+"""One processor thread for every library: sizes are tiny, and test workers share the cores."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported, and by commands
+
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-
-torch.set_num_threads(1)
 
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 """For commands that tests start: what is installed beside this Python comes first."""

@@ -198,16 +198,18 @@ def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> 
     from scipy.special import ndtri
     from scipy.stats import rankdata
     from sklearn.linear_model import BayesianRidge
+    from threadpoolctl import threadpool_limits
 
     asked = rng.permutation(len(features))[:INITIAL]
-    while len(asked) < queries:
-        scores = ndtri((rankdata(signal[asked]) - 0.5) / len(asked))
-        model = BayesianRidge().fit(features[asked], scores)
-        root = np.linalg.cholesky(model.sigma_)
-        noise = rng.standard_normal((BATCH, len(root)))
-        for predicted in (model.coef_ + noise @ root.T) @ features.T:
-            predicted[asked] = -np.inf
-            asked = np.append(asked, predicted.argmax())
+    with threadpool_limits(1):  # the matrices are small: threads would only wait for each other
+        while len(asked) < queries:
+            scores = ndtri((rankdata(signal[asked]) - 0.5) / len(asked))
+            model = BayesianRidge().fit(features[asked], scores)
+            root = np.linalg.cholesky(model.sigma_)
+            noise = rng.standard_normal((BATCH, len(root)))
+            for predicted in (model.coef_ + noise @ root.T) @ features.T:
+                predicted[asked] = -np.inf
+                asked = np.append(asked, predicted.argmax())
     return asked[:queries]
 
 

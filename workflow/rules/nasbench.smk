@@ -94,6 +94,5 @@ rule rival:
     message:
         "search the table: {wildcards.method}"
     shell:
-        # The methods' matrices are small: more threads would only wait for each other.
-        "OMP_NUM_THREADS=1 pdnas nasbench rival {wildcards.method} --seeds {params.seeds}"
+        "pdnas nasbench rival {wildcards.method} --seeds {params.seeds}"
         " --queries {params.queries} --out {output.trace:q} >{log:q} 2>&1"
