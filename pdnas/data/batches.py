@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pdnas.support.errors import PdnasError
 
 Batch = tuple[Tensor, Tensor]
-"""Images (B, C, H, W) float32, normalised, channels_last; labels (B,) int64."""
+"""Images (B, C, H, W) float32, normalised, channels last or first; labels (B,) int64."""
 
 ALL_ROWS = slice(None)
 """Of a batch."""
@@ -31,6 +32,21 @@ class Loader(Protocol):
         Args:
             start: how many to leave out at the beginning, at no cost.
         """
+
+
+class ChannelsFirst:
+    """The same batches as a loader's, with images channels first."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.examples = loader.examples
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        for images, labels in self._loader.epoch(number, start):
+            yield images.clone(memory_format=torch.contiguous_format), labels
 
 
 def count_batches(examples: int, batch: int, *, train: bool) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pandas as pd
 import torch
 
-from pdnas.data.batches import ALL_ROWS, Loader
+from pdnas.data.batches import ALL_ROWS, ChannelsFirst, Loader
 from pdnas.data.loaders import build_loader
 from pdnas.data.sets import INFO
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.layout import memory_format
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.runs import layout
@@ -17,6 +20,7 @@ from pdnas.space.posterior import ChannelPosterior, Posterior
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
+from pdnas.spec.supernets import SupernetConfig
 from pdnas.support.errors import PdnasError
 from pdnas.train.fit import TrainingData
 
@@ -24,7 +28,7 @@ EVALUATION_BATCH = 500
 
 
 def make_supernet(spec: Spec, device: torch.device, classes: int | None = None) -> Supernet:
-    """A freshly initialised supernet of a specification, channels last.
+    """A freshly initialised supernet of a specification, as it is to lie in memory.
 
     Args:
         classes: how many there are; default: as in the data set as published.
@@ -33,7 +37,15 @@ def make_supernet(spec: Spec, device: torch.device, classes: int | None = None) 
     network = build(spec.supernet, info.channels, classes or info.classes)
     # What its distribution can represent decides the shape of its logits, so of a file of weights.
     network.configure_gates(GateSettings(dependence=spec.gates.dependence))
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = memory_format(network, device)
+    return network.to(device, memory_format=layout)  # type: ignore[call-overload]
+
+
+@cache
+def _image_format(config: SupernetConfig, device: torch.device) -> torch.memory_format:
+    """The layout of images for a supernet: its own."""
+    with torch.device("meta"):  # no storage, and no random numbers are drawn
+        return memory_format(build(config, 1, 2), device)
 
 
 def trained_supernet(run: Run, device: torch.device) -> Supernet:
@@ -63,10 +75,12 @@ def make_loader(
 ) -> Loader:
     """Batches of one part of a specification's images, or the given rows of each batch.
 
+    They lie in memory as the supernet does.
+
     Args:
         train: in the batches of training, shuffled and augmented; else large and as they are.
     """
-    return build_loader(
+    loader = build_loader(
         spec.data,
         part,
         splits,
@@ -76,6 +90,8 @@ def make_loader(
         seed=seed,
         rows=rows,
     )
+    last = _image_format(spec.supernet, device) == torch.channels_last
+    return loader if last else ChannelsFirst(loader)
 
 
 def loader_of(
