@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import pdnas
-from pdnas.commands import analysis, data, nasbench, pipeline, regress, report, truth
+from pdnas.commands import analysis, data, efficiency, nasbench, pipeline, regress, report, truth
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.workflow import end_with_workflow
 
@@ -44,6 +44,7 @@ for command in (
     pipeline.retrain,
     pipeline.extract,
     pipeline.describe,
+    efficiency.efficiency,
     regress.regress,
     report.table,
     report.figure,

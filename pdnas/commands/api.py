@@ -20,7 +20,7 @@ from pdnas.commands.pipeline import load_run as open_run
 from pdnas.runs import kept, layout
 from pdnas.runs.run import Run
 from pdnas.spec.base import Count, Natural, Seed, first_problem
-from pdnas.spec.names import Device, JudgedSource, NetworkFormat, RetrainMode, Source, TruthData
+from pdnas.spec.names import Device, JudgedSource, NetworkFormat, RetrainMode, Source
 from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
@@ -282,27 +282,38 @@ def extract(
 @_checked
 def efficiency(
     of: Annotated[Any, SkipValidation],
+    probabilities: Annotated[Any, SkipValidation] = None,
     *,
-    dataset: TruthData | None = None,
+    dataset: str | None = None,
     targets: Sequence[Fraction] | None = None,
+    parameters: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """How many samples a distribution over cells saves against uniform ones, exactly.
+    """How many samples a distribution saves against uniform ones, exactly.
 
     Example:
         >>> pdnas.efficiency(run, dataset="cifar10", targets=[0.935])["targets"][0]["speedup"]
+        >>> pdnas.efficiency("natsbench-size", "mine.csv", parameters=(180_000, 220_000))["top"]
 
     Args:
         of: a run of nasbench201 or its folder; its posterior; or the probabilities of all 15 625
-            cells in the order of their ids, shape (15625,).
-        dataset: to be judged by. By default CIFAR-10; for a run, the data set it was trained on.
+            cells in the order of their ids, shape (15625,). With ``probabilities``: a ground truth
+            or its name.
+        probabilities: over that truth: of all its rows, shape (n,); by name; names of samples; a
+            data frame; or a file, as `pdnas efficiency` takes it.
+        dataset: to be judged by. By default the truth's first; for a run, the data set it was
+            trained on.
         targets: accuracies to reach, as fractions; by default those of the tables.
+        parameters: fewest and most of the architectures that count, of a ground truth.
 
     Returns:
-        the data set's part of ``efficiency.json``. Uniform samples are of the same operations.
+        the data set's part of ``efficiency.json``. Uniform samples are of the same operations. For
+        a ground truth with ``near_best`` and ``top``; see :func:`pdnas.truth.measure.measure`.
 
     Raises:
-        PdnasError: this is no distribution over cells, or the benchmark does not know the data.
+        PdnasError: this is no distribution, or the benchmark does not know the data.
     """
+    if probabilities is not None:
+        return _efficiency_over(of, probabilities, dataset, targets, parameters)
     import numpy as np
 
     from pdnas.space.cells import CellSpace
@@ -312,6 +323,8 @@ def efficiency(
     from pdnas.truth.efficiency import dataset_efficiency
     from pdnas.truth.sampling import normalised
 
+    if parameters is not None:
+        raise PdnasError("a band of parameters needs a ground truth: efficiency(truth, ...)")
     own, ids = "cifar10", np.arange(len(CellSpace()))
     if isinstance(of, Run | str | Path):
         run = load_run(of)
@@ -321,14 +334,38 @@ def efficiency(
     if isinstance(of, CellPosterior):
         ids, of = of.space.benchmark_ids(), of.cell_probabilities()
     try:
-        probabilities, _ = normalised(of, ids)
+        q, _ = normalised(of, ids)
     except (TypeError, ValueError) as error:
         raise PdnasError("give a run, a posterior, or the probabilities of all cells") from error
-    known = dataset or next((name for name in DATASETS if name == own), None)
+    asked = dataset or own
+    known = next((name for name in DATASETS if name == asked), None)
     if known is None:
-        raise PdnasError(f"trained on {own}; name the dataset to be judged by: {DATASETS}")
+        said = f"no dataset {asked!r}" if dataset else f"trained on {own}; name the dataset"
+        raise PdnasError(f"{said} to be judged by: choose {', '.join(DATASETS)}")
     wanted = TARGETS[known] if targets is None else targets
-    return dataset_efficiency(probabilities, truth().accuracy(known)[ids], wanted)
+    return dataset_efficiency(q, truth().accuracy(known)[ids], wanted)
+
+
+def _efficiency_over(
+    of: Any,
+    probabilities: Any,
+    dataset: str | None,
+    targets: Sequence[float] | None,
+    parameters: tuple[float, float] | None,
+) -> dict[str, Any]:
+    from pdnas.truth import load
+    from pdnas.truth.measure import measure
+    from pdnas.truth.samplers import of_anything
+    from pdnas.truth.tables import Truth
+
+    truth = load(of) if isinstance(of, str) else of
+    if not isinstance(truth, Truth):
+        raise PdnasError(f"give a ground truth or its name, not {type(of).__name__}")
+    known = truth.known(dataset)
+    wanted = None if targets is None else {known: targets}
+    q = of_anything(probabilities, truth)
+    record = measure(truth, q, parameters=parameters, targets=wanted)
+    return dict(record["datasets"][known])
 
 
 @contextmanager

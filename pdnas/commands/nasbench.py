@@ -131,7 +131,7 @@ def efficiency(
         raise PdnasError("--out and --scores belong to a single run; name one run")
     dataset = dataset or exact.own_truth(runs)
     if target:
-        targets[dataset] = tuple(map(_fraction, target))
+        targets[dataset] = tuple(map(fraction, target))
     truth, records = NasBench201.load(), []
     for run in runs:
         space, probabilities = exact.load_probabilities(run)
@@ -229,7 +229,7 @@ def rival(
         _print_rival(record)
 
 
-def _fraction(percent: float) -> float:
+def fraction(percent: float) -> float:
     """An accuracy in percent as the nearest fraction: 93.1 / 100 itself is a little above 0.931."""
     if not 1 <= percent <= 100:  # NaN fails as well
         raise PdnasError(f"--target is an accuracy in percent, from 1 to 100, not {percent:g}")
@@ -287,7 +287,7 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
                 f"{100 * each['target']:.2f} %",
                 _interval(each["mass"]),
                 _interval(each["expected_samples"]),
-                _number(each["uniform_expected_samples"]),
+                number(each["uniform_expected_samples"]),
                 _interval(each["speedup"]),
             )
             for each in facts["targets"]
@@ -298,26 +298,26 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
 def _print_rival(record: dict[str, Any]) -> None:
     chosen, rows = record["chosen_accuracy"], []
     for each in record["targets"]:
-        low, median, high = (_number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
+        low, median, high = (number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
         target, reached = f"{100 * each['target']:.2f} %", f"{each['reached']:.1%}"
         rows.append((target, reached, _interval(each["queries"]), median, f"{low} to {high}"))
     print_table(
         f"{record['method']} on {record['dataset']}, {record['seeds']} × "
         f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
-        f"deviation {_number(chosen['standard_deviation'], 100)}",
+        f"deviation {number(chosen['standard_deviation'], 100)}",
         ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %"),
         rows,
     )
 
 
-def _number(value: float | None, scale: float = 1) -> str:
+def number(value: float | None, scale: float = 1) -> str:
     return "-" if value is None else f"{scale * value:.4g}"
 
 
 def _interval(interval: dict[str, Any] | None, scale: float = 1) -> str:
     if interval is None:
         return "–"
-    text = _number(interval["estimate"], scale)
+    text = number(interval["estimate"], scale)
     if interval["low"] is None:
         return text
-    return f"{text} [{_number(interval['low'], scale)}, {_number(interval['high'], scale)}]"
+    return f"{text} [{number(interval['low'], scale)}, {number(interval['high'], scale)}]"

@@ -206,14 +206,14 @@ def uniform(axes: Axes, x: Any, y: Any, **look: Any) -> None:
     axes.plot(x, y, color=RANDOM_COLOUR, linestyle="--", label="uniform sampling", **look)
 
 
-def best_line(axes: Axes, best: float) -> None:
+def best_line(axes: Axes, best: float, among: str = "all cells") -> None:
     """The true accuracy (percent) that no cell passes."""
     axes.axhline(
         best,
         color=REFERENCE_COLOUR,
         linestyle=":",
         linewidth=1.2,
-        label=f"best of all cells ({best:.2f} %)",
+        label=f"best of {among} ({best:.2f} %)",
     )
 
 

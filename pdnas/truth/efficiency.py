@@ -45,7 +45,7 @@ ROUND_NUMBERS = (10, 100, 1000)
 """Numbers of samples that the curves have beside those of an even grid, since tables quote them."""
 
 
-def _targets(q: Floats, accuracy: Floats, targets: Sequence[float]) -> list[dict[str, Any]]:
+def reaching(q: Floats, accuracy: Floats, targets: Sequence[float]) -> list[dict[str, Any]]:
     """What it takes to reach each target, for q and for uniform sampling."""
     masses = mass_at_least(q, accuracy, targets).tolist()
     uniform_masses = mass_at_least(uniform(q.size), accuracy, targets).tolist()
@@ -100,7 +100,7 @@ def dataset_efficiency(
         "uniform_mean_accuracy": float(accuracy.mean()),
         "mode_accuracy": mode_accuracy(q, accuracy),
         "best_accuracy": best,
-        "targets": _targets(q, accuracy, targets),
+        "targets": reaching(q, accuracy, targets),
         "mass_by_accuracy": {
             "threshold": thresholds.tolist(),
             "mass": mass_at_least(q, accuracy, thresholds).tolist(),

@@ -1,0 +1,213 @@
+"""Anybody's distribution over a ground truth's architectures, as probabilities of its rows.
+
+Three forms are understood, as a CSV or Parquet table, a data frame, or what Python has for them:
+
+===================================== ============================================================
+columns                               meaning
+===================================== ============================================================
+``name``, ``probability``             of each architecture; those that are not named have none
+``switch``, ``option``, ``probability`` independent switches; ``position`` may stand for ``switch``
+``name`` alone                        a list of samples; each architecture's share of them
+===================================== ============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdnas.support.errors import PdnasError, first_line
+from pdnas.truth.sampling import Floats, normalised
+from pdnas.truth.tables import Truth
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = 1e-4
+"""How far from 1 a written sum may be: probabilities are often rounded."""
+
+_FORMS = "name and probability; switch, option and probability; or name alone"
+
+
+def read(path: Path, truth: Truth) -> Floats:
+    """The distribution in a CSV or Parquet file, shape (n,), summing to 1.
+
+    Raises:
+        PdnasError: there is no such file, its columns are others, a name or an option is unknown
+            or there twice, or the probabilities are none.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise PdnasError(f"{path} is no file; name a CSV or Parquet table of probabilities")
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except (ValueError, OSError) as error:  # the parsers' errors are among them
+        raise PdnasError(f"{path} is no readable table: {first_line(error)}") from error
+    return of_table(table, truth, str(path))
+
+
+def of_table(table: pd.DataFrame, truth: Truth, source: str = "the table") -> Floats:
+    """The distribution in a table with the columns above, shape (n,).
+
+    Args:
+        source: what errors call it.
+
+    Raises:
+        PdnasError: as :func:`read`.
+    """
+    columns = {str(column).strip(): column for column in table}
+    table = table.rename(columns={column: name for name, column in columns.items()})
+    if len(columns) != table.shape[1]:
+        raise PdnasError(f"{source} has a column twice")
+    if not len(table):
+        raise PdnasError(f"{source} has no rows")
+    table = table.rename(columns={"position": "switch"} if "switch" not in columns else {})
+    if {"name", "probability"} <= set(table):
+        rows = _rows(table["name"], truth, source)
+        return _of_rows(rows, _probabilities(table["probability"], source), truth, source)
+    if {"switch", "option", "probability"} <= set(table):
+        return _of_marginals(table, truth, source)
+    if {*table} == {"name"}:
+        return of_samples(table["name"], truth, source)
+    found = ", ".join(columns)
+    raise PdnasError(f"{source} has the columns {found}; it needs {_FORMS}")
+
+
+def of_samples(names: Iterable[Any], truth: Truth, source: str = "the list") -> Floats:
+    """Each architecture's share of a list of sampled names, shape (n,).
+
+    Raises:
+        PdnasError: a name is unknown, or there is none.
+    """
+    rows = _rows(names, truth, source)
+    if not rows.size:
+        raise PdnasError(f"{source} names no architecture")
+    shares: Floats = np.bincount(rows, minlength=len(truth)) / rows.size
+    return shares
+
+
+def of_anything(given: Any, truth: Truth) -> Floats:
+    """A distribution as Python users have it, shape (n,).
+
+    Args:
+        given: a file's path; a data frame; probabilities by name; names of samples; or the
+            probabilities of all rows, shape (n,).
+
+    Raises:
+        PdnasError: it is none of these, or no distribution over the truth's architectures.
+    """
+    import pandas as pd
+
+    if isinstance(given, str | Path):
+        return read(Path(given).expanduser(), truth)
+    if isinstance(given, pd.DataFrame):
+        return of_table(given, truth)
+    if isinstance(given, Mapping):
+        table = pd.DataFrame({"name": list(given), "probability": list(given.values())})
+        return of_table(table, truth, "the mapping")
+    if isinstance(given, Iterable):
+        given = list(given)
+        if given and all(isinstance(each, str) for each in given):
+            return of_samples(given, truth)
+    return _of_array(given, truth)
+
+
+def _of_array(given: ArrayLike, truth: Truth) -> Floats:
+    try:
+        probabilities, _ = normalised(given, np.zeros(len(truth)))
+    except (TypeError, ValueError) as error:
+        raise PdnasError(
+            f"give the probabilities of all {len(truth)} architectures of {truth.name}, names of "
+            "samples, probabilities by name, or a table"
+        ) from error
+    return probabilities
+
+
+def product(marginals: Mapping[str, ArrayLike], truth: Truth) -> Floats:
+    """The distribution of independent switches, shape (n,).
+
+    Args:
+        marginals: by switch, the probability of each of its options, in their order.
+    """
+    q = np.ones(len(truth))
+    for column, switch in enumerate(truth.switches):
+        q *= np.asarray(marginals[switch], dtype=np.float64)[truth.codes[:, column]]
+    return q
+
+
+def _of_marginals(table: pd.DataFrame, truth: Truth, source: str) -> Floats:
+    probabilities = _probabilities(table["probability"], source)
+    marginals = {name: np.full(len(known), np.nan) for name, known in truth.switches.items()}
+    rows = zip(map(_text, table["switch"]), map(_text, table["option"]), strict=True)
+    for (switch, option), probability in zip(rows, probabilities, strict=True):
+        if switch not in marginals:
+            known = ", ".join(marginals)
+            raise PdnasError(f"{source}: {truth.name} has no switch {switch!r}; it has {known}")
+        options = truth.switches[switch]
+        if option not in options:
+            known = ", ".join(options)
+            raise PdnasError(f"{source}: switch {switch} has no option {option!r}; it has {known}")
+        place = options.index(option)
+        if not np.isnan(marginals[switch][place]):
+            raise PdnasError(f"{source} names option {option} of switch {switch} twice")
+        marginals[switch][place] = probability
+    for switch, values in marginals.items():
+        if np.isnan(values).all():
+            raise PdnasError(f"{source} lacks the switch {switch}")
+        whole = np.nan_to_num(values)
+        marginals[switch] = whole / _sum(whole, f"{source}: probabilities of switch {switch}")
+    return product(marginals, truth)
+
+
+def _of_rows(rows: NDArray[np.int64], probabilities: Floats, truth: Truth, source: str) -> Floats:
+    unique, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        name = truth.names[int(unique[counts > 1][0])]
+        raise PdnasError(f"{source} names {name} twice; give each architecture one probability")
+    q = np.zeros(len(truth))
+    q[rows] = probabilities
+    return q / _sum(q, f"{source}: probabilities")
+
+
+def _sum(probabilities: Floats, what: str) -> float:
+    total = float(probabilities.sum())
+    if abs(total - 1) > TOLERANCE:
+        raise PdnasError(f"{what} sum to {total:.6g}, not to 1")
+    return total
+
+
+def _rows(names: Iterable[Any], truth: Truth, source: str) -> NDArray[np.int64]:
+    rows = []
+    for number, given in enumerate(names, 1):
+        name = _text(given)
+        if not name:
+            raise PdnasError(f"{source}: row {number} has no name")
+        try:
+            rows.append(truth.rows.get(name) if name in truth.rows else truth.find(name))
+        except PdnasError as error:
+            raise PdnasError(f"{source}, row {number}: {error}") from error
+    return np.array(rows, dtype=np.int64)
+
+
+def _probabilities(column: pd.Series[Any], source: str) -> Floats:
+    import pandas as pd
+
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~((values >= 0) & (values <= 1 + TOLERANCE)))  # NaN is wrong as well
+    if wrong.size:
+        said = _text(column.iloc[int(wrong[0])]) or "nothing"
+        raise PdnasError(f"{source}: row {wrong[0] + 1} has the probability {said}, not 0 to 1")
+    return values
+
+
+def _text(value: Any) -> str:
+    """What a cell of a table says; nothing for one that is missing."""
+    return "" if value is None or value != value else str(value).strip()

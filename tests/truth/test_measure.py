@@ -1,0 +1,235 @@
+"""What a distribution over any truth is worth: by another formula, and by Monte Carlo."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import pdnas
+from pdnas.cli import app
+from pdnas.support.errors import PdnasError
+from pdnas.truth.efficiency import dataset_efficiency, exact_efficiency
+from pdnas.truth.measure import band_rows, measure
+from pdnas.truth.sampling import uniform
+from pdnas.truth.tables import Truth, open_truth
+from pdnas.truth.tables.nasbench201 import NasBench201
+
+from .small import SMALL
+
+Q = np.array([0.1, 0.2, 0.3, 0.15, 0.25, 0.0])
+BAND = (20, 50)
+
+
+class TestBruteForce:
+    """The band 20 to 50 keeps four of six; draws from elsewhere are thrown away."""
+
+    record = measure(SMALL, Q, parameters=BAND)
+
+    def test_mean_and_mode(self) -> None:
+        kept = [row for row in range(6) if 20 <= SMALL.parameters[row] <= 50]
+        mass = sum(Q[row] for row in kept)
+        facts = self.record["datasets"]["one"]
+        mean = sum(Q[row] * SMALL.accuracy()[row] for row in kept) / mass
+        assert facts["mean_accuracy"] == pytest.approx(mean)
+        assert self.record["mass_in_band"] == pytest.approx(mass) == pytest.approx(0.9)
+        assert (self.record["cells"], self.record["mode"]) == (4, "y0")
+        assert self.record["mode_probability"] == pytest.approx(0.3 / 0.9)
+        sizes = sum(Q[row] * SMALL.parameters[row] for row in kept) / mass
+        assert self.record["mean_parameters"] == pytest.approx(sizes)
+        assert self.record["uniform_mean_parameters"] == 35
+
+    def test_near_the_best_of_the_band(self) -> None:
+        """0.7 is its best; 0.695 and 0.698 lie within half a point."""
+        near = self.record["datasets"]["one"]["near_best"]
+        assert near["target"] == 0.695
+        assert near["mass"] == pytest.approx(0.65 / 0.9)
+        assert near["uniform_expected_samples"] == pytest.approx(4 / 3)
+        top = self.record["datasets"]["one"]["top"]
+        assert (top["target"], top["uniform_mass"]) == (0.7, 0.25)
+        assert top["expected_samples"] == pytest.approx(3)
+
+    @pytest.mark.parametrize("dataset", ["one", "other"])
+    def test_expected_best_of_n_by_all_draws(self, dataset: str) -> None:
+        curve = self.record["datasets"][dataset]["best_of_n"]
+        accuracy = SMALL.accuracy(dataset)
+        for n, expected in zip(curve["n"], curve["expected"], strict=True):
+            total, kept = 0.0, [1, 2, 3, 4]
+            for rows in itertools.product(kept, repeat=n):
+                chance = math.prod(float(Q[row]) / 0.9 for row in rows)
+                total += chance * max(float(accuracy[row]) for row in rows)
+            assert expected == pytest.approx(total)
+
+    def test_expected_samples_by_a_sum_over_first_successes(self) -> None:
+        (target,) = measure(SMALL, Q, parameters=BAND)["datasets"]["other"]["targets"]
+        hit = sum(Q[row] for row in (1, 2, 3, 4) if SMALL.accuracy("other")[row] >= 0.5) / 0.9
+        series = sum(n * hit * (1 - hit) ** (n - 1) for n in range(1, 4000))
+        assert target["expected_samples"] == pytest.approx(series)
+
+
+def test_monte_carlo_in_a_band_of_sizes() -> None:
+    """Rejection: networks are drawn from all, those outside the band thrown away."""
+    truth, rng = open_truth("natsbench-size"), np.random.default_rng(0)
+    q = rng.dirichlet(np.full(len(truth), 0.05))
+    record = measure(truth, q, parameters=(180_000, 220_000))
+    drawn = rng.choice(len(truth), size=400_000, p=q)
+    inside = drawn[(truth.parameters[drawn] >= 180_000) & (truth.parameters[drawn] <= 220_000)]
+    accuracy = truth.accuracy()[inside]
+    facts = record["datasets"]["cifar10"]
+    error = accuracy.std() / math.sqrt(inside.size)
+    assert abs(accuracy.mean() - facts["mean_accuracy"]) < 4 * error
+    assert inside.size / drawn.size == pytest.approx(record["mass_in_band"], abs=0.003)
+    place = facts["best_of_n"]["n"].index(10)
+    best = accuracy[: inside.size // 10 * 10].reshape(-1, 10).max(axis=1)
+    error = best.std() / math.sqrt(best.size)
+    assert abs(best.mean() - facts["best_of_n"]["expected"][place]) < 4 * error
+    hits = accuracy >= facts["near_best"]["target"]
+    assert hits.mean() == pytest.approx(facts["near_best"]["mass"], abs=0.002)
+
+
+def test_uniform_numbers_of_the_bands_of_sizes() -> None:
+    truth = open_truth("natsbench-size")
+    for band, cells, samples, top in (
+        ((0, 100_000), 1627, 102, 0.8992),
+        ((180_000, 220_000), 4184, 116, 0.918),
+        ((270_000, 330_000), 6199, 29, 0.925),
+    ):
+        record = measure(truth, uniform(len(truth)), parameters=band)
+        facts = record["datasets"]["cifar10"]
+        assert record["cells"] == cells
+        assert facts["near_best"]["expected_samples"] == pytest.approx(samples, abs=0.5)
+        assert facts["near_best"]["speedup"] == facts["top"]["speedup"] == pytest.approx(1)
+        assert facts["top"]["target"] == top
+
+
+def test_the_record_has_that_of_nasbench201(truth: NasBench201) -> None:
+    """Equal to the last bit, with more beside it."""
+    q = np.random.default_rng(1).dirichlet(np.full(len(truth), 0.1))
+    record, known = measure(truth, q), exact_efficiency(q, truth)
+    for key in set(known) - {"datasets", "operations"}:
+        assert record[key] == known[key]
+    for name, facts in known["datasets"].items():
+        found = record["datasets"][name]
+        assert {key: found[key] for key in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("q", "band", "complaint"),
+    [
+        (Q, (61, 70), "no architecture of small has 61 to 70 parameters; they have 10 to 60"),
+        (Q, (60, 60), "nothing in this band"),
+        (Q[:5], None, "equal length"),
+        (2 * Q, None, "sum to 1"),
+        (np.full(6, np.nan), None, "sum to 1"),
+    ],
+)
+def test_what_cannot_be_measured(q: np.ndarray, band: tuple | None, complaint: str) -> None:
+    with pytest.raises(PdnasError, match=complaint):
+        measure(SMALL, q, parameters=band)
+
+
+def test_ends_of_a_band_are_in_it() -> None:
+    assert band_rows(SMALL, (20, 40)).tolist() == [1, 2, 3]
+    assert band_rows(SMALL, None).tolist() == list(range(6))
+
+
+class TestPython:
+    def test_any_form_gives_the_same(self, tmp_path: Path) -> None:
+        path = tmp_path / "q.csv"
+        pd.DataFrame({"name": SMALL.names, "probability": Q}).to_csv(path)
+        expected = measure(SMALL, Q)["datasets"]["one"]
+        named = dict(zip(SMALL.names, Q.tolist(), strict=True))
+        for given in (Q, Q.tolist(), named, path, str(path), pd.read_csv(path)):
+            assert pdnas.efficiency(SMALL, given) == expected
+        samples = [name for name, p in named.items() for _ in range(round(20 * p))]
+        assert pdnas.efficiency(SMALL, samples)["mean_accuracy"] == pytest.approx(
+            expected["mean_accuracy"]
+        )
+
+    def test_band_data_set_and_targets(self) -> None:
+        found = pdnas.efficiency(SMALL, Q, dataset="other", targets=[0.3], parameters=BAND)
+        assert found["targets"][0]["target"] == 0.3
+        assert found["targets"][0]["uniform_mass"] == 0.75
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            ((SMALL, {}), "no rows"),
+            ((SMALL, [0.5, 0.5]), "equal length"),
+            ((SMALL, object()), "give the probabilities of all 6"),
+            ((SMALL, ["x0", "w0"]), "'w0' is no architecture of small"),
+            ((7, Q), "give a ground truth"),
+            (("nasbench101", Q), "no ground truth 'nasbench101'"),
+        ],
+    )
+    def test_bad_input(self, arguments: tuple, complaint: str) -> None:
+        with pytest.raises(PdnasError, match=complaint):
+            pdnas.efficiency(*arguments)
+
+
+class TestCommand:
+    @pytest.fixture
+    def marginals(self, tmp_path: Path) -> Path:
+        """Each layer of NAS-Bench-Macro takes the large block with 0.8, the small one else."""
+        path = tmp_path / "mine.csv"
+        rows = [
+            f"layer{layer},{block},{p}" for layer in range(8) for block, p in ((1, 0.2), (2, 0.8))
+        ]
+        path.write_text("\n".join(["switch,option,probability", *rows]))
+        return path
+
+    def call(self, *arguments: object) -> str:
+        result = CliRunner().invoke(app, ["efficiency", *map(str, arguments)])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    def test_json(self, marginals: Path) -> None:
+        said = self.call("nasbench-macro", "--probabilities", marginals, "--target", 92.5, "--json")
+        record = json.loads(said)
+        truth = open_truth("nasbench-macro")
+        q = np.array([0.2 ** name.count("1") * 0.8 ** name.count("2") for name in truth.names])
+        q *= [("0" not in name) for name in truth.names]
+        facts = dataset_efficiency(q, truth.accuracy(), [0.925])
+        assert record["datasets"]["cifar10"]["targets"] == [
+            pytest.approx(each) for each in facts["targets"]
+        ]
+        nats = -8 * (0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+        assert record["entropy"] == pytest.approx(nats)
+
+    def test_for_people_with_a_figure(self, marginals: Path, tmp_path: Path) -> None:
+        out = tmp_path / "figure.png"
+        arguments = ("nasbench-macro", "--probabilities", marginals, "--figure", out)
+        said = self.call(*arguments, "--parameters", "2000000-2500000")
+        assert "near the best" in said
+        assert "architectures of 2000000 to 2500000 parameters" in said
+        assert out.is_file()
+        drawn = pd.read_csv(out.with_suffix(".csv"))
+        assert set(drawn["panel"]) == {"samples to reach", "best of n"}
+        with pytest.raises(PdnasError, match="--force"):
+            self.call(*arguments)
+
+    @pytest.mark.parametrize("text", ["180000", "9-8", "a-b", "-", "1-2-3"])
+    def test_what_is_no_band(self, marginals: Path, text: str) -> None:
+        with pytest.raises(PdnasError, match="like 180000-220000"):
+            self.call("nasbench-macro", "--probabilities", marginals, f"--parameters={text}")
+
+    def test_a_folder_is_a_run_of_nasbench201(self, tmp_path: Path) -> None:
+        with pytest.raises(PdnasError, match="only runs of nasbench201"):
+            self.call("digits", "--probabilities", tmp_path)
+        with pytest.raises(PdnasError, match=r"posterior\.safetensors does not exist"):
+            self.call("nasbench201", "--probabilities", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["digits", "nasbench-macro", "nasbench201", "natsbench-size"])
+def test_uniform_sampling_saves_nothing(name: str) -> None:
+    truth: Truth = open_truth(name)
+    for facts in measure(truth, uniform(len(truth)))["datasets"].values():
+        for each in (*facts["targets"], facts["near_best"], facts["top"]):
+            assert each["speedup"] == pytest.approx(1)
