@@ -287,7 +287,8 @@ def describe(
         str,
         typer.Argument(
             autocompletion=complete.supernets,
-            help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201; nasbench201.",
+            help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201, nasbench201, "
+            "natsbench-size.",
         ),
     ],
     width: Annotated[

@@ -183,4 +183,5 @@ def _gates(summary: dict[str, Any]) -> str:
     if gates["mode"] == "fixed":
         rate = summary["fixed_drop_probability"]
         return "fixed" if rate is None else f"fixed, drop probability {_percent(rate)}"
-    return f"learned, l² = {gates['length_scale2']:g}, τ = {gates['temperature']:g}"
+    size = f", λ = {gates['size_prior']:g}" if gates.get("size_prior") else ""
+    return f"learned, l² = {gates['length_scale2']:g}, τ = {gates['temperature']:g}{size}"

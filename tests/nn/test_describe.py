@@ -53,10 +53,20 @@ def test_how_pooling_is_computed_changes_no_count() -> None:
     assert multiply_adds(network, image) == count
 
 
+@pytest.mark.parametrize("name", ["nasbench201", "natsbench-size"])
 @pytest.mark.parametrize("size", [30, 31, 33])
-def test_images_that_do_not_halve_are_refused(size: int) -> None:
+def test_images_that_do_not_halve_are_refused(size: int, name: str) -> None:
     with pytest.raises(PdnasError, match=rf"halves images of {size} pixels .* a multiple of 4"):
-        describe("nasbench201", width=2, cell=None, classes=None, size=size)
+        describe(name, width=2, cell=None, classes=None, size=size)
+
+
+def test_the_size_space_has_a_gate_a_width() -> None:
+    record = describe("natsbench-size", width=None, cell=None, classes=None, size=None)
+    assert [(gate["name"], gate["size"]) for gate in record["gates"]] == [
+        (name, 64) for name in ("c0", "c1", "c2", "c3", "c4")
+    ]
+    # Two cells project their input, which the space's network of equal widths skips unchanged.
+    assert record["parameters"] == 713_674 + 2 * (64 * 64 + 2 * 64)
 
 
 def test_the_next_multiple_is_described() -> None:

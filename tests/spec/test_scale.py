@@ -204,6 +204,18 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
             {"length_scale2": 0, "estimator": "softmax", "temperature": 0.5},
             r"softmax weighs operations by their probabilities; it needs temperature: 1",
         ),
+        (
+            "base",
+            {
+                **SCALE["studies"]["s"]["base"],
+                "supernet": {"name": "nasbench201"},
+                "gates": {"length_scale2": 0, "size_prior": 0.1},
+            },
+            r"gates\.size_prior needs channel gates; leave it out with supernet nasbench201",
+        ),
+        ("base.gates.size_prior", -0.1, r"gates\.size_prior: .*greater than or equal to 0"),
+        ("base.supernet", {"name": "natsbench-size", "width": 24}, r"width must divide 64"),
+        ("base.supernet", {"name": "natsbench-size", "width": 128}, r"width: .*equal to 64"),
         ("base.gates.noise", 3, r"training\.batch must be a multiple of gates\.noise"),
         ("base.data.name", "mnist", r"data\.name"),
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),

@@ -78,7 +78,8 @@ def operations(network: Supernet, posterior: Posterior, choice: Choice | None) -
         return _cell_operations(table, choice)
     marginals = dict(list(table.groupby("gate")))
     found = []
-    for gate, layer in network.gated_layers().items():
+    layers = network.gated_layers()
+    for gate, switches in network.gates().items():
         if gate not in (marginals if choice is None else choice):
             raise PdnasError(f"gate {gate} is not in what is to be drawn; use this supernet's")
         if choice is None:
@@ -87,12 +88,13 @@ def operations(network: Supernet, posterior: Posterior, choice: Choice | None) -
             share = 1 - float((rows["probability"] * rows["size"]).sum()) / channels
         else:
             channels, share = len(choice[gate]), float(choice[gate].double().mean())
-        if channels != layer.gate.channels:
+        if channels != switches.channels:
             raise PdnasError(
-                f"gate {gate} has {layer.gate.channels} input channels, not {channels}; use this "
+                f"gate {gate} has {switches.channels} input channels, not {channels}; use this "
                 "supernet's posterior and candidates"
             )
-        found.append(Operation(*_place(gate), _label(gate, layer), share))
+        label = _label(gate, layers[gate]) if gate in layers else "width"  # which layers share
+        found.append(Operation(*_place(gate), label, share))
     return found
 
 

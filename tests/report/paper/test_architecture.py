@@ -34,11 +34,11 @@ def supernet(name: str) -> ChannelSupernet:
 def posterior(network: ChannelSupernet) -> ChannelPosterior:
     """Another drop probability for every gate, of its last group alone."""
     drop, sizes = {}, {}
-    layers = network.gated_layers()
-    for number, (name, layer) in enumerate(layers.items()):
-        drop[name] = torch.zeros(len(layer.gate.group_sizes), dtype=torch.float64)
-        drop[name][-1] = number / len(layers)
-        sizes[name] = torch.tensor(layer.gate.group_sizes)
+    gates = network.gates()
+    for number, (name, gate) in enumerate(gates.items()):
+        drop[name] = torch.zeros(len(gate.group_sizes), dtype=torch.float64)
+        drop[name][-1] = number / len(gates)
+        sizes[name] = torch.tensor(gate.group_sizes)
     return ChannelPosterior(drop, sizes)
 
 
@@ -53,17 +53,18 @@ def texts(made: Drawing) -> list[str]:
         ("supernet-r50", 4, 16),
         ("supernet-d121", 4, 58 + 3),
         ("supernet-e", 9 + 1, 17 + 1),
+        ("natsbench-size", 5, 5),
     ],
 )
 def test_every_gate_is_a_box(name: str, rows: int, blocks: int) -> None:
     network = supernet(name)
     learned = posterior(network)
     found = drawing.operations(network, learned, None)
-    layers = network.gated_layers()
+    gates = network.gates()
     shares = [operation.share for operation in found]
     expected = [
-        1 - number / len(layers) * layer.gate.group_sizes[-1] / layer.gate.channels
-        for number, layer in enumerate(layers.values())
+        1 - number / len(gates) * gate.group_sizes[-1] / gate.channels
+        for number, gate in enumerate(gates.values())
     ]
     assert shares == pytest.approx(expected)
     with style():
