@@ -45,6 +45,10 @@ Files = Mapping[str, ImageSet | ImageFiles]
 """What a data set consists of: ``train`` and ``test``."""
 
 
+Contents = dict[str, dict[str, str]]
+"""By folder and class: the number of images, and a sum of their names and sizes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """All that the suite must know of a data set.
@@ -53,6 +57,7 @@ class DatasetInfo:
         classes: their number; of folders that users bring, in the data set as published.
         count: their number in the folder of data that users bring (None: ``PDNAS_DATA``), where
             that decides it; raises as ``load``.
+        contents: what tells that folder from one with other images (:meth:`own_contents`).
         size: side of the square images in pixels.
         mean, std: of each channel over the training images, as fractions of full brightness.
         load: opens it; takes the folder of data that users bring themselves (None:
@@ -77,10 +82,19 @@ class DatasetInfo:
     download: Callable[[bool], object] | None = None
     check: Callable[[], None] | None = None
     count: Callable[[Path | None], int] | None = None
+    contents: Callable[[Path | None], Contents] | None = None
 
     def count_classes(self, directory: Path | None = None) -> int:
         """The number of classes in the data that are here."""
         return self.count(directory) if self.count else self.classes
+
+    def own_contents(self, directory: Path | None = None) -> Contents | None:
+        """What is in the folder that users bring; None where images are as published.
+
+        Raises:
+            PdnasError: something is missing there.
+        """
+        return self.contents(directory) if self.contents else None
 
     @property
     def installed(self) -> bool:

@@ -2,10 +2,13 @@
 
 The folder (``PDNAS_DATA``) holds ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, which are the
 files ``train`` and ``test`` of a split; an image's index is its place in torchvision's sorted list.
+Symbolic links may stand for ``train`` and ``val`` as wholes, and lead anywhere within these; any
+other one would let images change, or be in both, without a trace.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pdnas.data.batches import ALL_ROWS, Batch, count_batches, epoch_seed
-from pdnas.data.dataset import DatasetInfo, ImageFiles
+from pdnas.data.dataset import Contents, DatasetInfo, ImageFiles
 from pdnas.data.sources import data_directory, users_path
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support import distributed
@@ -26,6 +29,9 @@ from pdnas.support.errors import PdnasError, first_line
 
 if TYPE_CHECKING:  # torchvision is imported only where it is used
     from torchvision.transforms import v2
+
+_FOLDERS = {"train": "train", "test": "val"}
+"""The files of a split, and the folders that hold their images."""
 
 _LAYOUT = "ImageNet as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
 
@@ -37,7 +43,8 @@ def _load(directory: Path | None) -> dict[str, ImageFiles]:
     root = data_directory(directory, _LAYOUT)
     with _understood(root):
         _require_same_classes(root)
-        folders = {"train": ImageFolder(root / "train"), "test": ImageFolder(root / "val")}
+        _require_no_way_out(root)
+        folders = {file: ImageFolder(root / folder) for file, folder in _FOLDERS.items()}
     return {
         file: ImageFiles([path for path, _ in folder.samples], torch.tensor(folder.targets))
         for file, folder in folders.items()
@@ -48,6 +55,63 @@ def _count_classes(directory: Path | None) -> int:
     root = data_directory(directory, _LAYOUT)
     with _understood(root):
         return _require_same_classes(root)
+
+
+def _contents(directory: Path | None) -> Contents:
+    """For train and val, by class: the number of images, and a sum of their names and sizes."""
+    found: Contents = {}
+    root = data_directory(directory, _LAYOUT)
+    for file, images in _load(directory).items():
+        folder = str(root / _FOLDERS[file])
+        listed: dict[str, list[str]] = {}
+        for path in images.paths:
+            name, _, image = path[len(folder) + 1 :].partition(os.sep)
+            listed.setdefault(name, []).append(f"{image} {os.stat(path).st_size}")
+        found[_FOLDERS[file]] = {
+            name: f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
+            for name, lines in listed.items()
+        }
+    return found
+
+
+def difference(then: Contents, now: Contents) -> str | None:
+    """What is other now in the contents of a data set's folders, for people; None: nothing."""
+    found = []
+    for folder, classes in then.items():
+        there = now.get(folder, {})
+        found += [f"{folder}/{name} is gone" for name in classes if name not in there]
+        found += [f"{folder}/{name} is new" for name in there if name not in classes]
+        for name in classes.keys() & there.keys():
+            before, after = classes[name].split()[0], there[name].split()[0]
+            if before != after:
+                found.append(f"{folder}/{name} has {after} images and had {before}")
+            elif classes[name] != there[name]:
+                found.append(f"images of {folder}/{name} have other names or sizes")
+    return _some(sorted(found)) if found else None
+
+
+def _require_no_way_out(root: Path) -> None:
+    """Raise where a symbolic link among the images leads out of ``train`` and ``val``."""
+    homes = [os.path.realpath(folder) for folder in (root, *map(root.joinpath, _FOLDERS.values()))]
+
+    def leads_out(entry: os.DirEntry[str]) -> bool:
+        end = os.path.realpath(entry.path)
+        return not any(os.path.commonpath([home, end]) == home for home in homes)
+
+    out: list[str] = []
+    left = [str(root / folder) for folder in _FOLDERS.values()]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink() and leads_out(entry):
+                    out.append(os.path.relpath(entry.path, root))
+                elif entry.is_dir():
+                    left.append(entry.path)
+    if out:
+        raise PdnasError(
+            f"{root} has symbolic links that lead out of it ({_some(sorted(out))}); put copies in "
+            "their place, or link all of train or val"
+        )
 
 
 @contextmanager
@@ -67,7 +131,7 @@ def _require_same_classes(root: Path) -> int:
     """
     from torchvision.datasets.folder import find_classes
 
-    names = {part: find_classes(root / part)[0] for part in ("train", "val")}
+    names = {part: find_classes(root / part)[0] for part in _FOLDERS.values()}
     hidden = [f"{part}/{name}" for part in names for name in names[part] if name.startswith(".")]
     if hidden:
         raise PdnasError(
@@ -100,6 +164,7 @@ IMAGENET = DatasetInfo(
     size=IMAGE_SIDE["imagenet"],
     classes=1000,
     count=_count_classes,
+    contents=_contents,
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     load=_load,

@@ -84,7 +84,7 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
         drop: the fixed drop probability, where another run decides it.
 
     Raises:
-        PdnasError: another search has finished there.
+        PdnasError: another search has finished there, or one of other images.
     """
     run = _readable(lambda: Run.load(out)) if (out / layout.RUN).is_file() else None
     if run is None:
@@ -95,6 +95,8 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
         asked["fixed_drop_probability"] = drop
         made["fixed_drop_probability"] = run.record.get("fixed_drop_probability")
     _same(out, made, asked)
+    if changed := _readable(run.changed_images):
+        raise _another(f"{out} is finished, and the images are others since ({changed})")
     return run.record if all((out / name).is_file() for name in layout.SEARCHED) else None
 
 

@@ -352,6 +352,19 @@ class Run:
         classes: int = self.record.get("classes", INFO[self.spec.data.name].classes)
         return classes
 
+    def changed_images(self) -> str | None:
+        """What is other in the user's folder of images since the search; None: nothing, or no such.
+
+        Raises:
+            PdnasError: the folder is missing.
+        """
+        from pdnas.data.folders import difference
+        from pdnas.data.sets import INFO
+
+        then = self.record.get("folders")
+        now = INFO[self.spec.data.name].own_contents() if then else None
+        return difference(then, now) if then and now else None
+
 
 def _sorted(vocabulary: Any) -> list[Any]:
     return sorted(get_args(vocabulary))

@@ -100,8 +100,13 @@ def loader_of(
     """Batches of one part of a run's images: see :func:`make_loader`.
 
     Raises:
-        PdnasError: the images are missing, or of another number of classes than at the search.
+        PdnasError: the images are missing, or other ones than at the search.
     """
+    if changed := run.changed_images():
+        raise PdnasError(
+            f"{run.folder} was searched with other images than there are now ({changed}); put its "
+            "data back (PDNAS_DATA) or search again"
+        )
     classes = INFO[run.spec.data.name].count_classes()
     if classes != run.classes:
         raise PdnasError(

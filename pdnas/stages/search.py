@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from pdnas.data.batches import Loader
+from pdnas.data.dataset import Contents
 from pdnas.data.sets import INFO
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
@@ -47,6 +48,7 @@ class Inputs:
         splits: which image is in which part.
         drop: initial, or fixed, drop probability.
         classes: how many there are in the data.
+        folders: the contents of the user's folder of images, if it is one.
     """
 
     spec: Spec
@@ -56,6 +58,7 @@ class Inputs:
     data: TrainingData
     drop: float
     classes: int
+    folders: Contents | None = None
 
     @classmethod
     def open(cls, spec: Spec, seed: int, device: torch.device, drop: float | None = None) -> Inputs:
@@ -80,8 +83,9 @@ class Inputs:
 
         heldout = images("heldout") if spec.data.heldout else None
         data = training_data(spec.gates, images("train"), heldout)
-        classes = INFO[spec.data.name].count_classes()
-        return cls(spec, seed, device, splits, data, drop, classes)
+        info = INFO[spec.data.name]
+        classes, folders = info.count_classes(), info.own_contents()
+        return cls(spec, seed, device, splits, data, drop, classes, folders)
 
     @property
     def fixed_drop(self) -> float | None:
@@ -89,16 +93,18 @@ class Inputs:
         return self.drop if self.spec.gates.mode == "fixed" and not self.spec.of_cells else None
 
     @property
-    def own_classes(self) -> dict[str, int]:
-        """The number of ``classes`` where a record has to say it: other than as published."""
+    def own_data(self) -> dict[str, Any]:
+        """What a record has to say of the data, where they are other than as published."""
         published = INFO[self.spec.data.name].classes
-        return {"classes": self.classes} if self.classes != published else {}
+        own: dict[str, Any] = {"classes": self.classes} if self.classes != published else {}
+        return own | ({"folders": self.folders} if self.folders else {})
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result."""
         spec = self.spec.model_dump(mode="json")
-        return {"spec": spec, "seed": self.seed, "drop": self.fixed_drop, **self.own_classes}
+        own = {"data": fingerprint(self.own_data)} if self.own_data else {}
+        return {"spec": spec, "seed": self.seed, "drop": self.fixed_drop, **own}
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class SearchResult:
             "spec": inputs.spec.model_dump(mode="json"),
             "supernet_parameters": self.supernet.parameter_count(),
             "fixed_drop_probability": inputs.fixed_drop,
-            **inputs.own_classes,
+            **inputs.own_data,
             "warm_up_of": fitted.warm_up_of,
             "provenance": provenance(inputs.identity, inputs.seed, fitted.stopwatch),
         }
@@ -235,5 +241,5 @@ def _shared_warm_up(inputs: Inputs, folder: Path | None) -> Checkpoints | None:
     code, warm_up = code_version(), inputs.spec.warm_up
     if folder is None or warm_up is None or not is_committed(code):
         return None
-    belongs_to = {"warm_up": warm_up, "seed": inputs.seed, "code": code, **inputs.own_classes}
+    belongs_to = {"warm_up": warm_up, "seed": inputs.seed, "code": code, **inputs.own_data}
     return Checkpoints(folder, fingerprint(belongs_to))

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from pdnas.data.batches import ALL_ROWS
 from pdnas.data.dataset import ImageFiles
-from pdnas.data.folders import FolderLoader
+from pdnas.data.folders import FolderLoader, difference
 from pdnas.data.loaders import build_loader
 from pdnas.data.sets import INFO
 from pdnas.data.splits import load_part, make_splits
@@ -211,3 +211,90 @@ def test_an_image_that_cannot_be_decoded_is_one_line(
 def test_batch_larger_than_the_part(directory: Path) -> None:
     with pytest.raises(PdnasError, match=r"training\.batch"):
         loader(directory, "train", train=True, batch=9)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "named"),
+    [
+        ("train/cat/1.JPEG", "outside/1.JPEG", "train/cat/1.JPEG"),
+        ("val/dog/more", "outside", "val/dog/more"),
+        ("train/cat/1.JPEG", "data-other/1.JPEG", "train/cat/1.JPEG"),
+        ("train/cat/1.JPEG", "data/val/cat/0.JPEG", None),
+        ("train/cat/more", "data/train/dog", None),
+    ],
+)
+def test_links_out_of_the_folder_are_named(
+    tmp_path: Path, link: str, target: str, named: str | None
+) -> None:
+    root = class_folders(tmp_path / "data", train=NAMES, val=NAMES)
+    for folder in ("outside", "data-other"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / folder / "1.JPEG")
+    (root / link).symlink_to(tmp_path / target)
+    if named is None:
+        assert len(INFO["imagenet"].load(root)["train"]) == 5
+        return
+    with pytest.raises(PdnasError, match=rf"lead out of it \({named}\); put copies"):
+        INFO["imagenet"].load(root)
+
+
+def test_all_of_train_may_be_a_link(tmp_path: Path) -> None:
+    elsewhere = class_folders(tmp_path / "disk", train=NAMES)
+    (elsewhere / "train/cat/1.JPEG").symlink_to(elsewhere / "train/cat/0.JPEG")
+    root = class_folders(tmp_path / "data", val=NAMES)
+    (root / "train").symlink_to(elsewhere / "train")
+    assert len(INFO["imagenet"].load(root)["train"]) == 5
+    (tmp_path / "link").symlink_to(root)
+    assert INFO["imagenet"].own_contents(tmp_path / "link") == INFO["imagenet"].own_contents(root)
+
+
+def rename_a_class(root: Path) -> None:
+    for part in ("train", "val"):
+        (root / part / "cat").rename(root / part / "zebra")
+
+
+def add_an_image(root: Path) -> None:
+    (root / "train/cat/new.JPEG").write_bytes((root / "train/cat/0.JPEG").read_bytes())
+
+
+def remove_an_image(root: Path) -> None:
+    (root / "val/dog/0.JPEG").unlink()
+
+
+def replace_an_image(root: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(root / "train/cat/0.JPEG")
+
+
+def move_an_image(root: Path) -> None:
+    add_an_image(root)
+    (root / "train/cat/0.JPEG").unlink()
+
+
+def touch_an_image(root: Path) -> None:
+    (root / "train/cat/0.JPEG").touch()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (rename_a_class, "train/cat is gone, train/zebra is new, val/cat is gone, val/zebra is"),
+        (add_an_image, "train/cat has 3 images and had 2"),
+        (remove_an_image, "val/dog has 1 images and had 2"),
+        (replace_an_image, "images of train/cat have other names or sizes"),
+        (move_an_image, "images of train/cat have other names or sizes"),
+        (touch_an_image, None),
+    ],
+)
+def test_changed_images_are_named(
+    tmp_path: Path, change: Callable[[Path], None], words: str | None
+) -> None:
+    root = class_folders(tmp_path, train=NAMES, val=NAMES)
+    for image in list(root.glob("*/*/0.JPEG")):
+        image.with_name("1.JPEG").write_bytes(image.read_bytes())
+    then = INFO["imagenet"].own_contents(root)
+    change(root)
+    now = INFO["imagenet"].own_contents(root)
+    assert then is not None
+    assert now is not None
+    found = difference(then, now)
+    assert (found is None) if words is None else found is not None and words in found
