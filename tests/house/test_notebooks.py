@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,12 @@ def test_it_runs_and_holds_no_outputs(path: Path) -> None:
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code
+    source = "\n".join(cell.source for cell in code)
+    assert re.search("^import pdnas$", source, re.MULTILINE), "what people are told to use"
+    assert not re.search(r"pdnas\.(stages\.(search|sample|retrain|extract)|truth)\b", source)
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(cell.source for cell in code)],
+        [sys.executable, "-c", source],
         cwd=path.parent,
         env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
         capture_output=True,
