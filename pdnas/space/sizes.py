@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdnas.support.errors import PdnasError
+
+if TYPE_CHECKING:
+    from pdnas.space.posterior import ChannelPosterior
 
 WIDTHS = tuple(range(8, 65, 8))
 """The channels that a width may have, ascending."""
@@ -173,6 +176,27 @@ def posterior_probabilities(drop: ArrayLike, channels: int = LARGEST) -> NDArray
     for each in given:
         joint = np.outer(joint, width_probabilities(each, channels)).ravel()
     return joint / joint.sum()
+
+
+def network_probabilities(
+    posterior: ChannelPosterior, channels: int = LARGEST
+) -> NDArray[np.float64]:
+    """What a posterior of the space's supernet says of the space's networks, shape (32768,).
+
+    Args:
+        posterior: its gates are c0 to c4.
+        channels: see :func:`width_probabilities`; a supernet of fewer has the same probabilities
+            for each of the 64 channels that it stands for.
+
+    Raises:
+        PdnasError: it is another supernet's.
+    """
+    if set(posterior.drop) != set(NAMES):
+        raise PdnasError(
+            f"the size space's supernet has gates {', '.join(NAMES)}, not "
+            f"{', '.join(posterior.drop)}; use a run of natsbench-size"
+        )
+    return posterior_probabilities([float(posterior.drop[name]) for name in NAMES], channels)
 
 
 def one_drop_probabilities(

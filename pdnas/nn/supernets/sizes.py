@@ -126,17 +126,20 @@ class SizeSupernet(ChannelSupernet):
 
         Cells between two widths count as projecting, also where equally many channels are kept.
         """
-        return self._expected(drop, 1.0)
+        return self._expected(drop, 1)
 
     def expected_size(self) -> Tensor:
-        """Expected parameters of the network that it stands for, a scalar with a gradient."""
+        """Expected parameters of the network that it stands for, a scalar with a gradient.
+
+        A channel of a share, such as a quarter, stands for four that are dropped independently.
+        """
         return self._expected(self._present_drop(), 1 / self.share)
 
-    def _expected(self, drop: Mapping[str, Tensor], factor: float) -> Tensor:
-        """With each width times ``factor``."""
+    def _expected(self, drop: Mapping[str, Tensor], copies: float) -> Tensor:
+        """With so many channels in place of each."""
         keep = [1 - drop[name] for name in NAMES]
-        widths = [factor * each.sum() for each in keep]
-        variances = [factor**2 * (each * (1 - each)).sum() for each in keep]
+        widths = [copies * each.sum() for each in keep]
+        variances = [copies * (each * (1 - each)).sum() for each in keep]
         squares = [w**2 + variance for w, variance in zip(widths, variances, strict=True)]
         expected: Tensor = projected_parameters(widths, squares, self.classes, self.in_channels)
         return expected

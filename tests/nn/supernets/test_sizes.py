@@ -16,9 +16,17 @@ from pdnas.nn.sizes import rounded_choice, space_network
 from pdnas.nn.subnet import extract, parameters
 from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.posterior import ChannelPosterior
-from pdnas.space.sizes import LARGEST, NAMES, SizeSpace, rounded
+from pdnas.space.sizes import (
+    LARGEST,
+    NAMES,
+    SizeSpace,
+    network_probabilities,
+    posterior_probabilities,
+    rounded,
+)
 from pdnas.space.sizes import parameters as of_widths
 from pdnas.spec.supernets import NatsBenchSizeConfig
+from pdnas.support.errors import PdnasError
 
 CLASSES = 10
 
@@ -144,13 +152,31 @@ def test_expected_parameters_by_brute_force_over_all_widths() -> None:
 def test_the_size_under_the_prior_is_that_of_the_network_it_stands_for() -> None:
     net = supernet(16).double()
     drop = [float(p) for p in net.posterior().drop.values()]
-    draws = np.random.default_rng(0).binomial(16, 1 - np.array(drop), (200_000, 5)) * 4
-    sizes = np.array([with_projections(row) for row in draws[:20_000].tolist()])
-    assert float(net.expected_size().detach()) == pytest.approx(sizes.mean(), rel=0.005)
+    draws = np.random.default_rng(0).binomial(LARGEST, 1 - np.array(drop), (20_000, 5))
+    sizes = [with_projections(row) for row in draws.tolist()]
+    found = float(net.expected_size().detach())
+    assert found == pytest.approx(np.mean(sizes), rel=0.003)
     whole = supernet(LARGEST).double()
-    assert float(whole.expected_size().detach()) == pytest.approx(
-        whole.expected_parameters(whole.posterior()), rel=1e-12
+    with torch.no_grad():
+        for name, gate in whole.gates().items():
+            gate.logit_p.copy_(net.gates()[name].logit_p)
+    assert float(whole.expected_size().detach()) == pytest.approx(found, rel=1e-12)
+    assert whole.expected_parameters(whole.posterior()) == pytest.approx(found, rel=1e-12)
+
+
+def test_a_posterior_is_a_distribution_over_the_spaces_networks() -> None:
+    posterior = supernet(16).posterior()
+    drop = [float(posterior.drop[name]) for name in NAMES]
+    np.testing.assert_array_equal(network_probabilities(posterior), posterior_probabilities(drop))
+    own = network_probabilities(posterior, channels=16)
+    np.testing.assert_array_equal(own, posterior_probabilities(drop, 16))
+    sizes, rounding = SizeSpace().parameters(CLASSES), 0.05
+    whole = supernet(LARGEST).expected_parameters(
+        ChannelPosterior(posterior.drop, {name: torch.tensor([64]) for name in NAMES})
     )
+    assert network_probabilities(posterior) @ sizes == pytest.approx(whole, rel=rounding)
+    with pytest.raises(PdnasError, match="has gates c0, c1, c2, c3, c4, not a"):
+        network_probabilities(ChannelPosterior({"a": torch.zeros(1)}, {"a": torch.ones(1)}))
 
 
 def test_one_drop_probability_gives_the_same_expected_parameters() -> None:
