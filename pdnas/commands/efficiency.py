@@ -88,8 +88,12 @@ def _read(path: Path, truth: Any) -> Any:
 
     if not path.is_dir():
         return samplers.read(path, truth)
+    if truth.name == "natsbench-size":
+        return exact.load_size_probabilities(path)
     if truth.name != "nasbench201":
-        raise PdnasError(f"{path} is a folder; only runs of nasbench201 are read as one")
+        raise PdnasError(
+            f"{path} is a folder; only runs of nasbench201 and natsbench-size are read as one"
+        )
     space, chosen = exact.load_probabilities(path)
     q = np.zeros(len(truth))
     q[space.benchmark_ids()] = chosen

@@ -269,6 +269,28 @@ def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
     return space, loaded.cell_probabilities()
 
 
+def load_size_probabilities(run: Path) -> Floats:
+    """The probabilities that a run's posterior gives to the size space's networks, shape (32768,).
+
+    A supernet of fewer channels than 64 stands for that of 64 with the same drop probabilities.
+
+    Args:
+        run: folder with ``posterior.safetensors``.
+
+    Raises:
+        PdnasError: no such file, or its gates are not the space's widths.
+    """
+    from pdnas.runs.distributions import load_posterior
+    from pdnas.space.posterior import ChannelPosterior
+    from pdnas.space.sizes import network_probabilities
+
+    path = run / layout.POSTERIOR
+    loaded = load_posterior(path)
+    if not isinstance(loaded, ChannelPosterior):
+        raise PdnasError(f"{path} is of cells, not of widths; give a run of natsbench-size")
+    return network_probabilities(loaded)
+
+
 def load_scores(path: Path, space: CellSpace = CellSpace()) -> Floats:
     """One-shot scores of all cells of a space, shape (cells,), in the order of its cells.
 

@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import pdnas
 from pdnas.cli import app
+from pdnas.runs.distributions import save_posterior
+from pdnas.runs.layout import POSTERIOR
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.sizes import network_probabilities
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, exact_efficiency
 from pdnas.truth.measure import band_rows, measure
@@ -223,8 +229,21 @@ class TestCommand:
     def test_a_folder_is_a_run_of_nasbench201(self, tmp_path: Path) -> None:
         with pytest.raises(PdnasError, match="only runs of nasbench201"):
             self.call("digits", "--probabilities", tmp_path)
-        with pytest.raises(PdnasError, match=r"posterior\.safetensors does not exist"):
-            self.call("nasbench201", "--probabilities", tmp_path)
+        for truth in ("nasbench201", "natsbench-size"):
+            with pytest.raises(PdnasError, match=r"posterior\.safetensors does not exist"):
+                self.call(truth, "--probabilities", tmp_path)
+
+    def test_a_run_over_widths_is_a_distribution_over_the_size_space(self, tmp_path: Path) -> None:
+        drop = {f"c{number}": torch.tensor([0.1 * number + 0.2]) for number in range(5)}
+        learned = ChannelPosterior(drop, {name: torch.tensor([16]) for name in drop})
+        save_posterior(tmp_path / POSTERIOR, learned, {}, "run")
+        said = self.call("natsbench-size", "--probabilities", tmp_path, "--json")
+        expected = measure(open_truth("natsbench-size"), network_probabilities(learned))
+        assert json.loads(said)["mean_parameters"] == pytest.approx(expected["mean_parameters"])
+        cells = CellPosterior.uniform(CellSpace())
+        save_posterior(tmp_path / POSTERIOR, cells, {}, "run")
+        with pytest.raises(PdnasError, match="give a run of natsbench-size"):
+            self.call("natsbench-size", "--probabilities", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["digits", "nasbench-macro", "nasbench201", "natsbench-size"])
