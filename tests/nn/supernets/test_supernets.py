@@ -450,23 +450,24 @@ def test_routes_are_the_images_of_each_operation_in_their_order() -> None:
             assert torch.equal(route[name], images)
 
 
-def test_images_that_share_a_cell_are_normalised_by_themselves() -> None:
+@pytest.mark.parametrize("masks", [1, 3])
+def test_images_that_share_a_cell_are_normalised_by_themselves(masks: int) -> None:
     """Each cell's outputs are those of the cell alone, with the statistics of its own images."""
     net = cells_net(cells=2, estimator="score").train()
     net.stem.eval()
-    net.settings = dataclasses.replace(net.settings, masks_per_batch=3)
+    net.settings = dataclasses.replace(net.settings, masks_per_batch=masks)
     x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
     running = [module.running_mean.clone() for module in norms(net)]
     out = net(x)
     assert all(map(torch.equal, running, [module.running_mean for module in norms(net)]))
     drawn = net.drawn
-    assert len(drawn.unique(dim=0)) == 3
-    together = net.forward_cells(x, drawn[:3])
-    for cell in range(3):
-        assert torch.equal(drawn[cell::3], drawn[cell].expand(4, -1))
+    assert len(drawn.unique(dim=0)) == masks
+    together = net.forward_cells(x, drawn[:masks])
+    for cell in range(masks):
+        assert torch.equal(drawn[cell::masks], drawn[cell].expand(12 // masks, -1))
         alone = copy.deepcopy(net)
         alone.choose({CELL: drawn[cell]})
-        torch.testing.assert_close(out[cell::3], alone(x[cell::3]))
+        torch.testing.assert_close(out[cell::masks], alone(x[cell::masks]))
         torch.testing.assert_close(together[cell], alone.train()(x))
 
 

@@ -158,11 +158,16 @@ class CellMixture(nn.Module):
                 outputs[edge].append(out)
         return outputs
 
-    def nodes(self, x: Tensor, names: Sequence[str]) -> list[Tensor]:
+    def nodes(
+        self, x: Tensor, names: Sequence[str], cells_per_batch: int | None = None
+    ) -> list[Tensor]:
         """The nodes that the first edges lead to, with operation ``names[e]`` on edge e.
 
         All images go the same way. A node that nothing reaches is zero, and what leaves it still
         adds BatchNorm's offset: so it is in training, and in the benchmark's own network.
+
+        Args:
+            cells_per_batch: as in :meth:`forward`; a single cell that is drawn for a batch has 1.
         """
         nodes = [x]
         for edge, name in enumerate(names):
@@ -170,5 +175,6 @@ class CellMixture(nn.Module):
             if target == len(nodes):
                 nodes.append(torch.zeros_like(x))
             if name != "none":
-                nodes[target] = nodes[target] + self.operation(edge, name)(nodes[source])
+                operation = self.operation(edge, name)
+                nodes[target] = nodes[target] + applied(operation, nodes[source], cells_per_batch)
         return nodes

@@ -40,6 +40,9 @@ class GradientEstimator:
         """Choose cells for a batch in training; the output may carry a gradient to the logits."""
         drawn = draws.cells(images)
         cells_per_batch = draws.cells_per_batch
+        if cells_per_batch == 1:  # nothing to sort: the network of one cell
+            names = [draws.operations[code] for code in drawn[0].tolist()]
+            return Way(lambda cell, x: cell.nodes(x, names, 1)[-1], cells_per_batch, drawn)
         routes = find_routes(drawn, draws.operations)
         through = partial(CellMixture.forward, routes=routes, cells_per_batch=cells_per_batch)
         return Way(through, cells_per_batch, drawn)
