@@ -364,7 +364,7 @@ def _efficiency_over(
     known = truth.known(dataset)
     wanted = None if targets is None else {known: targets}
     q = of_anything(probabilities, truth)
-    record = measure(truth, q, parameters=parameters, targets=wanted)
+    record = measure(truth, q, parameters=parameters, targets=wanted, datasets=[known])
     return dict(record["datasets"][known])
 
 

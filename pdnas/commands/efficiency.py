@@ -129,7 +129,15 @@ def print_efficiency(record: dict[str, Any]) -> None:
                 number(each["expected_samples"]),
                 number(each["uniform_expected_samples"]),
                 number(each["speedup"]),
+                _interval(each["retrained"]["expected_samples"]),
+                _interval(each["retrained"]["speedup"]),
             )
             for what, each in goals
         ]
-        print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
+        columns = ("target", "mass", "expected samples", "uniform", "fewer by")
+        print_table(title, (*columns, "samples, retrained", "fewer by, retrained"), rows)
+    typer.echo("retrained: between which 95 % lie if all architectures were trained anew")
+
+
+def _interval(values: dict[str, float | None]) -> str:
+    return f"{number(values['low'])} to {number(values['high'])}"

@@ -89,6 +89,31 @@ def query(
 
 
 @app.command()
+def noise(
+    name: Name,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set; by default the truth's first.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How good a truth is itself: what other trainings would change, and what no score can beat.
+
+    Example:
+
+        pdnas truth noise nasbench201
+    """
+    from pdnas.truth.noise import quality
+    from pdnas.truth.tables import open_truth
+
+    truth = open_truth(name)
+    record = quality(truth, truth.known(dataset))
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        _print_noise(record)
+
+
+@app.command()
 def build(
     name: Name,
     out: Annotated[
@@ -138,3 +163,38 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for device, milliseconds in facts["latency_ms"].items():
         known = "unknown" if milliseconds is None else f"{milliseconds:.4g} ms"
         typer.echo(f"{device}: {known}")
+
+
+def _print_noise(record: dict[str, Any]) -> None:
+    def points(value: float | None) -> str:
+        return "unknown" if value is None else f"{100 * value:.3f}"
+
+    deviation, best = record["deviation"], record["best"]
+    typer.echo(
+        f"{record['truth']} on {record['dataset']}, from {record['source']}: standard deviation "
+        f"{points(deviation['all'])} points, among the best tenth {points(deviation['best_tenth'])}"
+    )
+    # Less noise than the upper bound leaves more to a score.
+    least = "at least " if "upper bound" in record["source"] else ""
+    ceiling = f"that no score can be expected to beat: {least}"
+    for name, what in (("trainings", "between two trainings: "), ("ceiling", ceiling)):
+        tau = record[f"tau_{name}"]
+        if tau["all"] is not None:
+            every, top = f"{tau['all']:.2f}", f"{tau['best_tenth']:.2f}"
+            typer.echo(f"Kendall's tau {what}{every}, among the best tenth {top}")
+    typer.echo(
+        f"best: {best['name']}, {100 * best['accuracy']:.2f} %; expected of another training: "
+        f"{100 * best['expected_again']:.2f} %"
+    )
+    rows = [
+        (
+            f"{100 * each['target']:.2f} %",
+            str(each["reached"]),
+            f"{each['by_luck']:.1f}",
+            f"{each['missed']:.1f}",
+            points(deviation[f"{each['target']:g}"]),
+        )
+        for each in record["targets"]
+    ]
+    columns = ("target", "reach it", "by luck", "missed by bad luck", "deviation, points")
+    print_table(None, columns, rows)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, reaching
+from pdnas.truth.noise import after_retraining, retrained_tables
 from pdnas.truth.sampling import Floats, entropy, normalised
 from pdnas.truth.tables import Truth
 
@@ -22,6 +23,9 @@ NEAR = 0.005
 
 TOP = 0.01
 """The share of architectures that are the top."""
+
+DRAWS = 100
+"""Tables of new trainings."""
 
 Band = tuple[float, float]
 """Fewest and most parameters."""
@@ -59,6 +63,8 @@ def measure(
     *,
     parameters: Band | None = None,
     targets: Mapping[str, Sequence[float]] | None = None,
+    datasets: Sequence[str] | None = None,
+    draws: int = DRAWS,
 ) -> dict[str, Any]:
     """The record of one distribution, ready for JSON.
 
@@ -67,13 +73,17 @@ def measure(
         probabilities: of its rows, shape (n,).
         parameters: the band that the record is about; by default all architectures.
         targets: accuracies to reach by data set, fractions; by default those of the truth.
+        datasets: what the record is about; by default all of the truth.
+        draws: tables of new trainings that the interval of the truth's noise comes from.
 
     Returns:
         ``truth``, ``parameters`` (null, or the ends of the band), ``mass_in_band`` (before it was
         conditioned), ``cells`` (architectures in the band), ``entropy``, ``effective_cells``,
         ``mode``, ``mode_probability``, ``mean_parameters``, ``uniform_mean_parameters``; and by
         data set what ``efficiency.json`` has, with ``near_best`` (within half a point of the
-        band's best) and ``top`` (its best hundredth), each like one of ``targets``.
+        band's best) and ``top`` (its best hundredth), each like one of ``targets``. These all have
+        ``retrained``, the interval that the noise of the truth leaves
+        (:func:`pdnas.truth.noise.after_retraining`).
 
     Raises:
         PdnasError: it is no distribution over the truth, the band is empty or has no mass, or a
@@ -100,9 +110,16 @@ def measure(
         "uniform_mean_parameters": float(sizes.mean()),
         "datasets": {},
     }
-    for name in truth.datasets:
+    for name in truth.datasets if datasets is None else datasets:
         accuracy = truth.accuracy(name)[rows]
         wanted = goals(accuracy)
         ends = dict(zip(wanted, reaching(inside, accuracy, list(wanted.values())), strict=True))
-        record["datasets"][name] = {**dataset_efficiency(inside, accuracy, asked[name]), **ends}
+        facts = {**dataset_efficiency(inside, accuracy, asked[name]), **ends}
+        tables = retrained_tables(truth, name, draws)[:, rows]
+        for each in facts["targets"]:
+            each["retrained"] = after_retraining(inside, tables, [each["target"]] * draws)
+        new = [goals(table) for table in tables]
+        for end in wanted:
+            facts[end]["retrained"] = after_retraining(inside, tables, [each[end] for each in new])
+        record["datasets"][name] = facts
     return record

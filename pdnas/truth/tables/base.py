@@ -52,6 +52,8 @@ class Truth(ABC):
     """Downloads that :meth:`assemble` takes, by their names in :mod:`pdnas.data.sources`."""
     devices: ClassVar[tuple[str, ...]] = ()
     """Where latency was measured."""
+    isomorphic_share_trainings: ClassVar[bool] = False
+    """Whether isomorphic architectures were trained once, or each by itself."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table

@@ -3,7 +3,8 @@
 Three of NAS-Bench-201's operations on six edges. This suite trained every cell three times
 (:mod:`pdnas.regression.digits`); the table has a row a seed and cell: ``cell_id``, ``cell``,
 ``seed``, ``validation_accuracy`` and ``test_accuracy``. Training, validation and test images are
-drawn at random, so they show the same writers: accuracies are higher than for new writers.
+drawn at random, so they show the same writers: accuracies are higher than for new writers (a
+support vector machine has 98.7 % in random halves, 96.9 % where the file's order divides them).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Digits(Truth):
     title = "digits: one of three operations on each of six edges of a cell, 8x8 images"
     targets: ClassVar = {"digits": (0.9, 0.92, 0.93)}
     switches: ClassVar = {f"{source}>{target}": SPACE.operations for source, target in EDGES}
+    isomorphic_share_trainings = True
 
     @classmethod
     def load(cls) -> Self:

@@ -39,6 +39,7 @@ class NasBenchMacro(Truth):
     title = "NAS-Bench-Macro: one of three blocks in each of eight layers"
     targets: ClassVar = {"cifar10": (0.92, 0.925, 0.93)}
     switches: ClassVar = {f"layer{number}": ("0", "1", "2") for number in range(8)}
+    isomorphic_share_trainings = True
     sources = ("nasbench-macro",)
 
     @classmethod
