@@ -1,59 +1,61 @@
 """What makes every table and figure, by its name; a figure is None where its data were not run.
 
-The same names stand in :mod:`pdnas.spec.products`, with the studies that each needs.
+The same names stand in :mod:`pdnas.spec.products`, with the studies that each needs. A module is
+imported when it is asked for: some need torch, which takes longer than making most tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 
 from pdnas.report import style
 from pdnas.report.collect import Collection
 from pdnas.report.formats import Table
-from pdnas.report.paper import architecture, candidates, comparison, gates, published, settings
 from pdnas.report.style import Drawing
-from pdnas.report.truth import choice, posterior, samples
-from pdnas.report.truth import tables as truth
 from pdnas.spec import products
 from pdnas.spec.products import Kind, Product
 from pdnas.support.errors import PdnasError
 
-TABLES: dict[str, Callable[[Collection], Table]] = {
-    "table1": published.table1,
-    "table2": published.table2,
-    "table3": comparison.table3,
-    "table4": settings.table4,
-    "table5": settings.table5,
-    "table6": candidates.table6,
-    "table7": gates.table7,
-    "table8": published.table8,
-    "table9": published.table9,
-    "ablations": settings.ablations,
-    "extraction": gates.extraction,
-    "efficiency": truth.sample_efficiency,
-    "nasbench": truth.nasbench,
-    "rivals": truth.rivals,
+REPORT = "pdnas.report"
+"""The package of the modules below."""
+
+TABLES = {
+    "table1": "paper.published:table1",
+    "table2": "paper.published:table2",
+    "table3": "paper.comparison:table3",
+    "table4": "paper.settings:table4",
+    "table5": "paper.settings:table5",
+    "table6": "paper.candidates:table6",
+    "table7": "paper.gates:table7",
+    "table8": "paper.published:table8",
+    "table9": "paper.published:table9",
+    "ablations": "paper.settings:ablations",
+    "extraction": "paper.gates:extraction",
+    "efficiency": "truth.tables:sample_efficiency",
+    "nasbench": "truth.tables:nasbench",
+    "rivals": "truth.tables:rivals",
 }
 
-FIGURES: dict[str, Callable[[Collection], Drawing | None]] = {
-    "figure1": candidates.figure1,
-    "figure2": architecture.figure2,
-    "mismatch": comparison.mismatch,
-    "pareto": candidates.pareto,
-    "candidates": candidates.candidates,
-    "error-cost": comparison.error_cost,
-    "trajectories": gates.trajectories,
-    "kept-share": gates.kept_share,
-    "posterior-cells": posterior.posterior_cells,
-    "efficiency": samples.samples_to_reach,
-    "best-of-n": samples.best_of_n,
-    "samples-to-target": samples.samples_to_target,
-    "best-so-far": samples.best_so_far,
-    "one-shot": choice.one_shot,
-    "posterior-training": posterior.posterior_training,
-    "posterior-mass": posterior.posterior_mass,
-    "cost": choice.cost,
+FIGURES = {
+    "figure1": "paper.candidates:figure1",
+    "figure2": "paper.architecture:figure2",
+    "mismatch": "paper.comparison:mismatch",
+    "pareto": "paper.candidates:pareto",
+    "candidates": "paper.candidates:candidates",
+    "error-cost": "paper.comparison:error_cost",
+    "trajectories": "paper.gates:trajectories",
+    "kept-share": "paper.gates:kept_share",
+    "posterior-cells": "truth.posterior:posterior_cells",
+    "efficiency": "truth.samples:samples_to_reach",
+    "best-of-n": "truth.samples:best_of_n",
+    "samples-to-target": "truth.samples:samples_to_target",
+    "best-so-far": "truth.samples:best_so_far",
+    "one-shot": "truth.choice:one_shot",
+    "posterior-training": "truth.posterior:posterior_training",
+    "posterior-mass": "truth.posterior:posterior_mass",
+    "cost": "truth.choice:cost",
 }
 
 
@@ -77,7 +79,8 @@ def _find(kind: Kind, name: str, known: Mapping[str, Product]) -> Product:
 
 def table(name: str, collection: Collection) -> Table:
     """Make a table by its name; see :func:`find_table`."""
-    return TABLES[find_table(name).name](collection)
+    make: Callable[[Collection], Table] = resolve_name(f"{REPORT}.{TABLES[find_table(name).name]}")
+    return make(collection)
 
 
 def find_figure(name: str) -> Product:
@@ -89,13 +92,20 @@ def find_figure(name: str) -> Product:
     return _find("figure", name, products.FIGURES)
 
 
+def figure(name: str, collection: Collection) -> Drawing | None:
+    """Make a figure by its name; None where its data were not run."""
+    make: Callable[[Collection], Drawing | None] = resolve_name(
+        f"{REPORT}.{FIGURES[find_figure(name).name]}"
+    )
+    return make(collection)
+
+
 def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
     """Write a figure as ``folder/NAME.pdf``, ``.png`` and, its data, ``.csv``; returns the paths.
 
     Raises:
         PdnasError: there is no such figure.
     """
-    make = FIGURES[find_figure(name).name]
     with style.style():
-        drawing = make(collection) or style.not_run(name, collection.name)
+        drawing = figure(name, collection) or style.not_run(name, collection.name)
         return style.write(drawing, folder, name, f"scale {collection.name}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -11,6 +15,8 @@ from pdnas.report.page import CAPTIONS
 from pdnas.spec import products
 
 from .conftest import Tree
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_products_have_makers_and_captions() -> None:
@@ -36,9 +42,20 @@ def test_a_table_is_the_same_from_its_own_studies(name: str, tree: Tree) -> None
     [name for name, made in products.FIGURES.items() if made.target == "all" and name != "figure2"],
 )
 def test_a_figure_is_the_same_from_its_own_studies(name: str, tree: Tree) -> None:
-    make, studies = catalogue.FIGURES[name], products.FIGURES[name].studies
-    own = make(collect(tree.scale_name, tree.folder, studies))
-    everything = make(collect(tree.scale_name, tree.folder))
+    studies = products.FIGURES[name].studies
+    own = catalogue.figure(name, collect(tree.scale_name, tree.folder, studies))
+    everything = catalogue.figure(name, collect(tree.scale_name, tree.folder))
     assert (own is None) == (everything is None)
     if own is not None and everything is not None:
         pd.testing.assert_frame_equal(own.data, everything.data)
+
+
+def test_a_table_is_made_without_torch() -> None:
+    """Importing it would take longer than making most tables."""
+    script = (
+        "import sys; from pathlib import Path; from pdnas.report.catalogue import table; "
+        "from pdnas.report.collect import collect; "
+        "table('table3', collect('laptop', Path(sys.argv[1]))); sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(ROOT / "results" / "laptop")]
+    assert subprocess.run(command, check=False).returncode == 0

@@ -39,7 +39,7 @@ def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
 def look(name: str, tree: Tree) -> Figure:
     """A figure as it is written, laid out."""
     with style.style():
-        made = catalogue.FIGURES[name](collect(tree.scale_name, tree.folder))
+        made = catalogue.figure(name, collect(tree.scale_name, tree.folder))
         assert made is not None
         style.finish(made.figure)
         made.figure.draw_without_rendering()

@@ -199,7 +199,7 @@ def test_figure(name: str, collection: Collection, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / f"{name}.csv")) >= 3
     # From its own studies alone it is the same.
     scale = str(collection.folder.parent / f"{collection.name}.yaml")
-    own = catalogue.FIGURES[name](collect(scale, collection.folder, products.FIGURES[name].studies))
+    own = catalogue.figure(name, collect(scale, collection.folder, products.FIGURES[name].studies))
     assert own is not None
     style.save_data(own.data, tmp_path, "own")
     assert (tmp_path / "own.csv").read_bytes() == (tmp_path / f"{name}.csv").read_bytes()
