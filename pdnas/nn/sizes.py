@@ -8,7 +8,8 @@ from torch import Tensor, fx
 from pdnas.nn.subnet import extract
 from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.candidates import Choice
-from pdnas.space.sizes import NAMES, WIDTHS, rounded
+from pdnas.space.sizes import LARGEST, NAMES, WIDTHS, rounded
+from pdnas.support.errors import PdnasError
 
 
 def rounded_choice(supernet: SizeSupernet, choice: Choice) -> dict[str, Tensor]:
@@ -17,12 +18,17 @@ def rounded_choice(supernet: SizeSupernet, choice: Choice) -> dict[str, Tensor]:
     Of too many, the last are dropped; too few are filled up with the first dropped ones.
 
     Raises:
-        PdnasError: the supernet's width is too small a share to tell the space's widths apart.
+        PdnasError: the supernet is too narrow to tell the space's widths apart.
     """
     found = {}
     for name in NAMES:
         mask = choice[name]
-        wanted = int(rounded(int(mask.sum()), len(mask)) * len(mask) // WIDTHS[-1])
+        if len(mask) % len(WIDTHS):
+            raise PdnasError(
+                f"{len(mask)} channels cannot be rounded to the space's {len(WIDTHS)} widths; "
+                f"search with a width that is a multiple of {len(WIDTHS)}"
+            )
+        wanted = int(rounded(int(mask.sum()), len(mask)) * len(mask) // LARGEST)
         kept_first = torch.argsort(~mask, stable=True)
         found[name] = torch.zeros_like(mask)
         found[name][kept_first[:wanted]] = True
@@ -39,6 +45,9 @@ def space_network(supernet: SizeSupernet, choice: Choice, image: Tensor) -> fx.G
         supernet: with the weights to inherit, in evaluation mode.
         choice: one candidate.
         image: any image, shape (1, channels, height, width).
+
+    Raises:
+        PdnasError: the supernet is too narrow to tell the space's widths apart.
     """
     choice = rounded_choice(supernet, choice)
     inherited = dict(extract(supernet, choice, image).named_children())

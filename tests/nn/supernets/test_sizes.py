@@ -252,3 +252,9 @@ def test_a_rounded_network_inherits_the_weights_of_the_kept_channels() -> None:
                 torch.testing.assert_close(network(x), net(x))
             return
     pytest.fail("no candidate of four different widths")
+
+
+def test_a_supernet_of_few_channels_has_no_widths_to_round_to() -> None:
+    net = supernet(4)
+    with pytest.raises(PdnasError, match="multiple of 8"):
+        rounded_choice(net, net.posterior().sample(1, seed=0)[0])
