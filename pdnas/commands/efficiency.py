@@ -33,6 +33,9 @@ def efficiency(
     dataset: Annotated[
         str | None, typer.Option(help="Data set of --target and --figure; by default the first.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Also within each quartile of its latency; --dataset only.")
+    ] = None,
     figure: Annotated[
         Path | None, typer.Option(help="Draw it; PDF, PNG and CSV by this name.")
     ] = None,
@@ -45,14 +48,19 @@ def efficiency(
 
         pdnas efficiency natsbench-size --probabilities mine.csv --parameters 180000-220000
     """
-    from pdnas.truth.measure import measure
+    from pdnas.truth.measure import by_latency, measure
     from pdnas.truth.tables import open_truth
 
     truth = open_truth(name)
     dataset = truth.known(dataset)
     targets = {dataset: tuple(map(fraction, target))} if target else None
     q = _read(probabilities, truth)
+    if device is not None and parameters is not None:
+        raise PdnasError("--device and --parameters are two ways to ask; leave one out")
     record = measure(truth, q, parameters=band(parameters), targets=targets)
+    if device is not None:
+        asked = (targets or truth.targets)[dataset]
+        record["latency"] = by_latency(truth, q, device, dataset=dataset, targets=asked)
     if figure is not None:
         from pdnas.report.truth.sampler import draw
 
@@ -60,7 +68,10 @@ def efficiency(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
-    print_efficiency(record)
+    _print_efficiency(record)
+    if device is not None:
+        _print_latency(record["latency"])
+    typer.echo("retrained: the 95 % interval that the noise of the trainings leaves")
     if figure is not None:
         for path in said:
             typer.echo(path)
@@ -100,8 +111,7 @@ def _read(path: Path, truth: Any) -> Any:
     return q
 
 
-def print_efficiency(record: dict[str, Any]) -> None:
-    """A record of :func:`pdnas.truth.measure.measure`, for people."""
+def _print_efficiency(record: dict[str, Any]) -> None:
     typer.echo(
         f"entropy {record['entropy']:.3f} nats = {record['effective_cells']:.1f} equally likely "
         f"architectures; mode {record['mode']} ({record['mode_probability']:.2%})"
@@ -120,24 +130,48 @@ def print_efficiency(record: dict[str, Any]) -> None:
             f"(uniform {100 * facts['uniform_mean_accuracy']:.2f} %), mode "
             f"{100 * facts['mode_accuracy']:.2f} %, best {100 * facts['best_accuracy']:.2f} %"
         )
+        hours = facts["near_best"]["uniform_training_hours"] is not None
         goals = [("", each) for each in facts["targets"]]
         goals += [("near the best", facts["near_best"]), ("top 1 %", facts["top"])]
-        rows = [
-            (
-                f"{100 * each['target']:.2f} % {what}".rstrip(),
-                number(each["mass"]),
-                number(each["expected_samples"]),
-                number(each["uniform_expected_samples"]),
-                number(each["speedup"]),
-                _interval(each["retrained"]["expected_samples"]),
-                _interval(each["retrained"]["speedup"]),
+        rows = []
+        for what, each in goals:
+            row = [f"{100 * each['target']:.2f} % {what}".rstrip()]
+            names = ("mass", "expected_samples", "uniform_expected_samples", "speedup")
+            row += [number(each[name]) for name in names]
+            row += [_interval(each["retrained"][name]) for name in ("expected_samples", "speedup")]
+            if hours:
+                row += [number(each[name]) for name in ("training_hours", "uniform_training_hours")]
+            rows.append(row)
+        columns = ["target", "mass", "expected samples", "uniform", "fewer by"]
+        columns += ["samples, retrained", "fewer by, retrained"]
+        columns += ["hours of training", "uniform"] if hours else []
+        print_table(title, columns, rows)
+
+
+def _print_latency(record: dict[str, Any]) -> None:
+    rows = []
+    for quartile in record["quartiles"]:
+        low, high = quartile["latency"]
+        where = f"{low:.3g} to {high:.3g} ms"
+        for each in quartile["targets"] or []:
+            rows.append(
+                (
+                    where,
+                    number(quartile["mass"]),
+                    f"{100 * quartile['best_accuracy']:.2f} %",
+                    f"{100 * each['target']:.2f} %",
+                    number(each["expected_samples"]),
+                    number(each["uniform_expected_samples"]),
+                    number(each["speedup"]),
+                    _interval(each["retrained"]["expected_samples"]),
+                )
             )
-            for what, each in goals
-        ]
-        columns = ("target", "mass", "expected samples", "uniform", "fewer by")
-        print_table(title, (*columns, "samples, retrained", "fewer by, retrained"), rows)
-    typer.echo("retrained: between which 95 % lie if all architectures were trained anew")
+    columns = ("latency", "mass", "best", "target", "expected samples", "uniform", "fewer by")
+    title = f"{record['dataset']}, within each quartile of latency on {record['device']}"
+    print_table(title, (*columns, "samples, retrained"), rows)
 
 
 def _interval(values: dict[str, float | None]) -> str:
+    if values["low"] is None:
+        return "–"
     return f"{number(values['low'])} to {number(values['high'])}"

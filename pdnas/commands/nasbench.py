@@ -300,12 +300,16 @@ def _print_rival(record: dict[str, Any]) -> None:
     for each in record["targets"]:
         low, median, high = (number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))
         target, reached = f"{100 * each['target']:.2f} %", f"{each['reached']:.1%}"
-        rows.append((target, reached, _interval(each["queries"]), median, f"{low} to {high}"))
+        hours = _interval(each["gpu_hours"])
+        rows.append(
+            (target, reached, _interval(each["queries"]), median, f"{low} to {high}", hours)
+        )
     print_table(
         f"{record['method']} on {record['dataset']}, {record['seeds']} × "
         f"{record['queries']} queries: chosen cell {_interval(chosen, 100)} %, standard "
-        f"deviation {number(chosen['standard_deviation'], 100)}",
-        ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %"),
+        f"deviation {number(chosen['standard_deviation'], 100)}; "
+        f"{_interval(record['gpu_hours'])} GPU hours",
+        ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %", "GPU hours"),
         rows,
     )
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, reaching
-from pdnas.truth.noise import after_retraining, retrained_tables
-from pdnas.truth.sampling import Floats, entropy, normalised
+from pdnas.truth.noise import noise_interval, retrained_pairs
+from pdnas.truth.sampling import Floats, entropy, normalised, uniform
 from pdnas.truth.tables import Truth
 
 NEAR = 0.005
@@ -24,8 +24,8 @@ NEAR = 0.005
 TOP = 0.01
 """The share of architectures that are the top."""
 
-DRAWS = 100
-"""Tables of new trainings."""
+DRAWS = 50
+"""Pairs of tables of new trainings."""
 
 Band = tuple[float, float]
 """Fewest and most parameters."""
@@ -74,7 +74,7 @@ def measure(
         parameters: the band that the record is about; by default all architectures.
         targets: accuracies to reach by data set, fractions; by default those of the truth.
         datasets: what the record is about; by default all of the truth.
-        draws: tables of new trainings that the interval of the truth's noise comes from.
+        draws: pairs of tables of new trainings that the interval of the truth's noise comes from.
 
     Returns:
         ``truth``, ``parameters`` (null, or the ends of the band), ``mass_in_band`` (before it was
@@ -83,7 +83,8 @@ def measure(
         data set what ``efficiency.json`` has, with ``near_best`` (within half a point of the
         band's best) and ``top`` (its best hundredth), each like one of ``targets``. These all have
         ``retrained``, the interval that the noise of the truth leaves
-        (:func:`pdnas.truth.noise.after_retraining`).
+        (:func:`pdnas.truth.noise.noise_interval`), and ``training_hours`` and
+        ``uniform_training_hours``, what training the expected samples takes; null: unknown.
 
     Raises:
         PdnasError: it is no distribution over the truth, the band is empty or has no mass, or a
@@ -115,11 +116,89 @@ def measure(
         wanted = goals(accuracy)
         ends = dict(zip(wanted, reaching(inside, accuracy, list(wanted.values())), strict=True))
         facts = {**dataset_efficiency(inside, accuracy, asked[name]), **ends}
-        tables = retrained_tables(truth, name, draws)[:, rows]
+        _add_hours(facts, inside, truth.training_seconds(name), rows)
+        pairs = retrained_pairs(truth, name, draws)[..., rows]
         for each in facts["targets"]:
-            each["retrained"] = after_retraining(inside, tables, [each["target"]] * draws)
-        new = [goals(table) for table in tables]
+            each["retrained"] = noise_interval(each, inside, pairs, each["target"])
+        new = [[goals(table) for table in pair] for pair in pairs]
         for end in wanted:
-            facts[end]["retrained"] = after_retraining(inside, tables, [each[end] for each in new])
+            asks = [[each[end] for each in pair] for pair in new]
+            facts[end]["retrained"] = noise_interval(facts[end], inside, pairs, asks)
         record["datasets"][name] = facts
     return record
+
+
+def _add_hours(
+    facts: dict[str, Any], q: Floats, seconds: Floats | None, rows: NDArray[np.int64]
+) -> None:
+    """What the expected samples to each target take to train, by Wald's identity."""
+    for each in (*facts["targets"], facts["near_best"], facts["top"]):
+        for prefix, drawn_from in (("", q), ("uniform_", uniform(q.size))):
+            samples = each[f"{prefix}expected_samples"]
+            hours = None
+            if samples is not None and seconds is not None:
+                hours = float(samples * (drawn_from @ seconds[rows]) / 3600)
+            each[f"{prefix}training_hours"] = hours
+
+
+def by_latency(
+    truth: Truth,
+    probabilities: ArrayLike,
+    device: str,
+    *,
+    dataset: str | None = None,
+    targets: Sequence[float] | None = None,
+    draws: int = DRAWS,
+) -> dict[str, Any]:
+    """The same within each quartile of latency, ready for JSON.
+
+    Latency is known without training, so samples of another quartile cost nothing: in each the
+    distribution is conditioned on it. Architectures of unknown latency are in none.
+
+    Args:
+        truth, probabilities: as for :func:`measure`.
+        device: one of the truth's.
+        dataset: by default its first.
+        targets: fractions; by default the truth's.
+        draws: as for :func:`measure`.
+
+    Returns:
+        ``device``, ``dataset`` and ``quartiles``, fast to slow: ``latency`` (milliseconds, least
+        and most), ``cells``, ``mass``, ``mean_accuracy`` and ``uniform_mean_accuracy`` (null
+        without mass), ``best_accuracy``, ``targets`` as in :func:`measure` (null without mass).
+
+    Raises:
+        PdnasError: as :func:`measure`, or the truth knows no latency on the device.
+    """
+    q, _ = normalised(probabilities, np.zeros(len(truth)))
+    name, latency = truth.known(dataset), truth.latency(device)
+    accuracy, wanted = truth.accuracy(name), targets or truth.targets[name]
+    pairs = retrained_pairs(truth, name, draws)
+    known = np.flatnonzero(np.isfinite(latency))
+    ends = np.quantile(latency[known], (0.25, 0.5, 0.75))
+    quartile = np.searchsorted(ends, latency[known], side="left")
+    found = []
+    for number in range(4):
+        rows = known[quartile == number]
+        mass, own = float(q[rows].sum()), accuracy[rows]
+        record: dict[str, Any] = {
+            "latency": [float(latency[rows].min()), float(latency[rows].max())],
+            "cells": rows.size,
+            "mass": mass,
+            "mean_accuracy": None,
+            "uniform_mean_accuracy": float(own.mean()),
+            "best_accuracy": float(own.max()),
+            "targets": None,
+        }
+        if mass > 0:
+            inside = q[rows] / mass
+            record["mean_accuracy"] = float(inside @ own)
+            record["targets"] = [
+                {
+                    **each,
+                    "retrained": noise_interval(each, inside, pairs[..., rows], each["target"]),
+                }
+                for each in reaching(inside, own, wanted)
+            ]
+        found.append(record)
+    return {"device": device, "dataset": name, "quartiles": found}

@@ -9,7 +9,7 @@ luck, and tables of new trainings: θ from its posterior, then noise again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from pdnas.support.statistics import expected_draws, finite_or_none, kendall_tau
+from pdnas.support.statistics import finite_or_none, kendall_tau
 from pdnas.truth.sampling import Floats
 from pdnas.truth.tables import Truth
 
@@ -30,7 +30,7 @@ TOP = 0.1
 
 _ITERATIONS = 50
 _GRID = 200
-_LEVELS = {"low": 0.025, "median": 0.5, "high": 0.975}
+_TWO_SIDED_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -255,61 +255,83 @@ def luck(accuracy: Floats, found: Deconvolved, target: float) -> dict[str, float
     }
 
 
-def retrained(truth: Truth, dataset: str, draws: int, seed: int = 0) -> tuple[Floats, Floats]:
+def retrained(
+    truth: Truth, dataset: str, draws: int, tables: int = 1, seed: int = 0
+) -> tuple[Floats, Floats]:
     """Expected accuracies that may be the true ones, and what new trainings would measure then.
 
     Architectures that share their trainings share both.
 
+    Args:
+        draws: of expected accuracies.
+        tables: of new trainings, for each of these.
+
     Returns:
-        two arrays of shape (draws, n).
+        expected accuracies (draws, n), and measured ones (draws, tables, n).
     """
     rng = np.random.default_rng(seed)
     noise, found = noise_of(truth, dataset), deconvolved(truth, dataset)
     _, first, group = np.unique(noise.groups, return_index=True, return_inverse=True)
     expected = found.draw(rng, first, draws)
     deviation = noise.at(expected) / np.sqrt(noise.trainings[first])
-    measured = expected + deviation * rng.standard_normal(expected.shape)
-    return expected[:, group], np.clip(measured, 0, 1)[:, group]
+    errors = deviation[:, None] * rng.standard_normal((draws, tables, first.size))
+    measured = np.clip(expected[:, None] + errors, 0, 1)
+    return expected[:, group], measured[..., group]
 
 
 @lru_cache(maxsize=4)
-def retrained_tables(truth: Truth, dataset: str, draws: int) -> Floats:
-    """Accuracies of all architectures in so many tables of new trainings, shape (draws, n)."""
-    return retrained(truth, dataset, draws)[1]
+def retrained_pairs(truth: Truth, dataset: str, draws: int) -> Floats:
+    """Two tables of new trainings for each draw of expected accuracies, shape (draws, 2, n)."""
+    return retrained(truth, dataset, draws, 2)[1]
 
 
-def after_retraining(
-    q: Floats, tables: Floats, targets: Sequence[float]
+def noise_interval(
+    measured: Mapping[str, Any], q: Floats, pairs: Floats, targets: ArrayLike
 ) -> dict[str, dict[str, float | None]]:
     """The interval that the noise of the truth leaves to the efficiency to a target.
 
+    The logarithm of a mass has the variance σ² over new trainings of the same expected accuracies:
+    half of the mean squared difference of two tables. The interval is the measured value times
+    exp(±1.96 σ). The distribution must not have been made from the truth's own accuracies.
+
     Args:
+        measured: ``mass``, ``expected_samples``, ``uniform_expected_samples`` and ``speedup``.
         q: probabilities, shape (n,).
-        tables: accuracies of new trainings, shape (draws, n).
-        targets: the accuracy to reach by each table, fractions, shape (draws,).
+        pairs: accuracies of new trainings, shape (draws, 2, n).
+        targets: the accuracy to reach, or that of each table, shape (draws, 2).
 
     Returns:
-        ``mass``, ``expected_samples``, ``uniform_expected_samples`` and ``speedup``, each with its
-        median over the tables and the 2.5 and 97.5 % quantiles; null: not finite.
+        of each of these ``low`` and ``high``; null where one has no value, or where no
+        architecture with mass reaches the target in some of the tables.
     """
-    reached = tables >= np.asarray(targets)[:, None]
-    masses = np.minimum(reached @ q, 1.0)
-    uniform = reached.mean(axis=1)
-    samples, base = (np.array(list(map(expected_draws, each))) for each in (masses, uniform))
-    speedup = np.divide(masses, uniform, out=np.full(masses.size, np.inf), where=uniform > 0)
-    columns = {
-        "mass": masses,
-        "expected_samples": samples,
-        "uniform_expected_samples": base,
-        "speedup": speedup,
-    }
-    return {
-        name: {
-            level: finite_or_none(np.quantile(values, place, method="inverted_cdf"))
-            for level, place in _LEVELS.items()
+    reached = pairs >= np.broadcast_to(np.asarray(targets), pairs.shape[:2])[..., None]
+    with np.errstate(divide="ignore"):  # log 0 = -inf is meant
+        own, uniform = np.log(reached @ q), np.log(reached.mean(axis=2))
+    with np.errstate(invalid="ignore"):
+        spreads = {
+            "mass": _spread(own),
+            "expected_samples": _spread(own),
+            "uniform_expected_samples": _spread(uniform),
+            "speedup": _spread(own - uniform),
         }
-        for name, values in columns.items()
-    }
+    most, least = {"mass": 1.0}, {"expected_samples": 1.0, "uniform_expected_samples": 1.0}
+    intervals = {}
+    for name, spread in spreads.items():
+        value = measured[name]
+        ends: list[float | None] = [None, None]
+        if value and np.isfinite(spread):
+            factor = float(np.exp(_TWO_SIDED_95 * spread))
+            ends = [
+                max(value / factor, least.get(name, 0.0)),
+                min(value * factor, most.get(name, np.inf)),
+            ]
+        intervals[name] = dict(zip(("low", "high"), ends, strict=True))
+    return intervals
+
+
+def _spread(logs: Floats) -> float:
+    """Standard deviation between two of the same, from pairs (draws, 2); not finite: unknown."""
+    return float(np.sqrt(np.mean((logs[:, 0] - logs[:, 1]) ** 2) / 2))
 
 
 def tau_of_trainings(trainings: Floats, accuracy: Floats) -> tuple[float, float]:
@@ -334,7 +356,8 @@ def tau_ceiling(truth: Truth, dataset: str, draws: int = 10, seed: int = 0) -> t
     No score can be expected to do better. Of all architectures, and of the best tenth of the truth.
     """
     taus = []
-    for expected, measured in zip(*retrained(truth, dataset, draws, seed), strict=True):
+    drawn, tables = retrained(truth, dataset, draws, seed=seed)
+    for expected, measured in zip(drawn, tables[:, 0], strict=True):
         top = best_tenth(measured)
         taus.append([kendall_tau(expected, measured), kendall_tau(expected[top], measured[top])])
     every, best = np.mean(taus, axis=0).tolist()

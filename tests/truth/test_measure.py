@@ -22,7 +22,7 @@ from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.space.sizes import network_probabilities
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, exact_efficiency
-from pdnas.truth.measure import band_rows, measure
+from pdnas.truth.measure import band_rows, by_latency, measure
 from pdnas.truth.sampling import uniform
 from pdnas.truth.tables import Truth, open_truth
 from pdnas.truth.tables.nasbench201 import NasBench201
@@ -83,7 +83,7 @@ def test_monte_carlo_in_a_band_of_sizes() -> None:
     """Rejection: networks are drawn from all, those outside the band thrown away."""
     truth, rng = open_truth("natsbench-size"), np.random.default_rng(0)
     q = rng.dirichlet(np.full(len(truth), 0.05))
-    record = measure(truth, q, parameters=(180_000, 220_000))
+    record = measure(truth, q, parameters=(180_000, 220_000), datasets=["cifar10"])
     drawn = rng.choice(len(truth), size=400_000, p=q)
     inside = drawn[(truth.parameters[drawn] >= 180_000) & (truth.parameters[drawn] <= 220_000)]
     accuracy = truth.accuracy()[inside]
@@ -106,7 +106,7 @@ def test_uniform_numbers_of_the_bands_of_sizes() -> None:
         ((180_000, 220_000), 4184, 116, 0.918),
         ((270_000, 330_000), 6199, 29, 0.925),
     ):
-        record = measure(truth, uniform(len(truth)), parameters=band)
+        record = measure(truth, uniform(len(truth)), parameters=band, datasets=["cifar10"], draws=2)
         facts = record["datasets"]["cifar10"]
         assert record["cells"] == cells
         assert facts["near_best"]["expected_samples"] == pytest.approx(samples, abs=0.5)
@@ -123,8 +123,60 @@ def test_the_record_has_that_of_nasbench201(truth: NasBench201) -> None:
     for name, facts in known["datasets"].items():
         found = record["datasets"][name]
         for each in found["targets"]:
-            del each["retrained"]
+            for key in ("retrained", "training_hours", "uniform_training_hours"):
+                del each[key]
         assert {key: found[key] for key in facts} == facts
+
+
+def test_hours_of_training_are_those_of_all_samples(truth: NasBench201) -> None:
+    """Samples are drawn and trained until one reaches the target: simulated."""
+    rng = np.random.default_rng(0)
+    q = rng.dirichlet(np.full(len(truth), 0.1))
+    facts = measure(truth, q, datasets=["cifar10"], draws=2)["datasets"]["cifar10"]
+    target = facts["targets"][0]
+    drawn = rng.choice(len(truth), size=(10_000, 300), p=q)
+    hit = truth.accuracy()[drawn] >= target["target"]
+    spent = truth.training_seconds()[drawn].cumsum(axis=1) / 3600
+    until = np.take_along_axis(spent, hit.argmax(axis=1)[:, None], axis=1)
+    assert hit.any(axis=1).all()
+    error = until.std() / math.sqrt(until.size)
+    assert abs(until.mean() - target["training_hours"]) < 4 * error
+    assert target["uniform_training_hours"] == pytest.approx(
+        target["uniform_expected_samples"] * truth.training_seconds().mean() / 3600
+    )
+    assert measure(SMALL, Q)["datasets"]["one"]["top"]["training_hours"] is None
+
+
+@pytest.mark.parametrize("device", ["edgegpu", "edgetpu"])
+def test_quartiles_of_latency(truth: NasBench201, device: str) -> None:
+    """By sorting; latency on the TPU is unknown of a third of the cells."""
+    q = np.random.default_rng(2).dirichlet(np.full(len(truth), 0.3))
+    record = by_latency(truth, q, device, targets=[0.935], draws=2)
+    latency, accuracy = truth.latency(device), truth.accuracy()
+    known = [row for row in np.argsort(latency) if not math.isnan(latency[row])]
+    assert sum(each["cells"] for each in record["quartiles"]) == len(known)
+    start = 0
+    for each in record["quartiles"]:
+        rows = known[start : start + each["cells"]]
+        start += each["cells"]
+        assert each["latency"] == [latency[rows[0]], latency[rows[-1]]]
+        assert each["cells"] == pytest.approx(len(known) / 4, abs=3)
+        good = sum(q[row] for row in rows if accuracy[row] >= 0.935)
+        (target,) = each["targets"]
+        assert target["expected_samples"] == pytest.approx(sum(q[rows]) / good)
+        reached = sum(accuracy[row] >= 0.935 for row in rows)
+        assert target["uniform_expected_samples"] == pytest.approx(len(rows) / reached)
+        assert each["best_accuracy"] == max(accuracy[rows])
+
+
+def test_quartiles_without_mass(truth: NasBench201) -> None:
+    q = np.zeros(len(truth))
+    q[truth.latency("edgegpu").argmin()] = 1
+    first, *others = by_latency(truth, q, "edgegpu", draws=2)["quartiles"]
+    assert first["mass"] == 1
+    assert [each["targets"] for each in others] == [None] * 3
+    with pytest.raises(PdnasError, match="knows no latency on 'abacus'; it knows edgegpu"):
+        by_latency(truth, q, "abacus")
 
 
 @pytest.mark.parametrize(
@@ -207,8 +259,10 @@ class TestCommand:
         facts = dataset_efficiency(q, truth.accuracy(), [0.925])
         (found,) = record["datasets"]["cifar10"]["targets"]
         within = found.pop("retrained")["mass"]
-        assert found == pytest.approx(facts["targets"][0])
-        assert within["low"] < within["median"] < within["high"]
+        assert within["low"] < found["mass"] < within["high"]
+        assert {key: found[key] for key in facts["targets"][0]} == pytest.approx(
+            facts["targets"][0]
+        )
         nats = -8 * (0.2 * math.log(0.2) + 0.8 * math.log(0.8))
         assert record["entropy"] == pytest.approx(nats)
 
@@ -223,6 +277,15 @@ class TestCommand:
         assert set(drawn["panel"]) == {"samples to reach", "best of n"}
         with pytest.raises(PdnasError, match="--force"):
             self.call(*arguments)
+
+    def test_latency(self, tmp_path: Path, truth: NasBench201) -> None:
+        path = tmp_path / "mine.csv"
+        path.write_text("\n".join(["name", *truth.names[::500]]))
+        said = self.call("nasbench201", "--probabilities", path, "--device", "edgegpu")
+        assert "within each quartile of latency on edgegpu" in said
+        arguments = ("--probabilities", path, "--device", "edgegpu", "--parameters", "1-2")
+        with pytest.raises(PdnasError, match="leave one out"):
+            self.call("nasbench201", *arguments)
 
     @pytest.mark.parametrize("text", ["180000", "9-8", "a-b", "-", "1-2-3"])
     def test_what_is_no_band(self, marginals: Path, text: str) -> None:
@@ -252,6 +315,6 @@ class TestCommand:
 @pytest.mark.parametrize("name", ["digits", "nasbench-macro", "nasbench201", "natsbench-size"])
 def test_uniform_sampling_saves_nothing(name: str) -> None:
     truth: Truth = open_truth(name)
-    for facts in measure(truth, uniform(len(truth)))["datasets"].values():
+    for facts in measure(truth, uniform(len(truth)), draws=2)["datasets"].values():
         for each in (*facts["targets"], facts["near_best"], facts["top"]):
             assert each["speedup"] == pytest.approx(1)

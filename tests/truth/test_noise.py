@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from pdnas.cli import app
 from pdnas.support.statistics import kendall_tau
+from pdnas.truth.efficiency import reaching
+from pdnas.truth.measure import measure
 from pdnas.truth.noise import (
-    after_retraining,
     best_tenth,
     by_level,
     deconvolve,
     deconvolved,
     luck,
+    noise_interval,
     noise_of,
     pairwise_residual,
     quality,
     retrained,
-    retrained_tables,
     tau_ceiling,
     tau_of_trainings,
 )
-from pdnas.truth.sampling import mass_at_least, uniform
-from pdnas.truth.tables import open_truth
+from pdnas.truth.sampling import uniform
+from pdnas.truth.tables import Truth, open_truth
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 from .small import SMALL
@@ -146,7 +151,7 @@ class TestDeconvolution:
 
 class TestRetrained:
     def test_other_trainings_look_like_these(self, truth: NasBench201) -> None:
-        tables = retrained_tables(truth, "cifar10", 20)
+        tables = retrained(truth, "cifar10", 20)[1][:, 0]
         accuracy = truth.accuracy()
         assert tables.mean() == pytest.approx(accuracy.mean(), abs=3e-4)
         assert tables.std() == pytest.approx(accuracy.std(), rel=0.01)
@@ -156,35 +161,90 @@ class TestRetrained:
 
     def test_shared_trainings_stay_shared(self) -> None:
         truth = open_truth("digits")
-        expected, measured = retrained(truth, "digits", 2)
+        expected, measured = retrained(truth, "digits", 2, 3)
+        assert measured.shape == (2, 3, 729)
         _, first, group = np.unique(
             truth.isomorphism_classes, return_index=True, return_inverse=True
         )
-        assert np.array_equal(measured, measured[:, first][:, group])
+        assert np.array_equal(measured, measured[..., first][..., group])
         assert np.array_equal(expected, expected[:, first][:, group])
 
-    def test_a_sampler_of_lucky_cells_loses_and_one_of_good_cells_does_not(
-        self, truth: NasBench201
-    ) -> None:
-        accuracy, tables = truth.accuracy(), retrained_tables(truth, "cifar10", 40)
-        lucky = (accuracy >= 0.94).astype(float)
-        found = after_retraining(lucky / lucky.sum(), tables, [0.94] * 40)
-        assert found["mass"]["high"] < 0.9
-        base = after_retraining(uniform(len(truth)), tables, [0.94] * 40)
-        now = float(mass_at_least(uniform(len(truth)), accuracy, 0.94))
-        assert base["mass"]["low"] < now < base["mass"]["high"]
-        assert base["speedup"]["median"] == pytest.approx(1)
 
-    def test_without_noise_the_interval_is_a_point(self) -> None:
-        tables = np.tile(SMALL.accuracy(), (5, 1))
+class Simulated(Truth):
+    """A thousand architectures, each trained twice; what to expect of each is known."""
+
+    name = "simulated"
+    title = "simulated"
+    targets: ClassVar = {"one": (0.93,)}
+    switches: ClassVar = {name: tuple("0123456789") for name in "abc"}
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.expected = 0.945 - 0.02 * rng.gamma(3, 1, size=1000)
+        super().__init__(pd.DataFrame({"row": range(1000)}))
+        self.measured = self.train(rng)
+
+    def train(self, rng: np.random.Generator) -> np.ndarray:
+        return self.expected + 0.003 * rng.standard_normal((2, 1000))
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [f"{row:03}" for row in range(1000)]
+
+    @property
+    def parameters(self) -> np.ndarray:
+        return np.arange(1, 1001)
+
+    def accuracy(self, dataset: str | None = None) -> np.ndarray:
+        return self.measured.mean(axis=0)
+
+    def trainings(self, dataset: str | None = None) -> np.ndarray:
+        return self.measured
+
+
+class TestNoiseInterval:
+    def test_covers_what_many_trainings_give(self) -> None:
+        """A sampler that knows much: its efficiency, the mean over new trainings, lies inside."""
+        covered, widths = 0, []
+        for seed in range(20):
+            world = Simulated(seed)
+            q = np.exp(60 * world.expected)
+            q /= q.sum()
+            facts = measure(world, q, datasets=["one"])["datasets"]["one"]["targets"][0]
+            rng = np.random.default_rng(1000 + seed)
+            many = [float(q @ (world.train(rng).mean(axis=0) >= 0.93)) for _ in range(200)]
+            really = math.exp(np.log(many).mean())
+            interval = facts["retrained"]["mass"]
+            covered += interval["low"] <= really <= interval["high"]
+            widths.append(math.log(interval["high"] / interval["low"]) / (2 * 1.96))
+        assert covered >= 17
+        assert np.mean(widths) == pytest.approx(np.log(many).std(), rel=0.3)
+
+    def test_of_all_cells(self, truth: NasBench201) -> None:
+        q = uniform(len(truth))
+        target = measure(truth, q, datasets=["cifar10"])["datasets"]["cifar10"]["targets"][2]
+        interval = target["retrained"]
+        samples = interval["uniform_expected_samples"]
+        assert 250 < samples["low"] < target["expected_samples"] == pytest.approx(372, rel=1e-3)
+        assert 372 < samples["high"] < 550
+        assert interval["expected_samples"] == pytest.approx(samples)
+        assert list(interval["speedup"].values()) == pytest.approx([1, 1])
+
+    def test_without_noise_it_is_a_point(self) -> None:
+        pairs = np.tile(SMALL.accuracy(), (5, 2, 1))
         q = np.array([0.1, 0.2, 0.3, 0.15, 0.25, 0.0])
-        found = after_retraining(q, tables, [0.7] * 5)
-        assert list(found["mass"].values()) == pytest.approx([0.3] * 3)
-        assert list(found["expected_samples"].values()) == pytest.approx([1 / 0.3] * 3)
-        assert list(found["speedup"].values()) == pytest.approx([0.9] * 3)
-        nowhere = after_retraining(q, tables, [0.8] * 5)
-        assert nowhere["expected_samples"]["median"] is None
-        assert nowhere["mass"]["median"] == 0
+        (entry,) = reaching(q, SMALL.accuracy(), [0.7])
+        found = noise_interval(entry, q, pairs, 0.7)
+        for name, interval in found.items():
+            assert list(interval.values()) == pytest.approx([entry[name]] * 2)
+
+    def test_where_noise_decides_there_is_none(self) -> None:
+        pairs = np.tile(SMALL.accuracy(), (5, 2, 1))
+        pairs[0, 0] = 0
+        q = np.array([0.1, 0.2, 0.3, 0.15, 0.25, 0.0])
+        reached, missed = reaching(q, SMALL.accuracy(), [0.7, 0.9])
+        assert noise_interval(reached, q, pairs, 0.7)["mass"] == {"low": None, "high": None}
+        assert noise_interval(missed, q, pairs, 0.9)["speedup"] == {"low": None, "high": None}
 
 
 class TestTau:
