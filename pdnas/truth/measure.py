@@ -64,6 +64,7 @@ def measure(
     parameters: Band | None = None,
     targets: Mapping[str, Sequence[float]] | None = None,
     datasets: Sequence[str] | None = None,
+    scores: Floats | None = None,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
     """The record of one distribution, ready for JSON.
@@ -74,6 +75,7 @@ def measure(
         parameters: the band that the record is about; by default all architectures.
         targets: accuracies to reach by data set, fractions; by default those of the truth.
         datasets: what the record is about; by default all of the truth.
+        scores: one-shot scores of all rows, shape (n,), for ``chosen_of_n`` and its taus.
         draws: pairs of tables of new trainings that the interval of the truth's noise comes from.
 
     Returns:
@@ -115,7 +117,8 @@ def measure(
         accuracy = truth.accuracy(name)[rows]
         wanted = goals(accuracy)
         ends = dict(zip(wanted, reaching(inside, accuracy, list(wanted.values())), strict=True))
-        facts = {**dataset_efficiency(inside, accuracy, asked[name]), **ends}
+        judged = None if scores is None else scores[rows]
+        facts = {**dataset_efficiency(inside, accuracy, asked[name], judged), **ends}
         _add_hours(facts, inside, truth.training_seconds(name), rows)
         pairs = retrained_pairs(truth, name, draws)[..., rows]
         for each in facts["targets"]:

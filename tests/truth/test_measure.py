@@ -72,6 +72,17 @@ class TestBruteForce:
                 total += chance * max(float(accuracy[row]) for row in rows)
             assert expected == pytest.approx(total)
 
+    def test_the_highest_score_of_n_by_all_draws(self) -> None:
+        scores = np.array([9.0, 2.0, 4.0, 1.0, 3.0, 8.0])
+        record = measure(SMALL, Q, parameters=BAND, scores=scores, draws=2)
+        curve = record["datasets"]["one"]["chosen_of_n"]
+        for n, expected in zip(curve["n"], curve["expected"], strict=True):
+            total = 0.0
+            for rows in itertools.product([1, 2, 3, 4], repeat=n):
+                chance = math.prod(float(Q[row]) / 0.9 for row in rows)
+                total += chance * SMALL.accuracy()[max(rows, key=lambda row: scores[row])]
+            assert expected == pytest.approx(total)
+
     def test_expected_samples_by_a_sum_over_first_successes(self) -> None:
         (target,) = measure(SMALL, Q, parameters=BAND)["datasets"]["other"]["targets"]
         hit = sum(Q[row] for row in (1, 2, 3, 4) if SMALL.accuracy("other")[row] >= 0.5) / 0.9
