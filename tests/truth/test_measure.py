@@ -72,6 +72,7 @@ class TestBruteForce:
                 total += chance * max(float(accuracy[row]) for row in rows)
             assert expected == pytest.approx(total)
 
+    @pytest.mark.filterwarnings("ignore:One or more sample")  # a tau of one architecture
     def test_the_highest_score_of_n_by_all_draws(self) -> None:
         scores = np.array([9.0, 2.0, 4.0, 1.0, 3.0, 8.0])
         record = measure(SMALL, Q, parameters=BAND, scores=scores, draws=2)
