@@ -17,6 +17,7 @@ from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import Estimator
@@ -196,6 +197,27 @@ def test_the_auxiliary_head_adds_its_weighted_loss_and_learns() -> None:
     assert rows[2]["auxiliary_term"] == pytest.approx(2 * rows[1]["auxiliary_term"])
     assert rows[1]["auxiliary_term"] > 0.4
     assert len({row["nll"] for row in rows}) == 1  # before the first step nothing differs yet
+
+
+@pytest.mark.parametrize("size_prior", [0.0, 5.0])
+def test_a_prior_on_the_size_is_a_term_of_the_loss_and_drops_channels(size_prior: float) -> None:
+    torch.manual_seed(0)
+    net = SizeSupernet([8] * 5, 1, 10)
+    gates = GateConfig(length_scale2=0, size_prior=size_prior, learning_rate=0.1)
+    net.configure_gates(GateSettings.of(gates))
+    begun = float(net.expected_size().detach())
+    data = TrainingData(images(0, batches=4), Objective.of(gates, 4 * BATCH))
+    training = TrainingConfig(epochs=3, batch=BATCH, learning_rate=0.01)
+    history = fit(net, data, training, gates).history
+    terms = ("nll", "prior_term", "size_term", "entropy_term", "auxiliary_term")
+    for row in history:
+        assert row["loss"] == pytest.approx(sum(row[term] for term in terms), rel=1e-6)
+    if not size_prior:
+        assert [row["size_term"] for row in history] == [0, 0, 0]
+        return
+    of_epochs = [row["size_term"] * 100_000 / size_prior for row in history]
+    assert begun > of_epochs[0] > of_epochs[1] > of_epochs[2] > float(net.expected_size().detach())
+    assert of_epochs[0] == pytest.approx(begun, rel=0.2)
 
 
 def test_a_compiled_network_moves_its_switches_after_the_warm_up(
