@@ -132,6 +132,12 @@ class Rival:
     record: Mapping[str, Any]
     path: Path
 
+    @property
+    def label(self) -> str:
+        """The method's name, with the version of the library that it is taken from."""
+        library = self.record.get("library")
+        return f"{self.path.stem}, {library}" if library else self.path.stem
+
     def trace(self) -> pd.DataFrame:
         """A row a seed and query."""
         return read_table(self.path)

@@ -61,7 +61,9 @@ TruthData = Literal["cifar10", "cifar100", "imagenet16_120"]
 Encoding = Literal["autodl", "naslib"]
 """Suites that write a cell as six operation numbers."""
 
-RivalMethod = Literal["random", "evolution", "reinforce", "local-search", "predictor"]
+RivalMethod = Literal[
+    "random", "evolution", "evolution-30", "reinforce", "local-search", "predictor", "tpe"
+]
 """Searches of the table of ground truth that train nothing."""
 
 Role = Literal["guided", "random", "full", "plain"]

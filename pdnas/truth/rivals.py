@@ -16,6 +16,8 @@ generator, and more queries go on where fewer end. A new method is one such func
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,34 +47,39 @@ def random_search(
     return np.stack([rng.integers(len(space), size=queries) for rng in generators])
 
 
-POPULATION, TOURNAMENT = 10, 3
-"""Of regularised evolution, the benchmark authors' values."""
-
-
 def regularised_evolution(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CellSpace,
+    signal: Floats,
+    generators: Sequence[Generator],
+    queries: int,
+    population: int = 10,
+    tournament: int = 3,
 ) -> Ids:
     """Aging evolution (Real et al., AAAI 2019, algorithm 1), as the benchmark's authors run it.
 
     A child changes the operation of one edge of the best of a tournament, and the oldest of the
     population dies: the population is always the last cells asked for. The authors choose a node
     first and then one of the edges into it, so the few edges into early nodes change more often.
+
+    Args:
+        population: cells alive; the default is the authors'.
+        tournament: of these, those that are drawn to become a parent, with replacement; likewise.
     """
     nodes = np.array([target for _, target in EDGES])
     of_edge = 1 / (len(set(nodes)) * np.array([(nodes == node).sum() for node in nodes]))
     operations = len(space.operations)
-    start = np.stack([rng.integers(len(space), size=POPULATION) for rng in generators])
-    uniform = np.stack([rng.random((queries, TOURNAMENT + 2)) for rng in generators])
-    entrants = (uniform[..., :TOURNAMENT] * POPULATION).astype(np.int64)
+    start = np.stack([rng.integers(len(space), size=population) for rng in generators])
+    uniform = np.stack([rng.random((queries, tournament + 2)) for rng in generators])
+    entrants = (uniform[..., :tournament] * population).astype(np.int64)
     edge = np.searchsorted(of_edge.cumsum()[:-1], uniform[..., -2])
     shift = 1 + (uniform[..., -1] * (operations - 1)).astype(np.int64)
 
     seeds = np.arange(len(generators))
     asked = np.empty((len(generators), queries), dtype=np.int64)
-    asked[:, :POPULATION] = start[:, :queries]
-    for step in range(POPULATION, queries):
-        population = asked[:, step - POPULATION : step]
-        drawn = np.take_along_axis(population, entrants[:, step], axis=1)
+    asked[:, :population] = start[:, :queries]
+    for step in range(population, queries):
+        alive = asked[:, step - population : step]
+        drawn = np.take_along_axis(alive, entrants[:, step], axis=1)
         child = space.cells[drawn[seeds, signal[drawn].argmax(axis=1)]].copy()
         changed = child[seeds, edge[:, step]] + shift[:, step]
         child[seeds, edge[:, step]] = changed % operations
@@ -214,14 +221,43 @@ def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> 
     return asked[:queries]
 
 
+def tpe_search(
+    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+) -> Ids:
+    """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), with Optuna's defaults.
+
+    One categorical an edge. The defaults depend on Optuna's version: 4 models each edge alone, 5
+    all of them together.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it announces every study
+    operations = range(len(space.operations))
+    asked = np.empty((len(generators), queries), dtype=np.int64)
+    for row, rng in zip(asked, generators, strict=True):
+        sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**32)))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for step in range(queries):
+            trial = study.ask()
+            cell = [trial.suggest_categorical(f"{a}>{b}", operations) for a, b in EDGES]
+            row[step] = space.ids(np.array(cell))
+            study.tell(trial, float(signal[row[step]]))
+    return asked
+
+
 METHODS: Mapping[RivalMethod, Method] = {
     "random": random_search,
     "evolution": regularised_evolution,
+    "evolution-30": partial(regularised_evolution, population=30, tournament=10),
     "reinforce": reinforce,
     "local-search": local_search,
     "predictor": predictor_search,
+    "tpe": tpe_search,
 }
 """Every method by the name it has on the command line."""
+
+LIBRARIES: Mapping[RivalMethod, str] = {"tpe": "optuna"}
+"""Packages that a method is taken from, so that its results depend on their versions."""
 
 
 def search(
@@ -349,4 +385,11 @@ def compete(
     hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
     for each, until in zip(summary["targets"], hours["targets"], strict=True):
         each["gpu_hours"] = until
-    return table, {"method": method, "dataset": dataset, **summary, "gpu_hours": hours["whole"]}
+    library = LIBRARIES.get(method)
+    return table, {
+        "method": method,
+        "library": library and f"{library} {version(library)}",
+        "dataset": dataset,
+        **summary,
+        "gpu_hours": hours["whole"],
+    }

@@ -163,8 +163,8 @@ def samples_to_target(collection: Collection) -> Drawing | None:
     kinds = [("uniform sampling", "sampling", exact)]
     kinds += [(each.label, "one-shot", each.samples()) for each in found if not each.uniform]
     kinds += [
-        (f"{name} (table)", "table", rival_queries(rival, targets))
-        for name, rival in collection.rivals.items()
+        (f"{rival.label} (table)", "table", rival_queries(rival, targets))
+        for rival in collection.rivals.values()
     ]
     records = [
         (name, kind, 100 * target, each.estimate, each.low, each.high)
@@ -215,11 +215,11 @@ def best_so_far(collection: Collection) -> Drawing | None:
                 (name, "one-shot", seed.run.seed, n, one, None, None)
                 for seed, one in zip(method.seeds, values, strict=True)
             ]
-    for name, rival in collection.rivals.items():
+    for rival in collection.rivals.values():
         by_query = 100 * rival.trace().pivot(index="seed", columns="query", values="best_accuracy")
         for n in style.spread(by_query.shape[1]):
             interval = confidence_interval(by_query[n])
-            curves.append((f"{name} (table)", "table", None, n, *bounds(interval)))
+            curves.append((f"{rival.label} (table)", "table", None, n, *bounds(interval)))
     names = ["method", "kind", "seed", "n", "accuracy_pct", "low95_pct", "high95_pct"]
     data = pd.DataFrame(curves, columns=names)
     figure, axes = style.panels(1, 1, height=4.2)

@@ -199,7 +199,7 @@ def rivals(collection: Collection) -> Table:
         by_query = 100 * rival.trace().pivot(index="seed", columns="query", values="best_accuracy")
         rows.append(
             (
-                method,
+                rival.label,
                 published(PUBLISHED_RIVALS.get(method), "cifar10"),
                 *(
                     confidence_interval(by_query[query]) if query in by_query else NOT_RUN
