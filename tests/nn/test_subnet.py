@@ -37,6 +37,7 @@ from pdnas.spec.supernets import (
     EnasConfig,
     MultiBranchConfig,
     NasBench201Config,
+    NatsBenchSizeConfig,
     ResNetConfig,
 )
 from pdnas.stages import extract as extract_module
@@ -194,6 +195,7 @@ SMALL = {
     "resnet": ResNetConfig(name="resnet", width=4, blocks=(2, 1)),
     "densenet": DenseNetConfig(name="densenet", layers=(2, 3), growth=4),
     "nasbench201": NasBench201Config(name="nasbench201", channels=4, cells=1),
+    "natsbench-size": NatsBenchSizeConfig(name="natsbench-size", width=4),
 }
 PATTERNS: dict[str, Callable[[], ChannelSupernet]] = {
     **{kind.__name__: kind for kind in (MultiKernel, Dense, Cells, OddsAndEnds)},
@@ -238,8 +240,8 @@ def images(name: str, count: int = 3) -> Tensor:
 def random_masks(net: ChannelSupernet, keep: float, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(layer.gate.channels, generator=generator) < keep
-        for name, layer in net.gated_layers().items()
+        name: torch.rand(gate.channels, generator=generator) < keep
+        for name, gate in net.gates().items()
     }
 
 
