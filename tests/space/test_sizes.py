@@ -15,6 +15,7 @@ import scipy.stats
 from pdnas.space.sizes import (
     WIDTHS,
     SizeSpace,
+    best_drop,
     in_band,
     largest,
     one_drop_probabilities,
@@ -212,3 +213,24 @@ def test_bands_and_what_lies_in_them() -> None:
     assert everything[int(np.argmax(largest(sizes, band, 1)))] == tuple(
         SPACE.counts[np.where(band, sizes, 0).argmax()]
     )
+
+
+def test_no_drop_probabilities_of_a_grid_beat_the_best() -> None:
+    """Values with an optimum inside: a wide c1 is worth much, a wide c4 costs."""
+    sizes = SPACE.parameters(10)
+    kept = in_band(sizes, 200_000)
+    values = np.log(SPACE.counts) @ [0.1, 1.0, 0.3, 0.2, -0.4]
+    best = best_drop(values, kept, 200_000, 10)
+    q = posterior_probabilities(best)
+    assert q @ sizes == pytest.approx(200_000, rel=1e-3)
+    reached = restricted(q, kept) @ values
+    grid = [0.15, 0.3, 0.45, 0.6, 0.75]
+    tried = 0
+    for drop in itertools.product(grid, repeat=5):
+        other = posterior_probabilities(drop)
+        if abs(other @ sizes / 200_000 - 1) < 0.02:
+            tried += 1
+            assert restricted(other, kept) @ values < reached + 0.01
+    assert tried > 50
+    one = restricted(one_drop_probabilities(200_000, 10), kept) @ values
+    assert reached > one + 0.3
