@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := all
 FORCE:
-.PHONY: FORCE all nasbench official test test-cluster faults audit regress bench bench-check lint lock
+.PHONY: FORCE all nasbench truths official test test-cluster faults audit regress bench bench-check lint lock
 
 PYTHON ?= python3
 SCALE ?=
@@ -18,7 +18,7 @@ installed := .venv/.installed
 snakemake = .venv/bin/snakemake $@ $(if $(SCALE),--config scale=$(SCALE))
 
 # Snakemake's targets, each with the runs that it needs: `make table3 SCALE=smoke`.
-all nasbench official: $(installed)
+all nasbench truths official: $(installed)
 	$(snakemake)
 table%: $(installed) FORCE
 	$(snakemake)

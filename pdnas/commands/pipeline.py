@@ -143,6 +143,7 @@ def sample(
         int | None,
         typer.Option(min=0, max=limits.SEED, help="Seed of the draw; the run's by default."),
     ] = None,
+    scale: ScaleNow = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -153,10 +154,9 @@ def sample(
         pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
     """
     from pdnas.runs import kept
-    from pdnas.runs.run import Run
     from pdnas.stages.sample import sample_run
 
-    found = Run.load(run)
+    found = load_run(run, scale)
     number = found.spec.candidates.count if count is None else count
     seed = found.seed if seed is None else seed
     path, text = run / layout.candidates(source), f"drew {number} candidates from {source}"

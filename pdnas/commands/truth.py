@@ -10,7 +10,8 @@ import typer
 
 from pdnas.commands import complete
 from pdnas.commands.console import print_table
-from pdnas.commands.pipeline import Force, Json
+from pdnas.commands.nasbench import number
+from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
 from pdnas.support.errors import PdnasError
 
 app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
@@ -114,6 +115,31 @@ def noise(
 
 
 @app.command()
+def sizes(
+    run: RunFolder, scale: ScaleNow = None, force: Force = False, as_json: Json = False
+) -> None:
+    """What a run of natsbench-size is worth in its band of parameters; writes sizes.json there.
+
+    Candidates that were ranked are judged too, those of each source.
+
+    Example:
+
+        pdnas truth sizes runs/laptop/natsbench-size/band-200k/seed1
+    """
+    from pdnas.runs import kept, layout
+    from pdnas.truth.sizes import judge_run
+
+    found = load_run(run, scale)
+    record = judge_run(found)
+    kept.record_like(run / layout.SIZES, record, found.identity, force)
+    found.write(layout.SIZES, record)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        _print_sizes(record)
+
+
+@app.command()
 def build(
     name: Name,
     out: Annotated[
@@ -163,6 +189,26 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for device, milliseconds in facts["latency_ms"].items():
         known = "unknown" if milliseconds is None else f"{milliseconds:.4g} ms"
         typer.echo(f"{device}: {known}")
+
+
+def _print_sizes(record: dict[str, Any]) -> None:
+    low, high = record["parameters"]
+    typer.echo(
+        f"{record['networks']} networks of {low} to {high} parameters; the posterior expects "
+        f"{record['expected_parameters']:.0f}"
+    )
+    for dataset in record["samplers"]["posterior"]["datasets"]:
+        rows = []
+        for name, sampler in record["samplers"].items():
+            facts = sampler["datasets"][dataset]
+            goals = (facts["near_best"]["expected_samples"], facts["top"]["expected_samples"])
+            mean = f"{100 * facts['mean_accuracy']:.2f}"
+            rows.append((name, f"{sampler['mass_in_band']:.3f}", mean, *map(number, goals)))
+        goals = (facts["near_best"], facts["top"])
+        samples = (number(each["uniform_expected_samples"]) for each in goals)
+        rows.append(("uniform", "–", f"{100 * facts['uniform_mean_accuracy']:.2f}", *samples))
+        columns = ("in the band", "mass", "mean, %", "samples to 0.5 below best", "to top 1 %")
+        print_table(dataset, columns, rows)
 
 
 def _print_noise(record: dict[str, Any]) -> None:

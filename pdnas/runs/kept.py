@@ -114,7 +114,7 @@ def remove_what_followed(out: Path) -> None:
 
 
 def candidates(run: Run, source: Source, count: int, seed: int) -> bool:
-    """Whether so many candidates were drawn already with this seed.
+    """Whether so many candidates were drawn already with this seed, in the run's band.
 
     Raises:
         PdnasError: others were drawn.
@@ -124,7 +124,8 @@ def candidates(run: Run, source: Source, count: int, seed: int) -> bool:
     if found is None:
         return False
     drawn, metadata = found
-    _same(path, {"count": len(drawn), "seed": metadata["seed"]}, {"count": count, "seed": seed})
+    made = {"count": len(drawn), "seed": metadata["seed"], "band": metadata.get("band")}
+    _same(path, made, {"count": count, "seed": seed, "band": run.spec.candidates.band})
     return True
 
 

@@ -23,6 +23,7 @@ SCORES = "scores.parquet"
 SCORES_RECORD = "scores.json"
 EFFICIENCY = "efficiency.json"
 EFFICIENCY_SCORED = "efficiency-scored.json"
+SIZES = "sizes.json"
 SUBNET_FOLDER = "subnet"
 SUBNET_RECORD = "subnet.json"
 NETWORK_FILES = ("network.py", "weights.safetensors", "network.pt2", "network.onnx")
@@ -80,6 +81,7 @@ RECORDS = (
     ),
     "efficiency*.json",
     SCORES_RECORD,
+    SIZES,
     SUBNET,
 )
 """Patterns of the records that reports are made from; each has its provenance. Results of given

@@ -173,6 +173,10 @@ class Run:
         """Exact sample efficiency against the ground truth, or that with all cells scored."""
         return self._record(layout.EFFICIENCY_SCORED if scored else layout.EFFICIENCY)
 
+    def sizes_record(self) -> dict[str, Any] | None:
+        """What its posterior over the size space's widths is worth in its band."""
+        return self._record(layout.SIZES)
+
     def subnet(self) -> dict[str, Any] | None:
         """Sizes and speed of the chosen candidate as a network of its own."""
         return self._record(layout.SUBNET)

@@ -21,13 +21,8 @@ from pdnas.space.chain import edge_marginals, row_weights, rows_used
 from pdnas.support.errors import PdnasError
 
 
-class Posterior(ABC):
-    """A distribution over the architectures of one supernet, in float64 on the CPU."""
-
-    @abstractmethod
-    def marginals(self) -> pd.DataFrame:
-        """One row for each gate, group and option: ``gate``, ``group``, ``option``,
-        ``probability`` and ``size`` (input channels in the group; 1 for an edge)."""
+class Sampler(ABC):
+    """Whatever candidates of one supernet are drawn from, in float64 on the CPU."""
 
     @abstractmethod
     def sample(self, count: int, seed: int) -> Candidates:
@@ -41,6 +36,15 @@ class Posterior(ABC):
         Raises:
             PdnasError: the candidates belong to another supernet; the switch is named.
         """
+
+
+class Posterior(Sampler):
+    """A distribution over the architectures of one supernet that a search may end with."""
+
+    @abstractmethod
+    def marginals(self) -> pd.DataFrame:
+        """One row for each gate, group and option: ``gate``, ``group``, ``option``,
+        ``probability`` and ``size`` (input channels in the group; 1 for an edge)."""
 
     @abstractmethod
     def entropy(self) -> float:

@@ -7,7 +7,7 @@ block c2 to c3; a cell c3 to c4; a linear layer. Each width is one of :data:`WID
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
@@ -29,6 +29,9 @@ LARGEST = WIDTHS[-1]
 
 NAMES = ("c0", "c1", "c2", "c3", "c4")
 """The free widths, from the image to the classifier."""
+
+CLASSES = 10
+"""Of CIFAR-10, whose networks' parameters a band is about, whatever they are judged by."""
 
 PROJECTED = ((1, 2), (3, 4))
 """Widths that enter and leave a cell whose skip is a 1x1 convolution, unless they are equal."""
@@ -225,6 +228,38 @@ def one_drop_probabilities(
     return of(brentq(lambda drop: float(of(drop) @ sizes) - expected, 0.0, 1.0, xtol=1e-14))
 
 
+def source_probabilities(
+    posterior: ChannelPosterior, source: str, band: Sequence[int]
+) -> NDArray[np.float64]:
+    """What candidates of a source are drawn from within a band of parameters, shape (32768,).
+
+    It is the posterior; the distribution of one drop probability for all widths with the
+    posterior's expected parameters; or the same probability of every network: given the band.
+
+    Args:
+        source: ``posterior``, ``random`` or ``uniform``.
+        band: fewest and most parameters.
+
+    Raises:
+        PdnasError: the posterior is another supernet's, or the source has nothing in the band.
+    """
+    kept = within(band)
+    if source == "uniform":
+        return uniform(kept)
+    learned = network_probabilities(posterior)
+    if source == "random":
+        expected = float(learned @ SizeSpace().parameters(CLASSES))
+        return restricted(one_drop_probabilities(expected, CLASSES), kept)
+    return restricted(learned, kept)
+
+
+def within(band: Sequence[int]) -> NDArray[np.bool_]:
+    """Which networks have so many parameters, fewest and most included, shape (32768,)."""
+    low, high = band
+    sizes = SizeSpace().parameters(CLASSES)
+    return np.asarray((sizes >= low) & (sizes <= high))
+
+
 def in_band(sizes: ArrayLike, centre: float, share: float = 0.1) -> NDArray[np.bool_]:
     """Which networks have ``centre`` parameters, give or take a share of them."""
     return np.abs(np.asarray(sizes) - centre) <= share * centre
@@ -236,10 +271,10 @@ def restricted(probabilities: ArrayLike, kept: ArrayLike) -> NDArray[np.float64]
     Raises:
         PdnasError: it has none of them.
     """
-    within = np.where(kept, probabilities, 0.0)
-    if not within.sum() > 0:
+    inside = np.where(kept, probabilities, 0.0)
+    if not inside.sum() > 0:
         raise PdnasError("the distribution has no network in this band; choose a wider one")
-    return np.asarray(within / within.sum())
+    return np.asarray(inside / inside.sum())
 
 
 def uniform(kept: ArrayLike) -> NDArray[np.float64]:
@@ -249,10 +284,10 @@ def uniform(kept: ArrayLike) -> NDArray[np.float64]:
 
 def largest(sizes: ArrayLike, kept: ArrayLike, count: int) -> NDArray[np.float64]:
     """The ``count`` largest networks of ``kept`` equally likely; of equals, the first."""
-    within = np.where(kept, sizes, -1)
-    chosen = np.argsort(-within, kind="stable")[:count]
-    mask = np.zeros(len(within), dtype=bool)
-    mask[chosen] = within[chosen] >= 0
+    inside = np.where(kept, sizes, -1)
+    chosen = np.argsort(-inside, kind="stable")[:count]
+    mask = np.zeros(len(inside), dtype=bool)
+    mask[chosen] = inside[chosen] >= 0
     return uniform(mask)
 
 

@@ -25,5 +25,8 @@ class CandidateConfig(Strict):
     """Training images that a candidate's own BatchNorm statistics are taken on."""
     ranking: Ranking = "all"
     """all: every candidate is judged on every image; racing: those that clearly trail drop out."""
+    band: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Supernet natsbench-size: fewest and most parameters of a candidate, which then is a network
+    of the space; null: masks of any size."""
     pairs: Count | None = None
     """Pairs of a candidate and an image that go through at once; null: as the device allows."""

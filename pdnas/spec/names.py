@@ -52,7 +52,7 @@ Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 """Where networks compute."""
 
-Target = Literal["all", "nasbench"]
+Target = Literal["all", "nasbench", "truths"]
 """Snakemake's targets that run studies."""
 
 TruthData = Literal["cifar10", "cifar100", "imagenet16_120"]

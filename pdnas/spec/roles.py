@@ -44,8 +44,8 @@ def source_of(spec: Spec) -> JudgedSource:
 def roles(scale: Scale, study: str) -> Roles:
     """The parts that a study's variants play: as its `roles` say, else by their specifications.
 
-    The guided variant is the study's base itself, if that learns. A study of the target `nasbench`
-    has none: its variants are methods, of which none is the reference.
+    The guided variant is the study's base itself, if that learns. A study of
+    another target than `all` has none: its variants are methods, of which none is the reference.
     """
     content = scale.studies[study]
     specs = {variant: scale.spec(study, variant) for variant in content.variants}

@@ -39,9 +39,9 @@ def on_cifar10(scale: Scale, supernet: str | None = None) -> dict[str, str]:
 
 
 def over_channels(scale: Scale) -> list[str]:
-    """Studies of gates on channels, whose candidates are networks of their own size."""
-    cells = over_cells(scale)
-    return [name for name in scale.studies if name not in cells]
+    """Studies of gates on channels that the target ``all`` runs."""
+    cells, studies = over_cells(scale), scale.studies.items()
+    return [name for name, study in studies if name not in cells and study.target == "all"]
 
 
 def guided_over_channels(scale: Scale) -> list[str]:
@@ -57,6 +57,15 @@ def over_cells(scale: Scale) -> list[str]:
 def over_cells_in_all(scale: Scale) -> list[str]:
     """Those that the target ``all`` runs."""
     return [name for name in over_cells(scale) if scale.studies[name].target == "all"]
+
+
+def over_sizes(scale: Scale) -> list[str]:
+    """Studies of the size space within bands of parameters, which the target ``truths`` runs."""
+    return [
+        name
+        for name, study in scale.studies.items()
+        if study.target == "truths" and _first(scale, name).candidates.band is not None
+    ]
 
 
 def guided_and_random(scale: Scale) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from pdnas.space.sizes import WIDTHS
 from pdnas.spec.base import Strict
 from pdnas.spec.candidates import JUDGED, CandidateConfig
 from pdnas.spec.data import IMAGE_SIDE, DataConfig
@@ -151,6 +152,16 @@ def _sizes_are_of_channels(spec: Spec) -> Iterator[str]:
         yield "gates.size_prior needs channel gates; leave it out with supernet nasbench201"
 
 
+def _bands_are_of_sizes(spec: Spec) -> Iterator[str]:
+    band, network = spec.candidates.band, spec.supernet
+    if band is None:
+        return
+    if band[0] > band[1]:
+        yield "candidates.band is the fewest and the most parameters, in this order"
+    if not isinstance(network, NatsBenchSizeConfig) or network.width % len(WIDTHS):
+        yield f"candidates.band needs supernet natsbench-size, width a multiple of {len(WIDTHS)}"
+
+
 def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:
     for option in ("auxiliary_weight", "drop_path"):
         if getattr(spec.training, option) and not isinstance(spec.supernet, EnasConfig):
@@ -179,6 +190,7 @@ RULES = (
     _heldout_images_move_switches_alone,
     _chains_are_of_cells,
     _sizes_are_of_channels,
+    _bands_are_of_sizes,
     _enas_alone_has_heads_and_drop_path,
     _images_fit,
 )

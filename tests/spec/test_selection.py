@@ -44,6 +44,18 @@ studies:
     variants:
       guided: {}
       uniform: {gates: {mode: fixed}}
+  sizes:
+    target: truths
+    seeds: [0]
+    base:
+      data: {name: cifar10, train: 1000, validation: 200}
+      supernet: {name: natsbench-size, width: 16}
+      training: {epochs: 2, batch: 50, learning_rate: 0.1}
+      gates: {length_scale2: 0}
+      candidates: {count: 20, band: [180000, 220000]}
+    variants:
+      guided: {}
+      one-p: {gates: {mode: fixed}}
   rivals:
     target: nasbench
     seeds: [0]
@@ -63,6 +75,8 @@ def test_roles_follow_from_the_specification(scale: Scale) -> None:
     assert roles(scale, "branches") == ("learned", "dice", "whole", "small")
     assert roles(scale, "cells") == ("guided", None, None, None)
     assert roles(scale, "rivals") == (None, None, None, None), "a method among methods"
+    assert roles(scale, "sizes").guided is None, "judged by another target than all"
+    assert selection.over_sizes(scale) == ["sizes"]
 
 
 def test_a_study_may_say_who_plays_a_part(scale: Scale) -> None:

@@ -69,6 +69,7 @@ SEARCHED = {"search": 6, "sample": 4, "rank": 4, "retrain": 10}
         ("table9", {"table9": 1}),
         ("table3", SEARCHED | {"table3": 1}),
         ("table_extraction", SEARCHED | {"extract": 4, "table_extraction": 1}),
+        ("truths", {"search": 3, "sample": 9, "rank": 9, "sizes": 3, "truths": 1}),
         ("table_efficiency", {"search": 1, "sample": 1, "rank": 1, "table_efficiency": 1}),
     ],
 )

@@ -8,10 +8,10 @@ from pdnas.runs import layout
 from pdnas.runs.kept import claim_runs_folder, runs_folder
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
-from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod
+from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod, Source
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
-from pdnas.spec.selection import judged_by
+from pdnas.spec.selection import judged_by, over_sizes
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support.errors import PdnasError
 from pdnas.support.workflow import claim_folder, mark_jobs
@@ -127,4 +127,14 @@ def nasbench_results(chosen=STUDIES):
         + (layout.EFFICIENCY_SCORED if content.score_images else layout.EFFICIENCY)
         for study, content, variant, seed, settings in runs()
         if has_truth(settings) and study in chosen
+    ]
+
+
+def truths_results(chosen=STUDIES):
+    """The last file of everything that `truths` is to run, or of some studies of it."""
+    studies = over_sizes(SCALE)
+    return [
+        f"{RUNS}/{layout.run_folder(study, variant, seed)}/{layout.SIZES}"
+        for study, _, variant, seed, _ in runs()
+        if study in studies and study in chosen
     ]

@@ -6,7 +6,7 @@ from pdnas.spec.scale import SCALES, scale_path
 REPORT = f"{RUNS}/{layout.REPORT}"
 CAPTIONS = "../../pdnas/report/captions"
 CAPTION_FILES = sorted(map(str, Path(workflow.basedir, "../pdnas/report/captions").glob("*/*.rst")))
-RESULTS = {"all": results, "nasbench": nasbench_results}
+RESULTS = {"all": results, "nasbench": nasbench_results, "truths": truths_results}
 # The first form is what Snakemake's own report shows.
 FORMS = {"table": ("md", "csv", "tex"), "figure": ("png", "pdf", "csv")}
 # It is downloaded, so what needs no download does without, and so does a scale of one's own.

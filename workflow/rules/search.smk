@@ -88,6 +88,8 @@ rule sample:
     params:
         out=subpath(output[0], parent=True),
         number=lambda w: SCALE.spec(w.study, w.variant).candidates.count,
+        band=lambda w: str(SCALE.spec(w.study, w.variant).candidates.band),
+        scale=config["scale"],
     log:
         f"{RUN}/log/sample-{{source}}.log",
     benchmark:
@@ -97,7 +99,8 @@ rule sample:
     message:
         "sample {wildcards.study}/{wildcards.variant} seed {wildcards.seed}: {wildcards.source}"
     shell:
-        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number} >{log:q} 2>&1"
+        "pdnas sample {params.out:q} --source {wildcards.source} --count {params.number}"
+        " --scale {params.scale:q} >{log:q} 2>&1"
 
 
 rule rank:
