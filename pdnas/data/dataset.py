@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
@@ -41,7 +42,21 @@ class ImageFiles:
         return ImageFiles([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
 
-Files = Mapping[str, ImageSet | ImageFiles]
+class Images(Protocol):
+    """Images of which none need be read before some are asked for."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Their classes, (N,) int64."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def subset(self, indices: Tensor) -> ImageSet | ImageFiles:
+        """Those at ``indices`` (M,) int64, in that order."""
+
+
+Files = Mapping[str, Images]
 """What a data set consists of: ``train`` and ``test``."""
 
 
@@ -82,14 +97,14 @@ class DatasetInfo:
     download: Callable[[bool], object] | None = None
     check: Callable[[], None] | None = None
     count: Callable[[Path | None], int] | None = None
-    contents: Callable[[Path | None], Contents] | None = None
+    contents: Callable[[Path | None], Contents | None] | None = None
 
     def count_classes(self, directory: Path | None = None) -> int:
         """The number of classes in the data that are here."""
         return self.count(directory) if self.count else self.classes
 
     def own_contents(self, directory: Path | None = None) -> Contents | None:
-        """What is in the folder that users bring; None where images are as published.
+        """What is in the class folders that users bring; None where images are as published.
 
         Raises:
             PdnasError: something is missing there.

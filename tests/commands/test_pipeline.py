@@ -153,5 +153,7 @@ def test_later_stages_refuse_what_is_missing_or_damaged(run: Path, tmp_path: Pat
 def test_missing_data_without_network(tmp_path: Path) -> None:
     scale = tmp_path / "real.yaml"
     scale.write_text((SCALES / "smoke.yaml").read_text().replace("name: digits", "name: cifar100"))
-    done = pdnas("search", "multibranch", "guided", "--scale", scale, PDNAS_DATA=str(tmp_path))
-    assert_refused(done, "CIFAR-100", str(tmp_path))
+    environment = {"PDNAS_DATA": str(tmp_path), "PDNAS_CACHE": str(tmp_path / "cache")}
+    environment["HTTPS_PROXY"] = environment["https_proxy"] = "http://127.0.0.1:9"
+    done = pdnas("search", "multibranch", "guided", "--scale", scale, **environment)
+    assert_refused(done, "cifar-100-python.tar.gz", "PDNAS_DATA", "cifar100/train/CLASS/*")

@@ -55,13 +55,14 @@ def test_fetch_by_default_needs_no_folder_of_the_users(
     monkeypatch: pytest.MonkeyPatch, register: Register, server: Server
 ) -> None:
     monkeypatch.setattr(sources, "SOURCES", {})
-    for name in ("thing", "cifar10-archive"):
+    for name in ("thing", "cifar10-archive", "cifar100-archive"):
         source = register(CONTENT, f"{server.address}/x", name, f"{name}.bin")
         sources.SOURCES[name] = source
-    made = replace(INFO["cifar10"], download=lambda progress: None)
-    monkeypatch.setitem(INFO, "cifar10", made)
+    for name in ("cifar10", "cifar100"):
+        made = replace(INFO[name], download=lambda progress: None)
+        monkeypatch.setitem(INFO, name, made)
     server.content = CONTENT
-    assert set(rows("fetch")) == {"cifar10", "thing"}
+    assert set(rows("fetch")) == {"cifar10", "cifar100", "thing"}
 
 
 def test_fetch_tries_all_and_sums_up(register: Register, server: Server, cache: Path) -> None:
@@ -73,7 +74,8 @@ def test_fetch_tries_all_and_sums_up(register: Register, server: Server, cache: 
     assert (cache / "thing.bin").is_file()
 
 
-def test_fetch_cannot_get_the_users_data() -> None:
+def test_fetch_cannot_get_the_users_data(register: Register) -> None:
+    register(b"", "http://127.0.0.1:9/x", "cifar100-archive", "cifar-100-python.tar.gz")
     for name, words in (("cifar100", "cifar-100-python"), ("imagenet", "train/CLASS")):
         with pytest.raises(PdnasError, match=words):
             run("fetch", name)

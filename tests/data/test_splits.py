@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
+import shutil
+import tarfile
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -14,6 +17,7 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pdnas.data import cifar10
 from pdnas.data.dataset import ImageSet
@@ -23,6 +27,8 @@ from pdnas.data.stratify import shuffled, stratified
 from pdnas.spec.data import DataConfig
 from pdnas.spec.names import DataName
 from pdnas.support.errors import PdnasError
+
+from .conftest import Register, Server
 
 DIGITS = DataConfig(name="digits", train=500, validation=200, test=100)
 
@@ -134,11 +140,71 @@ class TestCifar100:
             in_memory("cifar100", directory)
         assert not proof.exists()
 
-    def test_missing_says_which_files_go_where(self, tmp_path: Path) -> None:
+    def test_missing_says_which_files_go_where(self, tmp_path: Path, register: Register) -> None:
+        register(b"", "http://127.0.0.1:9/x", "cifar100-archive", "cifar-100-python.tar.gz")
         for directory in (None, tmp_path / "no", tmp_path):
             with pytest.raises(PdnasError, match="cifar-100-python") as error:
                 in_memory("cifar100", directory)
             assert "train, test and meta" in str(error.value)
+            assert "cifar100/train/CLASS" in str(error.value)
+
+    def test_the_archive_is_decoded_once(
+        self, directory: Path, register: Register, server: Server
+    ) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            tar.add(directory / "cifar-100-python", "cifar-100-python")
+        server.content = packed.getvalue()
+        register(server.content, server.address, "cifar100-archive", "cifar-100-python.tar.gz")
+        assert INFO["cifar100"].fetch(progress=False) == INFO["cifar100"].find()
+        server.content = None
+        first, unpacked = in_memory("cifar100"), in_memory("cifar100", directory)
+        for file, images in unpacked.items():
+            assert torch.equal(first[file].images, images.images)
+            assert torch.equal(first[file].labels, images.labels)
+        assert server.requests == 1
+        assert INFO["cifar100"].own_contents() is None
+
+
+class TestCifar100Folders:
+    """Class folders of 100 classes, of which the last has a second training image."""
+
+    @pytest.fixture(params=["cifar100/test", "cifar100/val", "test"])
+    def directory(self, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+        """The folder of data; its images lie in ``cifar100`` or in itself."""
+        test = tmp_path / "data" / request.param
+        for number in range(100):
+            for folder in (test.parent / "train", test):
+                (folder / f"c{number:02d}").mkdir(parents=True)
+                Image.new("RGB", (32, 32), (number, 0, 9)).save(folder / f"c{number:02d}/0.png")
+        Image.new("L", (32, 32), 50).save(test.parent / "train/c99/1.png")
+        return tmp_path / "data"
+
+    def test_any_number_of_images(self, directory: Path) -> None:
+        files = INFO["cifar100"].load(directory)
+        assert {file: len(images) for file, images in files.items()} == {"train": 101, "test": 100}
+        config = DataConfig(name="cifar100", validation=1)
+        splits = make_splits(config, directory)
+        assert counts_of(splits) == {"train": 100, "validation": 1, "test": 100}
+        test = load_part(config, "test", splits, directory)
+        assert isinstance(test, ImageSet)
+        assert test.labels.tolist() == test.images[:, 0, 5, 5].tolist() == list(range(100))
+        contents = INFO["cifar100"].own_contents(directory)
+        assert contents is not None
+        assert contents["train"]["c99"].startswith("2 ")
+
+    def test_images_of_another_size_or_classes_are_named(self, directory: Path) -> None:
+        [picture] = directory.rglob("train/c99/1.png")
+        Image.new("L", (64, 32)).save(picture)
+        whole = torch.arange(101)
+        with pytest.raises(PdnasError, match=r"c99/1\.png has 64x32 pixels, not 32x32; replace"):
+            INFO["cifar100"].load(directory)["train"].subset(whole)
+        shutil.rmtree(picture.parent)
+        words = "train has 99 classes; CIFAR-100 has 100"
+        if picture.is_relative_to(directory / "train"):  # which may be of ImageNet
+            return
+        with pytest.raises(PdnasError, match=words):
+            INFO["cifar100"].load(directory)
 
 
 class TestSplits:
