@@ -14,7 +14,9 @@ points of each learning curve, so there are two dictionaries:
     trainer.search()
     trainer.evaluate(dataset_api=dataset_api(truth, "cifar10", 200))
 
-(NASLib has one key, ``eval_acc1es``, for validation and test accuracy alike.)
+NASLib has one key, ``eval_acc1es``, for validation and test accuracy alike. Curves have no point
+between: the benchmark's trainings of 12 epochs end their own schedule of learning rates, so they
+are no part of those of 200.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ import numpy as np
 from pdnas.space.cells import CellSpace
 from pdnas.spec.names import TruthData
 from pdnas.truth import cost
+from pdnas.truth.columns import MEASURED
+from pdnas.truth.sampling import Floats
+from pdnas.truth.seconds import query_seconds
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 # What NASLib's search space looks up, classes and image side, for each of our data sets.
@@ -37,49 +42,69 @@ _NASLIB: dict[TruthData, tuple[str, int, int]] = {
 
 
 def dataset_api(
-    truth: NasBench201, dataset: TruthData, epochs: Literal[12, 200]
+    truth: NasBench201, dataset: TruthData, epochs: Literal[12, 200], device: str = "edgegpu"
 ) -> dict[str, dict[str, Any]]:
-    """The dictionary that NASLib's NAS-Bench-201 search space reads.
+    """The dictionary that NASLib's NAS-Bench-201 search space reads, with a key for every metric.
 
-    Accuracies are in percent, ``flops`` and ``params`` of ``cost_info`` in millions, as in
-    NASLib's own. What the table does not know is NaN: other epochs, training accuracies, losses,
-    seconds.
+    Accuracies are in percent, FLOPs and parameters in millions, as in NASLib's own; ``train_time``
+    is the seconds of all ``epochs``, latency milliseconds an image. What the table does not know is
+    NaN: accuracies after other epochs, training accuracies, losses, seconds of judging, latency on
+    other data sets than CIFAR-10.
 
     Args:
         truth: the table.
         dataset: whose accuracies; NASLib calls them ``cifar10``, ``cifar100``, ``ImageNet16-120``.
         epochs: 12 for searching, 200 for the result.
+        device: whose latency.
 
     Raises:
-        PdnasError: no such data set.
+        PdnasError: no such data set or device.
     """
-    accuracy = truth.accuracy(dataset)
-    if epochs == 12:
-        accuracy = truth.validation_12(dataset)
-    name, classes, side = _NASLIB[dataset]
-    space = CellSpace()
-    parameters = cost.parameters(space.cells, classes=classes) / 1e6
-    flops = cost.flops(space.cells, classes=classes, image_size=side) / 1e6
-    unknown = [float("nan")] * epochs
+    columns = _columns(truth, dataset, epochs, device)
+    name, unknown = _NASLIB[dataset][0], [float("nan")] * epochs
     data = {}
-    for cell, final, size, work in zip(
-        truth.column("cell"),
-        np.round(100 * accuracy, 6).tolist(),
-        parameters.tolist(),
-        flops.tolist(),
-        strict=True,
+    for cell, final, size, work, seconds, milliseconds in zip(
+        truth.column("cell"), *(column.tolist() for column in columns), strict=True
     ):
         results = {
             "train_acc1es": unknown,
             "train_losses": unknown,
             "eval_acc1es": [*unknown[1:], final],
             "eval_losses": unknown,
+            "eval_times": unknown,
+            # Asked for by epoch, though they are the same after each.
+            "flop": [work] * epochs,
+            "params": [size] * epochs,
+            "latency": [milliseconds] * epochs,
+            "epochs": list(range(1, epochs + 1)),
             "cost_info": {
                 "flops": work,
                 "params": size,
-                "latency": unknown[0],
-                "train_time": unknown[0],
+                "latency": milliseconds,
+                "train_time": seconds,
             },
         }
         data[cell] = {name: results}
     return {"nb201_data": data}
+
+
+def _columns(
+    truth: NasBench201, dataset: TruthData, epochs: Literal[12, 200], device: str
+) -> list[Floats]:
+    """Accuracy, parameters, FLOPs, seconds and latency of every cell, shape (15625,) each."""
+    accuracy = truth.accuracy(dataset) if epochs == 200 else truth.validation_12(dataset)
+    _, classes, side = _NASLIB[dataset]
+    cells = CellSpace().cells
+    seconds = latency = np.full(len(truth), np.nan)
+    if set(MEASURED) <= set(truth.table):  # not so of a table from the benchmark's own archive
+        whole = truth.training_seconds(dataset)
+        seconds = whole if epochs == 200 else query_seconds(truth, dataset)
+        known = truth.latency(device)
+        latency = known if dataset == "cifar10" else latency
+    return [
+        np.round(100 * accuracy, 6),
+        cost.parameters(cells, classes=classes) / 1e6,
+        cost.flops(cells, classes=classes, image_size=side) / 1e6,
+        seconds,
+        latency,
+    ]

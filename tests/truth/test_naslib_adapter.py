@@ -11,6 +11,7 @@ import pytest
 
 from pdnas.spec.names import TruthData
 from pdnas.support.errors import PdnasError
+from pdnas.truth.columns import MEASURED
 from pdnas.truth.naslib_adapter import dataset_api
 from pdnas.truth.tables.nasbench201 import NasBench201
 
@@ -65,16 +66,42 @@ def test_what_naslib_logs(truth: NasBench201) -> None:
     api = dataset_api(truth, "cifar10", 200)
     first = (4, 3, 3, 0, 0, 0)
     assert architecture_string(first) == FIRST
-    for key in ("train_acc1es", "train_losses", "eval_losses", "train_time"):
+    for key in ("train_acc1es", "train_losses", "eval_losses", "eval_times"):
         assert math.isnan(query(api, first, "cifar10", key))
     info = query(api, first, "cifar10", "cost_info")
     assert set(info) == {"flops", "params", "latency", "train_time"}
     # The benchmark's own figures for this cell, as they stand in NASLib's tests.
     assert (info["flops"], info["params"]) == (15.64737, 0.129306)
+    for key, again in (("flop", "flops"), ("params", "params"), ("latency", "latency")):
+        assert query(api, first, "cifar10", key) == info[again]
+        assert len(api["nb201_data"][FIRST]["cifar10-valid"][key]) == 200
+    assert query(api, first, "cifar10", "epochs") == 200
     curve = api["nb201_data"][FIRST]["cifar10-valid"]["eval_acc1es"]
     assert len(curve) == 200
     assert curve[-1] == pytest.approx(85.863333)
     assert all(math.isnan(value) for value in curve[:-1])
+
+
+def test_seconds_and_latency(truth: NasBench201) -> None:
+    """A search sees half of CIFAR-10's images for 12 epochs; latency is CIFAR-10's."""
+    first, row = (4, 3, 3, 0, 0, 0), truth.cell_id(FIRST)
+    whole = truth.training_seconds("cifar10")[row]
+    searched = query(dataset_api(truth, "cifar10", 12), first, "cifar10", "cost_info")
+    trained = query(dataset_api(truth, "cifar10", 200), first, "cifar10", "cost_info")
+    assert searched["train_time"] == pytest.approx(whole * 12 / 200 / 2)
+    assert trained["train_time"] == pytest.approx(whole)
+    assert trained["latency"] == pytest.approx(truth.latency("edgegpu")[row])
+    other = dataset_api(truth, "cifar100", 12, device="pixel3")
+    assert math.isnan(query(other, first, "cifar100", "latency"))
+    with pytest.raises(PdnasError, match="knows no latency on 'abacus'"):
+        dataset_api(truth, "cifar10", 12, device="abacus")
+
+
+def test_a_table_without_measurements_has_none(truth: NasBench201) -> None:
+    bare = NasBench201(truth.table.drop(columns=list(MEASURED)))
+    info = query(dataset_api(bare, "cifar10", 12), (4, 3, 3, 0, 0, 0), "cifar10", "cost_info")
+    assert math.isnan(info["train_time"])
+    assert math.isnan(info["latency"])
 
 
 def test_cost_of_other_data_sets(truth: NasBench201) -> None:
