@@ -28,7 +28,8 @@ def table(
         str,
         typer.Argument(
             autocompletion=complete.tables,
-            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench or rivals.",
+            help="1 to 9 as in the paper, ablations, extraction, efficiency, nasbench, rivals or "
+            "truths.",
         ),
     ],
     scale: Scale = "laptop",
@@ -72,7 +73,8 @@ def figure(
             autocompletion=complete.figures,
             help="figure1, figure2, mismatch, pareto, candidates, error-cost, trajectories, "
             "kept-share, posterior-cells, efficiency or best-of-n; of NAS-Bench-201's study "
-            "samples-to-target, best-so-far, one-shot, posterior-training, posterior-mass or cost.",
+            "samples-to-target, best-so-far, one-shot, posterior-training, posterior-mass or cost; "
+            "of ground truths size-widths, size-samples or truth-noise.",
         ),
     ],
     scale: Scale = "laptop",

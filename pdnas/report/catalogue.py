@@ -36,6 +36,7 @@ TABLES = {
     "efficiency": "truth.tables:sample_efficiency",
     "nasbench": "truth.tables:nasbench",
     "rivals": "truth.tables:rivals",
+    "truths": "truth.sizes:truths",
 }
 
 FIGURES = {
@@ -56,6 +57,9 @@ FIGURES = {
     "posterior-training": "truth.posterior:posterior_training",
     "posterior-mass": "truth.posterior:posterior_mass",
     "cost": "truth.choice:cost",
+    "size-widths": "truth.sizes:size_widths",
+    "size-samples": "truth.sizes:size_samples",
+    "truth-noise": "truth.quality:truth_noise",
 }
 
 

@@ -270,6 +270,9 @@ def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:
         _hold(path, "candidates", made, expected["candidates"])
         if score_images is not None and made["images"] != score_images:
             raise _other(path, "score_images", made["images"], score_images)
+    if (sizes := run.sizes_record()) is not None:
+        path, made = run.folder / layout.SIZES, sizes["provenance"]["config"]
+        _hold(path, "candidates", made, expected["candidates"])
 
 
 def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

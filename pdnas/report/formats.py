@@ -30,7 +30,8 @@ Cell = str | float | int | Interval | None
 class Column:
     """``key`` heads the CSV column, ``heading`` (under ``group``) the printed one.
 
-    ``decimals`` are those of the printed number; None prints as many as it needs.
+    ``decimals`` are those of the printed number; None prints as many as it needs. ``digits`` are
+    significant ones instead, of what goes through many powers of ten.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Column:
     decimals: int | None = 2
     estimate: bool = False
     is_text: bool = False
+    digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,16 @@ class Table:
             raise ValueError(f"table {self.name}: a row does not have {len(self.columns)} cells")
 
 
-def _rounded(value: float, decimals: int | None) -> str:
+def _rounded(value: float, column: Column) -> str:
     if isinstance(value, int):
         return str(value)
-    return (f"{value:.10g}" if decimals is None else f"{value:.{decimals}f}").replace("inf", "∞")
+    decimals = column.decimals
+    if column.digits is not None:
+        plain = 10**column.digits <= abs(value) < 1e5  # where people read no powers of ten
+        text = f"{value:.0f}" if plain else f"{value:.{column.digits}g}"
+    else:
+        text = f"{value:.10g}" if decimals is None else f"{value:.{decimals}f}"
+    return text.replace("inf", "∞")
 
 
 def text(cell: Cell, column: Column) -> str:
@@ -69,15 +77,15 @@ def text(cell: Cell, column: Column) -> str:
     if isinstance(cell, str):
         return cell
     if not isinstance(cell, Interval):
-        return _rounded(cell, column.decimals)
+        return _rounded(cell, column)
     estimate, low, high = (
-        _rounded(value, column.decimals) for value in (cell.estimate, cell.low, cell.high)
+        _rounded(value, column) for value in (cell.estimate, cell.low, cell.high)
     )
     if math.isnan(cell.low):
         return estimate
     above, below = cell.high - cell.estimate, cell.estimate - cell.low
     if math.isclose(above, below, rel_tol=1e-6, abs_tol=1e-12):
-        return f"{estimate} ± {_rounded(above, column.decimals)}"
+        return f"{estimate} ± {_rounded(above, column)}"
     return f"{estimate} [{low}, {high}]"
 
 

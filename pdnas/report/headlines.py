@@ -10,6 +10,7 @@ from pdnas.report import formats
 from pdnas.report.collect import Collection
 from pdnas.report.formats import Column
 from pdnas.report.measures import measured
+from pdnas.report.truth.sizes import bands
 from pdnas.spec import selection
 from pdnas.spec.names import RetrainMode
 from pdnas.support.statistics import Interval, confidence_interval, geometric_interval
@@ -34,6 +35,7 @@ def headlines(collection: Collection) -> Iterator[Headline]:
         yield from _number_of_candidates(collection, study)
         yield from _length_scale(collection, study)
     yield from _sample_efficiency(collection)
+    yield from _equal_sizes(collection)
 
 
 def _guided_against_random(collection: Collection, study: str) -> Iterator[Headline]:
@@ -143,6 +145,34 @@ def _sample_efficiency(collection: Collection) -> Iterator[Headline]:
                     neutral=1,
                     decimals=1,
                 )
+
+
+def _equal_sizes(collection: Collection) -> Iterator[Headline]:
+    """The size space: the paper's comparison at equal size, in true accuracy."""
+    for band in bands(collection):
+        dataset = band.datasets[0]
+        yield _headline(
+            f"{band.study}/{band.variant}",
+            f"true accuracy of guided networks of {band.label} parameters minus that of one drop "
+            "probability for all widths, at equal expected parameters",
+            confidence_interval(band.gain(dataset)),
+            "{} points",
+            ("guided is better", "random is better"),
+            "guided is better",
+        )
+        speedup = band.speedup("posterior", dataset, "top")
+        assert isinstance(speedup, Interval)
+        yield _headline(
+            f"{band.study}/{band.variant}",
+            "how many times fewer samples does the posterior need than uniform sampling, for the "
+            f"best 1 % of networks of {band.label} parameters?",
+            speedup,
+            "{} times",
+            ("fewer", "more"),
+            "–",
+            neutral=1,
+            decimals=1,
+        )
 
 
 def _values(

@@ -73,6 +73,7 @@ TABLES = _named(
     Product("table", "efficiency", selection.over_cells_in_all),
     Product("table", "nasbench", selection.over_cells, target="nasbench"),
     Product("table", "rivals", _no_study, target="nasbench"),  # searches of a table are no runs
+    Product("table", "truths", selection.over_sizes, target="truths"),
 )
 """Every table by its name, in the order in which people read them."""
 
@@ -99,6 +100,9 @@ FIGURES = _named(
             "cost",
         )
     ),
+    Product("figure", "size-widths", selection.over_sizes, target="truths"),
+    Product("figure", "size-samples", selection.over_sizes, target="truths"),
+    Product("figure", "truth-noise", _no_study, target="truths"),
 )
 """Every figure by its name, in the order in which people read them."""
 

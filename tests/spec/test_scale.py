@@ -213,6 +213,13 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
             },
             r"gates\.size_prior needs channel gates; leave it out with supernet nasbench201",
         ),
+        (
+            "base.candidates.band",
+            [100_000, 200_000],
+            r"candidates\.band needs supernet natsbench-size, width a multiple of 8",
+        ),
+        ("base.candidates.band", [2, 1], r"fewest and the most parameters, in this order"),
+        ("base.candidates.band", [1], r"candidates\.band: .*at least 2"),
         ("base.gates.size_prior", -0.1, r"gates\.size_prior: .*greater than or equal to 0"),
         ("base.supernet", {"name": "natsbench-size", "width": 24}, r"width must divide 64"),
         ("base.supernet", {"name": "natsbench-size", "width": 128}, r"width: .*equal to 64"),

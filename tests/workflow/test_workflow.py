@@ -61,6 +61,7 @@ def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Pa
 
 
 SEARCHED = {"search": 6, "sample": 4, "rank": 4, "retrain": 10}
+SIZES = {"search": 3, "sample": 9, "rank": 9, "sizes": 3}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,13 @@ SEARCHED = {"search": 6, "sample": 4, "rank": 4, "retrain": 10}
         ("table9", {"table9": 1}),
         ("table3", SEARCHED | {"table3": 1}),
         ("table_extraction", SEARCHED | {"extract": 4, "table_extraction": 1}),
-        ("truths", {"search": 3, "sample": 9, "rank": 9, "sizes": 3, "truths": 1}),
+        ("table_truths", SIZES | {"table_truths": 1}),
+        (
+            "truths",
+            SIZES
+            | dict.fromkeys(("table_truths", "figure_size_widths", "figure_size_samples"), 1)
+            | {"figure_truth_noise": 1, "truths_page": 1, "truths": 1},
+        ),
         ("table_efficiency", {"search": 1, "sample": 1, "rank": 1, "table_efficiency": 1}),
     ],
 )

@@ -132,3 +132,17 @@ use rule report_page as nasbench_page with:
         f"{REPORT}/log/nasbench-page.tsv"
     message:
         "one page with the study of NAS-Bench-201"
+
+
+use rule report_page as truths_page with:
+    input:
+        products("truths"),
+        captions=CAPTION_FILES,
+    output:
+        f"{REPORT}/truths.html",
+    log:
+        f"{REPORT}/log/truths-page.log",
+    benchmark:
+        f"{REPORT}/log/truths-page.tsv"
+    message:
+        "one page with the study of ground truths"

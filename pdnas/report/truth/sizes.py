@@ -1,0 +1,356 @@
+"""The study of the size space: what posteriors over widths are worth in bands of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pdnas.report import style
+from pdnas.report.collect import Collection
+from pdnas.report.columns import SEEDS, words
+from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table
+from pdnas.report.measures import bounds, estimate
+from pdnas.report.notes import conditions
+from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR, Drawing
+from pdnas.report.truth.methods import data_name
+from pdnas.runs.run import Run
+from pdnas.space.sizes import LARGEST, NAMES
+from pdnas.spec import selection
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    expected_draws,
+    expected_draws_over_seeds,
+    geometric_interval,
+)
+
+SAMPLERS = {
+    "posterior": "guided",
+    "random": "one p for all widths",
+    "uniform": "uniform in the band",
+    "largest": "the largest 1 %",
+}
+"""What networks of a band are drawn from, and what people call it."""
+
+GOALS = {"near_best": "0.5 points below the best", "top": "the best 1 %"}
+
+CHOSEN_OF = 10
+"""Samples among which inherited weights choose, in the table."""
+
+NEW_TRAININGS = (
+    "New trainings: what the noise of the truth's single trainings leaves of the same number, 95 % "
+    "(geometric mean over seeds of both ends; docs/truths.md). For the size space it is an upper "
+    "bound."
+)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Runs of a variant, whose posteriors are judged in one band: a record a seed."""
+
+    study: str
+    variant: str
+    runs: list[Run]
+    records: list[Mapping[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """``180–220 k``."""
+        low, high = (each / 1000 for each in self.records[0]["parameters"])
+        return f"{low:g}–{high:g} k"
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.records[0]["samplers"]["posterior"]["datasets"])
+
+    def facts(self, sampler: str, dataset: str) -> list[Mapping[str, Any]]:
+        """What is said of a sampler on a data set, by seed."""
+        return [record["samplers"][sampler]["datasets"][dataset] for record in self.records]
+
+    def mean(self, sampler: str, dataset: str) -> list[float]:
+        """Mean true accuracy (percent) of a sample, by seed."""
+        if sampler == "uniform":
+            facts = self.facts("posterior", dataset)
+            return [100 * each["uniform_mean_accuracy"] for each in facts]
+        return [100 * each["mean_accuracy"] for each in self.facts(sampler, dataset)]
+
+    def gain(self, dataset: str) -> list[float]:
+        """Points by which the posterior's mean is above that of one p, by seed."""
+        means = (self.mean(sampler, dataset) for sampler in ("posterior", "random"))
+        return [guided - one for guided, one in zip(*means, strict=True)]
+
+    def chosen(self, sampler: str, dataset: str, n: int) -> list[float]:
+        """Expected true accuracy (percent) of the best by inherited weights of n, by seed."""
+        ranked = (record["ranked"].get(sampler) for record in self.records)
+        found = [each["datasets"][dataset] for each in ranked if each is not None]
+        return [100 * each["expected"][each["n"].index(n)] for each in found]
+
+    def taus(self, sampler: str, dataset: str) -> list[float | None]:
+        """Kendall's tau of inherited and true accuracy among what was ranked, by seed."""
+        ranked = (record["ranked"].get(sampler) for record in self.records)
+        return [each["datasets"][dataset]["kendall_tau"] for each in ranked if each is not None]
+
+    def samples(self, sampler: str, dataset: str, goal: str) -> Interval | float:
+        """Expected samples to a goal; exact where seeds have no say."""
+        if sampler == "uniform":
+            facts = self.facts("posterior", dataset)[0][goal]
+            return expected_draws(facts["uniform_mass"])
+        masses = [each[goal]["mass"] for each in self.facts(sampler, dataset)]
+        return (
+            expected_draws(masses[0]) if sampler == "largest" else expected_draws_over_seeds(masses)
+        )
+
+    def speedup(self, sampler: str, dataset: str, goal: str) -> Interval | float:
+        """Uniform expected samples by those of the sampler."""
+        goals = [each[goal] for each in self.facts(sampler, dataset)]
+        ratios = [each["speedup"] for each in goals]
+        if sampler == "largest":
+            return float(ratios[0])
+        return geometric_interval(ratios).within(most=expected_draws(goals[0]["uniform_mass"]))
+
+    def retrained(self, sampler: str, dataset: str, goal: str) -> Interval | None:
+        """The speed-up with the interval that the noise of the truth leaves; None: unknown."""
+        goals = [each[goal] for each in self.facts(sampler, dataset)]
+        ends = [[each["retrained"]["speedup"][end] for each in goals] for end in ("low", "high")]
+        if any(end is None for both in ends for end in both):
+            return None
+        centre, low, high = (
+            geometric_interval(values).estimate
+            for values in ([each["speedup"] for each in goals], *ends)
+        )
+        return Interval(centre, low, high, len(goals))
+
+
+def bands(collection: Collection) -> list[Band]:
+    """Every band that was run, in the order of the scale."""
+    found = []
+    for study in selection.over_sizes(collection.scale):
+        for variant in collection.scale.studies[study].variants:
+            pairs = [
+                (run, record)
+                for run in collection.find(study, variant)
+                if (record := run.sizes_record()) is not None
+            ]
+            if pairs:
+                runs, records = map(list, zip(*pairs, strict=True))
+                found.append(Band(study, variant, runs, records))
+    return found
+
+
+def truths(collection: Collection) -> Table:
+    """How good sampled networks truly are, and how many samples guidance saves at equal size."""
+    found = bands(collection)
+    rows = [
+        _cells(band, dataset, sampler)
+        for band in found
+        for dataset in band.datasets
+        for sampler in SAMPLERS
+    ]
+    gaps = (NOT_RUN,) * (5 + 3 * len(GOALS))
+    rows = rows or [(None, None, name, *gaps) for name in SAMPLERS.values()]
+    return Table(
+        "truths",
+        "NATS-Bench's size space: samplers in bands of parameters against the ground truth",
+        (
+            words("band", "parameters"),
+            words("dataset", "data set"),
+            words("sampler", "networks"),
+            Column("ours_mean_accuracy_pct", "mean of a sample [%]", OURS, estimate=True),
+            Column("ours_above_one_p", "above one p [points]", OURS, estimate=True),
+            *(
+                column
+                for goal, what in GOALS.items()
+                for column in (
+                    Column(
+                        f"ours_samples_{goal}", f"samples to {what}", OURS, digits=3, estimate=True
+                    ),
+                    Column(
+                        f"ours_speedup_{goal}",
+                        "fewer than uniform by",
+                        OURS,
+                        digits=3,
+                        estimate=True,
+                    ),
+                    Column(
+                        f"ours_retrained_{goal}", "new trainings", OURS, digits=3, estimate=True
+                    ),
+                )
+            ),
+            Column(
+                f"ours_chosen_{CHOSEN_OF}_pct",
+                f"best of {CHOSEN_OF} by inherited weights [%]",
+                OURS,
+                estimate=True,
+            ),
+            Column("ours_kendall_tau", "Kendall τ", OURS, estimate=True),
+            SEEDS,
+        ),
+        tuple(rows),
+        (
+            "Every network of the band was trained by itself; means, expected samples and ratios "
+            "are exact, by enumeration of the band's networks. All samplers are conditioned on the "
+            "band. Guided: the posterior, which never saw these accuracies. One p: a single drop "
+            "probability for all widths, with the posterior's expected parameters. Bands are of "
+            "parameters on CIFAR-10, where all was searched; other data sets are transfer.",
+            "Means and differences (paired by seed): mean ± half-width of the 95 % t-interval over "
+            "seeds. Samples and ratios: geometric mean with the 95 % t-interval of the logarithms, "
+            "cut at one sample. What has no interval does not depend on the seed.",
+            NEW_TRAININGS,
+            f"By inherited weights: the true accuracy of the one of {CHOSEN_OF} samples whose "
+            "accuracy with inherited weights on validation images is highest; an expectation over "
+            "draws, with replacement, from the candidates that were ranked. τ: Kendall's, between "
+            "both accuracies of these candidates.",
+            *conditions(collection, dict.fromkeys(band.study for band in found)),
+        ),
+    )
+
+
+def _cells(band: Band, dataset: str, sampler: str) -> tuple[Cell, ...]:
+    exact = sampler in ("uniform", "largest")
+    mean = band.mean(sampler, dataset)
+    goals: list[Cell] = []
+    for goal in GOALS:
+        goals.append(band.samples(sampler, dataset, goal))
+        if sampler == "uniform":
+            goals += [None, None]
+        else:
+            goals.append(band.speedup(sampler, dataset, goal))
+            goals.append(band.retrained(sampler, dataset, goal))
+    ranked = sampler != "largest"
+    return (
+        band.label,
+        data_name(dataset),
+        SAMPLERS[sampler],
+        mean[0] if exact else confidence_interval(mean),
+        confidence_interval(band.gain(dataset)) if sampler == "posterior" else None,
+        *goals,
+        estimate(band.chosen(sampler, dataset, CHOSEN_OF)) if ranked else None,
+        estimate(band.taus(sampler, dataset)) if ranked else None,
+        len(band.records),
+    )
+
+
+def size_widths(collection: Collection) -> Drawing | None:
+    """Mean widths of guided networks, of one p's and of the truly best, a panel a band."""
+    import pandas as pd
+
+    found = bands(collection)
+    if not found:
+        return None
+    figure, axes = style.panels(1, len(found), height=3.3, width=3.6 * len(found), sharey=True)
+    tables, x = [], np.arange(len(NAMES))
+    for axis, band in zip(axes[0], found, strict=True):
+        widths = [record["widths"] for record in band.records]
+        best = widths[0]["best"]
+        curves = {
+            "guided": [each["posterior"] for each in widths],
+            "one p for all widths": [each["random"] for each in widths],
+            "uniform in the band": [widths[0]["uniform"]],
+            **{f"best 1 % on {data_name(name)}": [best[name]] for name in best},
+        }
+        looks = _looks(len(best))
+        for (name, seeds), look in zip(curves.items(), looks, strict=True):
+            intervals = [confidence_interval(values) for values in np.transpose(seeds)]
+            ends = np.array([bounds(each) for each in intervals]).T
+            style.line(axis, x, [*ends], within=(0, LARGEST), label=name, **look)
+            frame = pd.DataFrame(ends.T, columns=["width", "low95", "high95"])
+            frame.insert(0, "gate", NAMES)
+            frame.insert(0, "networks", name)
+            frame.insert(0, "band", band.label)
+            tables.append(frame.assign(seeds=len(seeds)))
+        axis.set_xticks(x, NAMES)
+        axis.grid(False, axis="x")
+        axis.set(ylim=(0, LARGEST + 2), xlabel="width, input to output")
+        axis.set_yticks(range(0, LARGEST + 1, 16))
+        style.title(axis, f"{band.label} parameters, {style.seeds(len(band.records))}")
+    axes[0, 0].set_ylabel("mean channels of a network")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+def _looks(best: int) -> list[dict[str, Any]]:
+    """Guided, one p, uniform, and the best by each data set."""
+    own: list[dict[str, Any]] = [
+        {"color": GUIDED_COLOUR, "marker": "o", "linewidth": 2.2},
+        {"color": RANDOM_COLOUR, "marker": "s"},
+        {"color": style.OTHERS[-1], "linestyle": "--", "linewidth": 1.2},
+    ]
+    colours = [REFERENCE_COLOUR, *style.others(best - 1)]
+    return own + [
+        {"color": colour, "marker": style.MARKERS[2 + number], "linestyle": ":", "linewidth": 1.4}
+        for number, colour in enumerate(colours)
+    ]
+
+
+def size_samples(collection: Collection) -> Drawing | None:
+    """Expected best true accuracy of n samples, a column a band and a row a data set."""
+    import pandas as pd
+
+    found = bands(collection)
+    if not found:
+        return None
+    datasets = found[0].datasets
+    figure, axes = style.panels(
+        len(datasets), len(found), height=2.4, width=3.6 * len(found), sharex=True
+    )
+    tables = []
+    for column, band in enumerate(found):
+        for row, dataset in enumerate(datasets):
+            axis = axes[row, column]
+            tables.append(_draw_best_of_n(axis, band, dataset))
+            if row == 0:
+                style.title(axis, f"{band.label} parameters, {style.seeds(len(band.records))}")
+            if column == 0:
+                axis.set_ylabel(f"best of n on\n{data_name(dataset)} [%]")
+    for axis in axes[-1]:
+        axis.set_xlabel("number of samples n")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return Drawing(figure, pd.concat(tables, ignore_index=True))
+
+
+_MOST = 1000
+"""Samples at which the curves end: all have found about the best then."""
+
+
+def _draw_best_of_n(axis: Any, band: Band, dataset: str) -> Any:
+    import pandas as pd
+
+    looks: dict[str, dict[str, Any]] = {
+        "posterior": {"color": GUIDED_COLOUR, "linewidth": 2.2},
+        "random": {"color": RANDOM_COLOUR, "linestyle": "-."},
+        "uniform": {"color": style.OTHERS[-1], "linestyle": "--"},
+        "largest": {"color": style.OTHERS[0], "linestyle": (0, (5, 1, 1, 1)), "linewidth": 1.2},
+    }
+    best = 100 * band.facts("posterior", dataset)[0]["best_accuracy"]
+    tables = []
+    for sampler, look in looks.items():
+        key, source = (
+            ("uniform_expected", "posterior")
+            if sampler == "uniform"
+            else (
+                "expected",
+                sampler,
+            )
+        )
+        curves = [facts["best_of_n"] for facts in band.facts(source, dataset)]
+        n = np.array(curves[0]["n"])
+        shown = n <= _MOST
+        values = 100 * np.array([curve[key] for curve in curves])[:, shown]
+        ends = np.array([bounds(confidence_interval(each)) for each in values.T]).T
+        within = (0, best)
+        style.line(axis, n[shown], [*ends], within=within, label=SAMPLERS[sampler], **look)
+        frame = pd.DataFrame(ends.T, columns=["best_pct", "low95_pct", "high95_pct"])
+        frame.insert(0, "n", n[shown])
+        frame.insert(0, "networks", SAMPLERS[sampler])
+        frame.insert(0, "dataset", dataset)
+        frame.insert(0, "band", band.label)
+        tables.append(frame.assign(seeds=len(curves)))
+    axis.axhline(
+        best, color=REFERENCE_COLOUR, linestyle=":", linewidth=1.2, label="the band's best"
+    )
+    style.log_x(axis)
+    axis.set_xlim(1, _MOST)
+    return pd.concat(tables, ignore_index=True)
