@@ -10,6 +10,7 @@ from pdnas.report import formats
 from pdnas.report.collect import Collection
 from pdnas.report.formats import Column
 from pdnas.report.measures import measured
+from pdnas.report.truth.methods import data_name
 from pdnas.report.truth.sizes import bands
 from pdnas.spec import selection
 from pdnas.spec.names import RetrainMode
@@ -150,11 +151,11 @@ def _sample_efficiency(collection: Collection) -> Iterator[Headline]:
 def _equal_sizes(collection: Collection) -> Iterator[Headline]:
     """The size space: the paper's comparison at equal size, in true accuracy."""
     for band in bands(collection):
-        dataset = band.datasets[0]
+        dataset = band.own
         yield _headline(
             f"{band.study}/{band.variant}",
-            f"true accuracy of guided networks of {band.label} parameters minus that of one drop "
-            "probability for all widths, at equal expected parameters",
+            f"true accuracy on {data_name(dataset)} of guided networks of {band.label} parameters "
+            "minus that of one drop probability for all widths, at equal expected parameters",
             confidence_interval(band.gain(dataset)),
             "{} points",
             ("guided is better", "random is better"),

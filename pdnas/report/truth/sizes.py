@@ -19,6 +19,7 @@ from pdnas.report.truth.methods import data_name
 from pdnas.runs.run import Run
 from pdnas.space.sizes import LARGEST, NAMES
 from pdnas.spec import selection
+from pdnas.spec.selection import judged_by
 from pdnas.support.statistics import (
     Interval,
     confidence_interval,
@@ -61,6 +62,24 @@ class Band:
         """``180–220 k``."""
         low, high = (each / 1000 for each in self.records[0]["parameters"])
         return f"{low:g}–{high:g} k"
+
+    @property
+    def searched_on(self) -> str:
+        """The data set whose images it saw, as people write it."""
+        return data_name(self.runs[0].spec.data.name)
+
+    @property
+    def own(self) -> str:
+        """The truth's data set that its search was about."""
+        return judged_by(self.runs[0].spec.data.name)
+
+    @property
+    def title(self) -> str:
+        """What a panel says of it."""
+        return (
+            f"{self.label} parameters,\n{style.seeds(len(self.records))} searched on "
+            f"{self.searched_on}"
+        )
 
     @property
     def datasets(self) -> list[str]:
@@ -150,12 +169,13 @@ def truths(collection: Collection) -> Table:
         for sampler in SAMPLERS
     ]
     gaps = (NOT_RUN,) * (5 + 3 * len(GOALS))
-    rows = rows or [(None, None, name, *gaps) for name in SAMPLERS.values()]
+    rows = rows or [(None, None, None, name, *gaps) for name in SAMPLERS.values()]
     return Table(
         "truths",
         "NATS-Bench's size space: samplers in bands of parameters against the ground truth",
         (
             words("band", "parameters"),
+            words("searched_on", "searched on"),
             words("dataset", "data set"),
             words("sampler", "networks"),
             Column("ours_mean_accuracy_pct", "mean of a sample [%]", OURS, estimate=True),
@@ -194,7 +214,7 @@ def truths(collection: Collection) -> Table:
             "are exact, by enumeration of the band's networks. All samplers are conditioned on the "
             "band. Guided: the posterior, which never saw these accuracies. One p: a single drop "
             "probability for all widths, with the posterior's expected parameters. Bands are of "
-            "parameters on CIFAR-10, where all was searched; other data sets are transfer.",
+            "parameters on CIFAR-10; data sets that were not searched on are transfer.",
             "Means and differences (paired by seed): mean ± half-width of the 95 % t-interval over "
             "seeds. Samples and ratios: geometric mean with the 95 % t-interval of the logarithms, "
             "cut at one sample. What has no interval does not depend on the seed.",
@@ -222,6 +242,7 @@ def _cells(band: Band, dataset: str, sampler: str) -> tuple[Cell, ...]:
     ranked = sampler != "largest"
     return (
         band.label,
+        band.searched_on,
         data_name(dataset),
         SAMPLERS[sampler],
         mean[0] if exact else confidence_interval(mean),
@@ -260,12 +281,13 @@ def size_widths(collection: Collection) -> Drawing | None:
             frame.insert(0, "gate", NAMES)
             frame.insert(0, "networks", name)
             frame.insert(0, "band", band.label)
+            frame.insert(0, "study", band.study)
             tables.append(frame.assign(seeds=len(seeds)))
         axis.set_xticks(x, NAMES)
         axis.grid(False, axis="x")
         axis.set(ylim=(0, LARGEST + 2), xlabel="width, input to output")
         axis.set_yticks(range(0, LARGEST + 1, 16))
-        style.title(axis, f"{band.label} parameters, {style.seeds(len(band.records))}")
+        style.title(axis, band.title)
     axes[0, 0].set_ylabel("mean channels of a network")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return Drawing(figure, pd.concat(tables, ignore_index=True))
@@ -302,7 +324,7 @@ def size_samples(collection: Collection) -> Drawing | None:
             axis = axes[row, column]
             tables.append(_draw_best_of_n(axis, band, dataset))
             if row == 0:
-                style.title(axis, f"{band.label} parameters, {style.seeds(len(band.records))}")
+                style.title(axis, band.title)
             if column == 0:
                 axis.set_ylabel(f"best of n on\n{data_name(dataset)} [%]")
     for axis in axes[-1]:
@@ -347,6 +369,7 @@ def _draw_best_of_n(axis: Any, band: Band, dataset: str) -> Any:
         frame.insert(0, "networks", SAMPLERS[sampler])
         frame.insert(0, "dataset", dataset)
         frame.insert(0, "band", band.label)
+        frame.insert(0, "study", band.study)
         tables.append(frame.assign(seeds=len(curves)))
     axis.axhline(
         best, color=REFERENCE_COLOUR, linestyle=":", linewidth=1.2, label="the band's best"

@@ -93,6 +93,7 @@ def test_table(collection: Collection, records: dict[tuple[str, int], dict[str, 
     rows = rows_of(collection)
     assert len(rows) == 2 * 3 * 4
     assert [row["band"] for row in rows[::12]] == ["90–110 k", "180–220 k"]
+    assert {row["searched_on"] for row in rows} == {"CIFAR-10"}
     guided, one, uniform, largest = rows[12:16]
     assert {row["dataset"] for row in rows[12:16]} == {"CIFAR-10"}
     own = [records["middle", seed]["samplers"] for seed in range(3)]
