@@ -129,6 +129,7 @@ def efficiency(
     targets = dict(TARGETS)
     if len(runs) > 1 and (out is not None or scores is not None):
         raise PdnasError("--out and --scores belong to a single run; name one run")
+    exact.require_different(runs)
     dataset = dataset or exact.own_truth(runs)
     if target:
         targets[dataset] = tuple(map(fraction, target))

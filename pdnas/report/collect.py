@@ -236,7 +236,8 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
         select: the studies to gather; by default all.
 
     Raises:
-        PdnasError: no such scale; a damaged run; a run made with another configuration.
+        PdnasError: no such scale; a damaged run; a run made with another configuration, or in the
+            folder of another; a ranking of other candidates than there are.
     """
     content = load_scale(scale)
     runs = []
@@ -248,9 +249,20 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
                 path = folder / layout.run_folder(study, variant, seed)
                 if (path / layout.RUN).is_file():
                     run = Run.load(path)
+                    _require_place(run, layout.run_folder(study, variant, seed))
+                    run.require_current()
                     _require_same(run, spec, description.score_images)
                     runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, scale, content, tuple(runs), folder)
+
+
+def _require_place(run: Run, place: str) -> None:
+    """A copy of a run in another one's folder would count as that one."""
+    if run.place != place:
+        raise PdnasError(
+            f"{run.folder} holds the run {run.place}, so its name is wrong; move it away, and "
+            "search what belongs there"
+        )
 
 
 def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:

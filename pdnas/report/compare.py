@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +67,41 @@ def read(path: Path) -> list[Run]:
     """The run in a folder, or a variant's runs in the folders ``seed*`` below it.
 
     Raises:
-        PdnasError: there is neither, or a run is of another version of pdnas.
+        PdnasError: there is neither, a run is of another version of pdnas, a folder is named after
+            another seed, the runs are of two variants or one seed twice, or a ranking is of other
+            candidates than there are.
     """
     if (path / layout.RUN).is_file():
-        return [Run.load(path)]
-    runs = [Run.load(record.parent) for record in path.glob(f"seed*/{layout.RUN}")]
+        return [_load(path)]
+    runs = [_load(record.parent) for record in sorted(path.glob(f"seed*/{layout.RUN}"))]
     if not runs:
         raise PdnasError(
             f"{path} is neither a run (it has no run.json) nor a variant (it has no "
             "seed*/run.json below it)"
         )
-    return sorted(runs, key=lambda run: run.seed)
+    found: dict[int, Run] = {}
+    for run in runs:
+        same = found.setdefault(run.seed, run)
+        if same is not run:
+            raise PdnasError(
+                f"{same.folder} and {run.folder} are both of seed {run.seed}; keep one of them"
+            )
+        if (run.study, run.variant) != (runs[0].study, runs[0].variant):
+            raise PdnasError(
+                f"{runs[0].folder} is of {_variant(runs[0])} and {run.folder} of {_variant(run)}; "
+                "keep the seeds of one variant in a folder"
+            )
+    return [found[seed] for seed in sorted(found)]
+
+
+def _load(folder: Path) -> Run:
+    run, name = Run.load(folder), folder.resolve().name
+    if re.fullmatch(r"seed\d+", name) and name != f"seed{run.seed}":
+        raise PdnasError(
+            f"{folder} holds a run of seed {run.seed}, so its name is wrong; rename it"
+        )
+    run.require_current()
+    return run
 
 
 def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
@@ -129,9 +154,13 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
     )
 
 
+def _variant(run: Run) -> str:
+    return f"{run.study}/{run.variant}"
+
+
 def _name(side: Sequence[Run]) -> str:
     run = side[0]
-    return f"{run.study}/{run.variant}" + (f" seed {run.seed}" if len(side) == 1 else "")
+    return _variant(run) + (f" seed {run.seed}" if len(side) == 1 else "")
 
 
 def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:

@@ -10,7 +10,11 @@ from pdnas.runs.run import Run
 
 
 def summarise_run(run: Run) -> dict[str, Any]:
-    """The main facts of a run; a stage that was not run is absent. Ready for JSON."""
+    """The main facts of a run; a stage that was not run is absent. Ready for JSON.
+
+    ``outdated`` of a ranking or result says why it is not of the candidates that are there now;
+    null: it is.
+    """
     provenance = run.provenance
     summary: dict[str, Any] = {
         "run": str(run.folder),
@@ -66,6 +70,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
                 "best_validation_accuracy": float(accuracy.max()),
                 "supernet_validation_accuracy": record.get("supernet_validation_accuracy"),
                 "seconds": record["provenance"]["wall_seconds"],
+                "outdated": run.outdated(source),
             }
     if rankings:
         summary["rankings"] = rankings
@@ -78,6 +83,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
                     name: record.get(name)
                     for name in ("validation_accuracy", "test_accuracy", "parameters", "cell")
                 },
+                "outdated": run.outdated_result(source, mode),
             }
             for (source, mode), record in run.results.items()
         ]
@@ -135,13 +141,15 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
         if whole is not None:
             text += f" (whole supernet {_percent(1 - whole)})"
+        text += _outdated(ranking)
         found.append(("candidates", text))
     for result in sorted(summary.get("results", []), key=lambda result: _MODES[result["mode"]][0]):
         found.append(
             (
                 _MODES[result["mode"]][1],
                 f"test error {_percent(1 - result['test_accuracy'])}{_size(result['parameters'])}"
-                + (f" {result['cell']}" if result["cell"] else ""),
+                + (f" {result['cell']}" if result["cell"] else "")
+                + _outdated(result),
             )
         )
     for name, record in summary.get("efficiency", {}).items():
@@ -166,6 +174,10 @@ _MODES = {
 
 def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _outdated(part: dict[str, Any]) -> str:
+    return f"; {part['outdated']}" if part["outdated"] else ""
 
 
 def _count(number: float | None) -> str:

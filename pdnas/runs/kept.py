@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.runs import layout
+from pdnas.runs.records import older
 from pdnas.runs.run import Architecture, Run
 from pdnas.spec.names import NetworkFormat, RetrainMode, Source
 from pdnas.spec.scale import SCALES, load_scale, scale_path
@@ -136,7 +137,7 @@ def ranking(run: Run, source: Source) -> Record | None:
         PdnasError: they were judged in another way.
     """
     record = _readable(lambda: run.ranking_records.get(source))
-    if record is None or _older(record, run.record):
+    if record is None or older(record, run.record):
         return None
     if not (run.folder / layout.ranking(source)).is_file():
         return None
@@ -155,7 +156,7 @@ def result(run: Run, chosen: Architecture, mode: RetrainMode) -> Record | None:
     """
     path = run.folder / layout.result(chosen.label, mode)
     record = _readable(lambda: read_json(path, run.identity)) if path.is_file() else None
-    if record is None or _older(record, run.record):
+    if record is None or older(record, run.record):
         return None
     source = str(chosen.source)  # a cell has none, and its record no candidates
     if chosen.given:
@@ -164,7 +165,7 @@ def result(run: Run, chosen: Architecture, mode: RetrainMode) -> Record | None:
             return None  # the number stands for another candidate now
     elif source != "full":
         ranked = _readable(lambda: run.ranking_records.get(source))
-        if ranked is None or _older(record, ranked):
+        if ranked is None or older(record, ranked):
             return None
     _same(path, flatten(record["provenance"]["config"]), flatten(run.spec.decides(mode)))
     return record
@@ -180,7 +181,7 @@ def scores(run: Run, images: int | None) -> Record | None:
         PdnasError: the cells were scored in another way.
     """
     record = _readable(lambda: run.scores_record)
-    if record is None or _older(record, run.record) or not (run.folder / layout.SCORES).is_file():
+    if record is None or older(record, run.record) or not (run.folder / layout.SCORES).is_file():
         return None
     if images is None:
         images = int((run.splits()["part"] == "validation").sum())
@@ -227,7 +228,7 @@ def subnet(
         if drawn is not None and drawn != run.candidates_sha256(chosen.source):
             raise _another(f"{path} is of other candidates than there are now")
     whole = all((out / name).is_file() for name in record["files"])
-    return record if whole and not _older(record, run.record) else None
+    return record if whole and not older(record, run.record) else None
 
 
 def _own_subnet(run: Run, out: Path) -> bool:
@@ -291,12 +292,6 @@ def _readable(read: Callable[[], Any]) -> Any:
         return read()
     except (PdnasError, OSError, KeyError):
         return None
-
-
-def _older(record: Record, source: Record) -> bool:
-    """Whether a record is older than what it was made from: it says nothing any more."""
-    made, since = (each["provenance"]["finished"] for each in (record, source))
-    return bool(made < since)
 
 
 def _same(path: Path, made: Record, asked: Record) -> None:

@@ -19,3 +19,9 @@ def seconds(record: Mapping[str, Any]) -> float | None:
     """The wall time that a record's work took; None where it does not say."""
     wall = (record.get("provenance") or {}).get("wall_seconds")
     return None if wall is None else float(wall)
+
+
+def older(record: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
+    """Whether a record is older than what it was made from: it says nothing any more."""
+    made, since = (each["provenance"]["finished"] for each in (record, source))
+    return bool(made < since)

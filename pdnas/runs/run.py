@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from pdnas.runs import layout
+from pdnas.runs.records import older
 from pdnas.space.cells import CellSpace
 from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.scale import Scale
@@ -120,6 +121,11 @@ class Run:
     @property
     def seed(self) -> int:
         return int(self.record["seed"])
+
+    @property
+    def place(self) -> str:
+        """Where it belongs under the folder of its scale's runs."""
+        return layout.run_folder(self.study, self.variant, self.seed)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -284,6 +290,48 @@ class Run:
         path = self.folder / layout.candidates(source)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
+    def outdated(self, source: str) -> str | None:
+        """Why the ranking of a source says nothing of what is there now; None: it does."""
+        anew = self._drawn_anew(source, self.ranking_records.get(source, {}))
+        return "of other candidates than there are now" if anew else None
+
+    def outdated_result(self, source: JudgedSource, mode: RetrainMode) -> str | None:
+        """The same of what became of its best candidate, which falls with the ranking."""
+        ranking = self.ranking_records.get(source)
+        if ranking is not None and older(self.results[source, mode], ranking):
+            return "of an earlier ranking than there is now"
+        return self.outdated(source)
+
+    def require_current(self) -> None:
+        """Hold rankings, and what was made of them, to the candidates that are there now.
+
+        Raises:
+            PdnasError: one is of other candidates, or of an earlier ranking.
+        """
+        for ranked in self.ranking_records:
+            if why := self.outdated(ranked):
+                path = self.folder / layout.ranking_record(ranked)
+                raise PdnasError(f"{path} is {why}; rank them again")
+        for source, mode in self.results:
+            if why := self.outdated_result(source, mode):
+                path = self.folder / layout.result(source, mode)
+                raise PdnasError(f"{path} is {why}; retrain again")
+        subnet = self.subnet() or {}
+        if self._drawn_anew(str(subnet.get("source")), subnet):
+            path = self.folder / layout.SUBNET
+            raise PdnasError(f"{path} is of other candidates than there are now; extract again")
+
+        sizes = self.sizes_record()
+        if sizes and any(older(sizes, each) for each in self.ranking_records.values()):
+            path = self.folder / layout.SIZES
+            raise PdnasError(f"{path} is older than a ranking that it is made of; make it again")
+
+    def _drawn_anew(self, source: str, record: Mapping[str, Any]) -> bool:
+        """Whether other candidates are there now than those that a record is about."""
+        drawn = record.get("candidates_sha256")
+        there = (self.folder / layout.candidates(source)).is_file()
+        return drawn is not None and there and drawn != self.candidates_sha256(source)
+
     def cell_string(self, choice: Choice) -> str | None:
         """A candidate's architecture string; None where candidates are no cells."""
         from pdnas.space.candidates import CELL
@@ -324,7 +372,7 @@ class Run:
     def _best(self, source: str) -> int:
         path = self.folder / layout.ranking_record(source)
         ranking = read_json(path, self.identity)
-        if ranking.get("candidates_sha256") not in (None, self.candidates_sha256(source)):
+        if self._drawn_anew(source, ranking):
             raise PdnasError(f"{path} is of other candidates than there are now; rank them again")
         best = ranking.get("best")
         if not isinstance(best, int):

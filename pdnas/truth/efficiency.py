@@ -244,6 +244,23 @@ def own_truth(runs: Sequence[Path]) -> TruthData:
     return own[0]
 
 
+def require_different(runs: Sequence[Path]) -> None:
+    """Hold runs to be different searches: one that counts twice narrows every interval.
+
+    Raises:
+        PdnasError: a folder is given twice, or holds a copy of another.
+    """
+    found: dict[object, Path] = {}
+    for run in runs:
+        path = run / layout.RUN
+        key = run_identity(files.read_json(path)) if path.is_file() else run.resolve()
+        if key in found:
+            raise PdnasError(
+                f"{found[key]} and {run} are the same search; each seed counts once, leave one out"
+            )
+        found[key] = run
+
+
 def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
     """The cells that a run can choose, and the probabilities that its posterior gives to them.
 

@@ -100,11 +100,8 @@ class Inputs:
                     f"{run.folder / layout.candidates(source)} is of another band than {band}; "
                     "sample and rank again"
                 )
-            if run.ranking_records[source]["candidates_sha256"] != run.candidates_sha256(source):
-                raise PdnasError(
-                    f"{run.folder / layout.ranking(source)} is of other candidates than there are "
-                    "now; rank them again"
-                )
+            if why := run.outdated(source):
+                raise PdnasError(f"{run.folder / layout.ranking(source)} is {why}; rank them again")
             ranked[source] = Ranked.of(candidates, table["validation_accuracy"].to_numpy())
         return cls(posterior, (band[0], band[1]), ranked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,8 @@ class Tree:
         """What ``pdnas sample`` and ``pdnas rank`` leave."""
         count = len(accuracies)
         candidates = Candidates({"gate": torch.ones(count, 4, dtype=torch.bool)})
-        save_candidates(path / f"candidates-{source}.safetensors", candidates, {})
+        drawn = path / f"candidates-{source}.safetensors"
+        save_candidates(drawn, candidates, {})
         best = int(np.argmax(accuracies))
         table = pd.DataFrame(
             {
@@ -169,6 +171,7 @@ class Tree:
                 "batchnorm": "running",
                 "best": best,
                 "supernet_validation_accuracy": whole,
+                "candidates_sha256": hashlib.sha256(drawn.read_bytes()).hexdigest(),
                 "provenance": provenance(seconds),
             },
         )

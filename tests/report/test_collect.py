@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pdnas.spec.selection import flatten
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 
-from .conftest import GUIDED_TEST, Tree
+from .conftest import GUIDED_TEST, Tree, provenance
 
 
 def test_a_row_for_every_measurement(tree: Tree) -> None:
@@ -122,6 +123,55 @@ def test_records_of_another_run_are_refused(tree: Tree) -> None:
     write_json(path, read_json(path), owner="another")
     with pytest.raises(PdnasError, match="another run"):
         collect(tree.scale_name, tree.folder).find("branches", "guided")[0].subnet()
+
+
+@pytest.mark.parametrize(
+    ("copied", "place"),
+    [
+        ("branches/guided/seed0", "branches/guided/seed1"),
+        ("branches/guided/seed1", "branches/random/seed1"),
+        ("cells/guided/seed1", "branches/guided/seed1"),
+    ],
+)
+def test_a_run_in_the_folder_of_another_is_refused(tree: Tree, copied: str, place: str) -> None:
+    """A copied seed would count twice, and narrow every interval."""
+    shutil.rmtree(tree.folder / place)
+    shutil.copytree(tree.folder / copied, tree.folder / place)
+    with pytest.raises(PdnasError, match=f"{place} holds the run {copied}, so its name is wrong"):
+        collect(tree.scale_name, tree.folder)
+
+
+def test_what_is_of_other_candidates_is_refused(tree: Tree) -> None:
+    """Drawn anew, and not ranked; ranked anew, and not finished."""
+    folder = tree.folder / "branches" / "guided" / "seed1"
+    candidates, name = folder / "candidates-posterior.safetensors", "ranking-posterior.json"
+    before = candidates.read_bytes()
+    candidates.write_bytes(b"others")
+    with pytest.raises(PdnasError, match=r"ranking-posterior\.json is of other candidates than "):
+        collect(tree.scale_name, tree.folder)
+    candidates.write_bytes(before)
+    collect(tree.scale_name, tree.folder)
+    record = read_json(folder / name)
+    record["provenance"]["finished"] = "2026-01-02T00:00:00+00:00"
+    write_json(folder / name, record)
+    with pytest.raises(
+        PdnasError, match=r"posterior-none\.json is of an earlier ranking .*retrain"
+    ):
+        collect(tree.scale_name, tree.folder)
+
+
+def test_networks_and_judgements_of_other_candidates_are_refused(tree: Tree) -> None:
+    folder = tree.folder / "branches" / "guided" / "seed1"
+    sizes, subnet = folder / "sizes.json", folder / "subnet" / "subnet.json"
+    old = {"provenance": {**provenance(1), "finished": "2025-12-31T00:00:00+00:00"}}
+    write_json(sizes, old)
+    with pytest.raises(PdnasError, match=r"sizes\.json is older than a ranking"):
+        collect(tree.scale_name, tree.folder)
+    sizes.unlink()
+    record = {"source": "posterior", "candidates_sha256": "0", **old}
+    write_json(subnet, record)
+    with pytest.raises(PdnasError, match=r"subnet\.json is of other candidates .*extract again"):
+        collect(tree.scale_name, tree.folder)
 
 
 def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:

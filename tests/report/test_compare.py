@@ -110,6 +110,31 @@ def test_what_cannot_be_compared_is_a_clear_error(tree: Tree, tmp_path: Path) ->
         hold(study / "weak-prior", study / "full")
 
 
+def test_a_seed_counts_once(tree: Tree) -> None:
+    """A copied seed would narrow every interval."""
+    guided = tree.folder / "branches" / "guided"
+    shutil.rmtree(guided / "seed1")
+    shutil.copytree(guided / "seed0", guided / "seed1")
+    with pytest.raises(PdnasError, match=r"seed1 holds a run of seed 0, so its name is wrong"):
+        read(guided)
+    with pytest.raises(PdnasError, match=r"seed1 holds a run of seed 0"):
+        read(guided / "seed1")
+    (guided / "seed1").rename(guided / "seed0-copy")
+    with pytest.raises(PdnasError, match=r"seed0 and .*seed0-copy are both of seed 0; keep one"):
+        read(guided)
+    shutil.rmtree(guided / "seed0-copy")
+    shutil.copytree(tree.folder / "branches" / "random" / "seed1", guided / "seed1")
+    with pytest.raises(PdnasError, match=r"is of branches/guided and .*seed1 of branches/random"):
+        read(guided)
+
+
+def test_what_is_of_other_candidates_is_refused(tree: Tree) -> None:
+    folder = tree.folder / "branches" / "guided" / "seed0"
+    (folder / "candidates-posterior.safetensors").write_bytes(b"others")
+    with pytest.raises(PdnasError, match=r"ranking-posterior\.json is of other candidates than th"):
+        read(folder.parent)
+
+
 def test_the_command(tree: Tree) -> None:
     app = typer.Typer()
     app.command()(report.compare)

@@ -128,6 +128,20 @@ def test_show(tree: Tree) -> None:
     assert "plain network" in invoke("show", tree.folder / "branches" / "full" / "seed0")
 
 
+def test_show_says_what_is_of_other_candidates(tree: Tree) -> None:
+    folder = tree.folder / "branches" / "guided" / "seed0"
+    assert "other candidates" not in invoke("show", folder)
+    (folder / "candidates-posterior.safetensors").write_bytes(b"others")
+    printed = invoke("show", folder)
+    for line in printed.splitlines():
+        about = "60 from posterior" in line or "test error" in line
+        assert ("; of other candidates than there are now" in line) == about, line
+    assert printed.count("other candidates") == 2
+    record = json.loads(invoke("show", folder, "--json"))
+    assert record["rankings"]["posterior"]["outdated"] == record["results"][0]["outdated"]
+    assert "other" in record["results"][0]["outdated"]
+
+
 def test_show_as_json(tree: Tree) -> None:
     record = json.loads(invoke("show", tree.folder / "branches" / "guided" / "seed0", "--json"))
     drop = record["drop_probability"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,15 @@ class TestEfficiency:
         with pytest.raises(PdnasError, match="a single run"):
             call("efficiency", run, other, "--out", tmp_path / "both.json")
         assert "fewer by" in call("efficiency", run, other).stdout
+
+    def test_a_seed_counts_once(self, run: Path, tmp_path: Path) -> None:
+        """Twice the same search would give an interval without width."""
+        with pytest.raises(PdnasError, match="are the same search; each seed counts once"):
+            call("efficiency", run, run)
+        (run / "run.json").write_text('{"seed": 7}')
+        shutil.copytree(run, tmp_path / "seed1")
+        with pytest.raises(PdnasError, match="are the same search; each seed counts once"):
+            call("efficiency", run, tmp_path / "seed1")
 
     def test_scores(self, run: Path, tmp_path: Path) -> None:
         """Cells in any order; a perfect score chooses the best, its negative the worst."""
