@@ -6,7 +6,7 @@ given as a :class:`pdnas.runs.run.Run` or as its folder; records are those of do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 AnyRun = Annotated[Run | str | Path, SkipValidation]
 """A finished search, or its folder."""
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 def _checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -298,8 +298,9 @@ def efficiency(
         of: a run of nasbench201 or its folder; its posterior; or the probabilities of all 15 625
             cells in the order of their ids, shape (15625,). With ``probabilities``: a ground truth
             or its name.
-        probabilities: over that truth: of all its rows, shape (n,); by name; names of samples; a
-            data frame; or a file, as `pdnas efficiency` takes it.
+        probabilities: over that truth: of all its rows, shape (n,); by name, in a dictionary or a
+            series; names of samples; a data frame; a file, as `pdnas efficiency` takes it; or a run
+            or its folder.
         dataset: to be judged by. By default the truth's first; for a run, the data set it was
             trained on.
         targets: accuracies to reach, as fractions; by default those of the tables.
@@ -307,7 +308,8 @@ def efficiency(
 
     Returns:
         the data set's part of ``efficiency.json``. Uniform samples are of the same operations. For
-        a ground truth with ``near_best`` and ``top``; see :func:`pdnas.truth.measure.measure`.
+        a ground truth with ``near_best`` and ``top``, and of what it is about ``parameters``,
+            ``mass_in_band`` and ``cells``; see :func:`pdnas.truth.measure.measure`.
 
     Raises:
         PdnasError: this is no distribution, or the benchmark does not know the data.
@@ -315,16 +317,18 @@ def efficiency(
     if probabilities is not None:
         return _efficiency_over(of, probabilities, dataset, targets, parameters)
     import numpy as np
+    import pandas as pd
 
     from pdnas.space.cells import CellSpace
     from pdnas.space.posterior import CellPosterior, ChannelPosterior
     from pdnas.truth import load as truth
     from pdnas.truth.columns import DATASETS, TARGETS
     from pdnas.truth.efficiency import dataset_efficiency
-    from pdnas.truth.sampling import normalised
+    from pdnas.truth.samplers import is_names, of_array
 
     if parameters is not None:
         raise PdnasError("a band of parameters needs a ground truth: efficiency(truth, ...)")
+    tables = (Mapping, pd.DataFrame)
     own, ids = "cifar10", np.arange(len(CellSpace()))
     if isinstance(of, Run | str | Path):
         run = load_run(of)
@@ -332,11 +336,14 @@ def efficiency(
     if isinstance(of, ChannelPosterior):
         raise PdnasError("this is a distribution over channels; give a run of nasbench201")
     if isinstance(of, CellPosterior):
-        ids, of = of.space.benchmark_ids(), of.cell_probabilities()
-    try:
-        q, _ = normalised(of, ids)
-    except (TypeError, ValueError) as error:
-        raise PdnasError("give a run, a posterior, or the probabilities of all cells") from error
+        ids, q = of.space.benchmark_ids(), of.cell_probabilities()
+    elif is_names(of) or is_names(getattr(of, "index", None)) or isinstance(of, tables):
+        raise PdnasError(
+            "names need a ground truth that knows them: efficiency(truth, names), where truth is "
+            "such as 'nasbench201'"
+        )
+    else:
+        q = of_array(of, truth())
     asked = dataset or own
     known = next((name for name in DATASETS if name == asked), None)
     if known is None:
@@ -365,7 +372,8 @@ def _efficiency_over(
     wanted = None if targets is None else {known: targets}
     q = of_anything(probabilities, truth)
     record = measure(truth, q, parameters=parameters, targets=wanted, datasets=[known])
-    return dict(record["datasets"][known])
+    about = {name: record[name] for name in ("parameters", "mass_in_band", "cells")}
+    return about | record["datasets"][known]
 
 
 @contextmanager

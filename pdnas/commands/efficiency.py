@@ -49,12 +49,13 @@ def efficiency(
         pdnas efficiency natsbench-size --probabilities mine.csv --parameters 180000-220000
     """
     from pdnas.truth.measure import by_latency, measure
+    from pdnas.truth.samplers import read
     from pdnas.truth.tables import open_truth
 
     truth = open_truth(name)
     dataset = truth.known(dataset)
     targets = {dataset: tuple(map(fraction, target))} if target else None
-    q = _read(probabilities, truth)
+    q = read(probabilities, truth)
     if device is not None and parameters is not None:
         raise PdnasError("--device and --parameters are two ways to ask; leave one out")
     record = measure(truth, q, parameters=band(parameters), targets=targets)
@@ -89,26 +90,6 @@ def band(text: str | None) -> tuple[float, float] | None:
     if not (dash and low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
         raise PdnasError(f"write --parameters as a band like 180000-220000, not {text!r}")
     return int(low), int(high)
-
-
-def _read(path: Path, truth: Any) -> Any:
-    import numpy as np
-
-    from pdnas.truth import efficiency as exact
-    from pdnas.truth import samplers
-
-    if not path.is_dir():
-        return samplers.read(path, truth)
-    if truth.name == "natsbench-size":
-        return exact.load_size_probabilities(path)
-    if truth.name != "nasbench201":
-        raise PdnasError(
-            f"{path} is a folder; only runs of nasbench201 and natsbench-size are read as one"
-        )
-    space, chosen = exact.load_probabilities(path)
-    q = np.zeros(len(truth))
-    q[space.benchmark_ids()] = chosen
-    return q
 
 
 def _print_efficiency(record: dict[str, Any]) -> None:

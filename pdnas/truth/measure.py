@@ -40,6 +40,10 @@ def band_rows(truth: Truth, parameters: Band | None) -> NDArray[np.int64]:
     if parameters is None:
         return np.arange(len(truth))
     low, high = parameters
+    if not low <= high:  # NaN fails as well
+        raise PdnasError(
+            f"a band goes from fewest to most parameters, not from {low:g} to {high:g}"
+        )
     rows = np.flatnonzero((truth.parameters >= low) & (truth.parameters <= high))
     if not rows.size:
         raise PdnasError(

@@ -9,18 +9,22 @@ columns                               meaning
 ``switch``, ``option``, ``probability`` independent switches; ``position`` may stand for ``switch``
 ``name`` alone                        a list of samples; each architecture's share of them
 ===================================== ============================================================
+
+The folder of a run over the truth's architectures stands for its posterior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas.runs.run import Run
 from pdnas.support.errors import PdnasError, first_line
+from pdnas.truth.efficiency import load_probabilities, load_size_probabilities
 from pdnas.truth.sampling import Floats, normalised
 from pdnas.truth.tables import Truth
 
@@ -34,24 +38,47 @@ _FORMS = "name and probability; switch, option and probability; or name alone"
 
 
 def read(path: Path, truth: Truth) -> Floats:
-    """The distribution in a CSV or Parquet file, shape (n,), summing to 1.
+    """The distribution in a CSV or Parquet file or a run's folder, shape (n,), summing to 1.
 
     Raises:
-        PdnasError: there is no such file, its columns are others, a name or an option is unknown
-            or there twice, or the probabilities are none.
+        PdnasError: there is no such file, its columns are others, a row has more fields than the
+            header, a name or an option is unknown or there twice, or the probabilities are none.
     """
     import pandas as pd
 
+    if path.is_dir():
+        return _of_run(path, truth)
     if not path.is_file():
         raise PdnasError(f"{path} is no file; name a CSV or Parquet table of probabilities")
     try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (ValueError, OSError) as error:  # the parsers' errors are among them
         raise PdnasError(f"{path} is no readable table: {first_line(error)}") from error
     return of_table(table, truth, str(path))
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    """A CSV file's rows as text. A longer row than the header is the parser's error, by its line:
+    with a header of its own, pandas would take the first field for an index."""
+    import pandas as pd
+
+    rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True)
+    header = rows.iloc[0].fillna("").str.strip()
+    named = header != ""  # a spreadsheet may write empty columns
+    return rows.iloc[1:].loc[:, named].set_axis(header[named].to_list(), axis=1)
+
+
+def _of_run(folder: Path, truth: Truth) -> Floats:
+    if truth.name == "natsbench-size":
+        return load_size_probabilities(folder)
+    if truth.name != "nasbench201":
+        raise PdnasError(
+            f"{folder} is a folder; only runs of nasbench201 and natsbench-size are read as one"
+        )
+    space, chosen = load_probabilities(folder)
+    q = np.zeros(len(truth))
+    q[space.benchmark_ids()] = chosen
+    return q
 
 
 def of_table(table: pd.DataFrame, truth: Truth, source: str = "the table") -> Floats:
@@ -63,10 +90,10 @@ def of_table(table: pd.DataFrame, truth: Truth, source: str = "the table") -> Fl
     Raises:
         PdnasError: as :func:`read`.
     """
-    columns = {str(column).strip(): column for column in table}
-    table = table.rename(columns={column: name for name, column in columns.items()})
-    if len(columns) != table.shape[1]:
-        raise PdnasError(f"{source} has a column twice")
+    columns = [str(column).strip() for column in table]
+    table = table.set_axis(columns, axis=1)
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise PdnasError(f"{source}: the header has {twice[0]} twice; each column needs a name")
     if not len(table):
         raise PdnasError(f"{source} has no rows")
     table = table.rename(columns={"position": "switch"} if "switch" not in columns else {})
@@ -98,14 +125,16 @@ def of_anything(given: Any, truth: Truth) -> Floats:
     """A distribution as Python users have it, shape (n,).
 
     Args:
-        given: a file's path; a data frame; probabilities by name; names of samples; or the
-            probabilities of all rows, shape (n,).
+        given: a file's path; a run or its folder; a data frame; probabilities by name, also as a
+            series; names of samples; or the probabilities of all rows, shape (n,).
 
     Raises:
         PdnasError: it is none of these, or no distribution over the truth's architectures.
     """
     import pandas as pd
 
+    if isinstance(given, Run):
+        given = given.folder
     if isinstance(given, str | Path):
         return read(Path(given).expanduser(), truth)
     if isinstance(given, pd.DataFrame):
@@ -113,14 +142,35 @@ def of_anything(given: Any, truth: Truth) -> Floats:
     if isinstance(given, Mapping):
         table = pd.DataFrame({"name": list(given), "probability": list(given.values())})
         return of_table(table, truth, "the mapping")
-    if isinstance(given, Iterable):
+    if isinstance(given, pd.Series) and is_names(given.index) and not is_names(given):
+        table = pd.DataFrame({"name": given.index, "probability": given.to_numpy()})
+        return of_table(table, truth, "the series")
+    if isinstance(given, Iterable) and not hasattr(given, "__array__"):
         given = list(given)
-        if given and all(isinstance(each, str) for each in given):
-            return of_samples(given, truth)
-    return _of_array(given, truth)
+    return of_samples(given, truth) if is_names(given) else of_array(given, truth)
 
 
-def _of_array(given: ArrayLike, truth: Truth) -> Floats:
+def is_names(given: Any) -> bool:
+    """Whether these are one or more names, in a list, an array or the like."""
+    several = isinstance(given, Collection) and not isinstance(given, str)
+    if not several or getattr(given, "ndim", 1) != 1:
+        return False
+    return len(given) > 0 and all(isinstance(each, str) for each in given)
+
+
+def of_array(given: ArrayLike, truth: Truth) -> Floats:
+    """Probabilities of all rows, in their order, shape (n,).
+
+    Raises:
+        PdnasError: as :func:`of_anything`.
+    """
+    import pandas as pd
+
+    if isinstance(given, pd.Series) and not given.index.equals(pd.RangeIndex(len(given))):
+        raise PdnasError(
+            "the index of the series is neither names nor 0, 1, 2 and so on in this order; give it "
+            "the architectures' names"
+        )
     try:
         probabilities, _ = normalised(given, np.zeros(len(truth)))
     except (TypeError, ValueError) as error:

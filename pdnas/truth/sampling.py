@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdnas.support.errors import PdnasError
+from pdnas.support.errors import PdnasError, first_line
 
 Floats = NDArray[np.float64]
 
@@ -25,14 +25,33 @@ QUANTILES = (0.05, 0.5, 0.95)
 _MASS_TOLERANCE = 1e-6
 
 
+def real_numbers(values: ArrayLike) -> Floats:
+    """An array of float64 of what may be an array of another library.
+
+    Raises:
+        PdnasError: it holds complex numbers, or a tensor that needs a gradient.
+        TypeError, ValueError: it holds no numbers.
+    """
+    try:
+        array = np.asarray(values)
+    except RuntimeError as error:  # of torch, which says what to do
+        raise PdnasError(f"this is no plain array of numbers: {first_line(error)}") from error
+    if np.iscomplexobj(array):
+        raise PdnasError("complex numbers are no probabilities or accuracies; take their real part")
+    return array.astype(np.float64, copy=False)
+
+
 def normalised(probabilities: ArrayLike, *aligned: ArrayLike) -> tuple[Floats, ...]:
     """``probabilities`` scaled to sum to exactly 1, and the arrays that go with them, checked."""
-    q = np.asarray(probabilities, dtype=np.float64)
-    others = [np.asarray(values, dtype=np.float64) for values in aligned]
+    q, *others = (real_numbers(values) for values in (probabilities, *aligned))
     if q.ndim != 1 or any(values.shape != q.shape for values in others):
         raise PdnasError("probabilities and what belongs to them must be arrays of equal length")
-    if not (q >= 0).all() or abs(float(q.sum()) - 1) > _MASS_TOLERANCE:
-        raise PdnasError(f"probabilities must be non-negative and sum to 1, not {q.sum():.6g}")
+    wrong = np.flatnonzero(~(q >= 0))  # NaN is wrong as well
+    if wrong.size:
+        said = f"entry {wrong[0]} (counted from 0) is {q[wrong[0]]:.6g}"
+        raise PdnasError(f"probabilities must be non-negative, and {said}")
+    if abs(float(q.sum()) - 1) > _MASS_TOLERANCE:
+        raise PdnasError(f"probabilities must sum to 1, not {q.sum():.6g}")
     if not all(np.isfinite(values).all() for values in others):
         raise PdnasError("accuracies and scores must be finite numbers")
     return (q / q.sum(), *others)

@@ -198,7 +198,7 @@ def test_quartiles_without_mass(truth: NasBench201) -> None:
         (Q, (60, 60), "nothing in this band"),
         (Q[:5], None, "equal length"),
         (2 * Q, None, "sum to 1"),
-        (np.full(6, np.nan), None, "sum to 1"),
+        (np.full(6, np.nan), None, "entry 0 .* is nan"),
     ],
 )
 def test_what_cannot_be_measured(q: np.ndarray, band: tuple | None, complaint: str) -> None:
@@ -215,7 +215,9 @@ class TestPython:
     def test_any_form_gives_the_same(self, tmp_path: Path) -> None:
         path = tmp_path / "q.csv"
         pd.DataFrame({"name": SMALL.names, "probability": Q}).to_csv(path)
-        expected = measure(SMALL, Q)["datasets"]["one"]
+        whole = measure(SMALL, Q)
+        about = {name: whole[name] for name in ("parameters", "mass_in_band", "cells")}
+        expected = {**about, **whole["datasets"]["one"]}
         named = dict(zip(SMALL.names, Q.tolist(), strict=True))
         for given in (Q, Q.tolist(), named, path, str(path), pd.read_csv(path)):
             assert pdnas.efficiency(SMALL, given) == expected
@@ -228,6 +230,23 @@ class TestPython:
         found = pdnas.efficiency(SMALL, Q, dataset="other", targets=[0.3], parameters=BAND)
         assert found["targets"][0]["target"] == 0.3
         assert found["targets"][0]["uniform_mass"] == 0.75
+        assert (found["parameters"], found["cells"]) == (list(BAND), 4)
+        assert found["mass_in_band"] == pytest.approx(0.9)
+        for band in ((50, 20), (math.nan, 50)):
+            with pytest.raises(PdnasError, match="a band goes from fewest to most"):
+                pdnas.efficiency(SMALL, Q, parameters=band)
+        with pytest.raises(PdnasError, match=r"targets\.0.* finite number \(got nan\)"):
+            pdnas.efficiency(SMALL, Q, targets=[math.nan])
+
+    def test_names_need_a_ground_truth(self) -> None:
+        names = ["x0", "z1"]
+        for given in (names, pd.Series(1.0, names), dict.fromkeys(names, 1), pd.DataFrame()):
+            with pytest.raises(
+                PdnasError, match=r"names need a ground truth .*efficiency\(truth, n"
+            ):
+                pdnas.efficiency(given)
+        q = pd.Series(uniform(15_625))
+        assert pdnas.efficiency(q)["mean_accuracy"] == pytest.approx(0.8706, abs=1e-4)
 
     @pytest.mark.parametrize(
         ("arguments", "complaint"),

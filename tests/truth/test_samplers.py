@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from pdnas.runs.distributions import save_posterior
+from pdnas.runs.run import Run
+from pdnas.space.cells import CellSpace
+from pdnas.space.posterior import CellPosterior
+from pdnas.spec.scale import load_scale
 from pdnas.support.errors import PdnasError
 from pdnas.truth.samplers import of_anything, product, read
 from pdnas.truth.tables import open_truth
@@ -25,6 +31,36 @@ class TestForms:
     def test_names_and_probabilities(self, tmp_path: Path) -> None:
         path = write(tmp_path, "name, probability,note\nz1,0.25,a\nx0,0.75,b\n")
         assert read(path, SMALL).tolist() == [0.75, 0, 0, 0, 0, 0.25]
+
+    def test_columns_and_lines_without_content_are_nothing(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "name,probability,,\n\nz1,0.25,,\nx0,0.75,,\n")
+        assert read(path, SMALL).tolist() == [0.75, 0, 0, 0, 0, 0.25]
+
+    def test_a_run_or_its_folder(self, tmp_path: Path) -> None:
+        uniform = CellPosterior.uniform(CellSpace())
+        save_posterior(tmp_path / "posterior.safetensors", uniform, {})
+        run = Run(tmp_path, {}, load_scale("smoke").spec("nasbench201", "guided"))
+        for given in (tmp_path, str(tmp_path), run):
+            found = of_anything(given, open_truth("nasbench201"))
+            assert found == pytest.approx(np.full(15_625, 1 / 15_625))
+        with pytest.raises(PdnasError, match="only runs of nasbench201 and natsbench-size"):
+            of_anything(run, SMALL)
+
+    def test_a_series_is_by_its_names(self) -> None:
+        ordered = pd.Series({"z1": 0.25, "x0": 0.75})
+        assert of_anything(ordered, SMALL).tolist() == [0.75, 0, 0, 0, 0, 0.25]
+        all_of_them = pd.Series([0.2, 0.3, 0, 0, 0, 0.5], ["z1", "z0", "y1", "y0", "x1", "x0"])
+        assert of_anything(all_of_them, SMALL).tolist() == [0.5, 0, 0, 0, 0.3, 0.2]
+        with pytest.raises(PdnasError, match="names x0 twice"):
+            of_anything(pd.Series([0.5, 0.5], ["x0", "x0"]), SMALL)
+        assert of_anything(pd.Series(["x0", "z1"], ["a", "b"]), SMALL)[[0, 5]].tolist() == [0.5] * 2
+
+    def test_a_series_of_all_rows_is_in_their_order(self) -> None:
+        rows = pd.Series([0.5, 0.2, 0, 0, 0, 0.3])
+        assert of_anything(rows, SMALL).tolist() == rows.tolist()
+        for others in (rows.sort_values(), rows[1:], rows.set_axis([*"abcde", 6])):
+            with pytest.raises(PdnasError, match="the index of the series is neither names nor 0"):
+                of_anything(others, SMALL)
 
     def test_samples(self, tmp_path: Path) -> None:
         path = write(tmp_path, "name\nz1\nx0\nz1\nz1\n")
@@ -76,7 +112,11 @@ class TestForms:
         ("option,probability\nx,1\n", "has the columns option, probability"),
         ("name,probability\n", "no rows"),
         ("", "no readable table"),
-        ("name,probability\nx0,1,2,3\nx1,1\n", "row"),
+        ("name,probability\nx0,1,2,3\nx1,1\n", "Expected 2 fields in line 2, saw 4"),
+        ("name,probability\nx0,1\nx1,0,1\n", "Expected 2 fields in line 3, saw 3"),
+        ("name,probability\n7,x0,1\n", "Expected 2 fields in line 2, saw 3"),
+        ("name,probability,probability\nx0,1,0\n", "the header has probability twice"),
+        ("name, probability,probability \nx0,1,0\n", "the header has probability twice"),
         ("switch,option,probability\ncolour,x,1\n", "no switch 'colour'; it has letter, digit"),
         ("switch,option,probability\nletter,w,1\n", "letter has no option 'w'; it has x, y, z"),
         ("switch,option,probability\nletter,x,1\n", "lacks the switch digit"),
@@ -92,6 +132,30 @@ def test_bad_tables(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(PdnasError, match=complaint) as caught:
         read(path, SMALL)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (torch.full((6,), 1 / 6, requires_grad=True), r"no plain array .*tensor\.detach"),
+        (np.full(6, 1 / 6) + 0j, "complex numbers"),
+        ([1 / 6 + 0j] * 6, "complex numbers"),
+        ([0.5, -0.1, 0, 0, 0, 0.6], r"non-negative, and entry 1 \(counted from 0\) is -0.1"),
+        ([0.5, 0.5, 0, 0, 0, np.nan], "entry 5 .* is nan"),
+        ([0.5, 0.6, 0, 0, 0, 0], "sum to 1, not 1.1"),
+        (np.array(0.5), "equal length"),
+        (["x0", 0.5], "give the probabilities of all 6"),
+    ],
+)
+def test_bad_arrays(given: object, complaint: str) -> None:
+    with pytest.raises(PdnasError, match=complaint) as caught:
+        of_anything(given, SMALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_and_arrays_of_names() -> None:
+    assert of_anything(torch.tensor([0.5, 0, 0, 0, 0, 0.5]), SMALL).tolist()[5] == 0.5
+    assert of_anything(np.array(["x0", "z1"]), SMALL).tolist()[5] == 0.5
 
 
 def test_bad_files(tmp_path: Path) -> None:
