@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Data sets and downloads: get, list and check them.")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; see `list`.")]
+Root = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Pictures of your own, as `data.root` of a scale says."),
+]
 
 
 @app.command()
-def fetch(names: Names = None, as_json: Json = False) -> None:
+def fetch(names: Names = None, root: Root = None, as_json: Json = False) -> None:
     """Get data sets or single sources; by default everything that can be downloaded.
 
     All are tried; what could not be had is named at the end, as an error.
@@ -39,7 +43,7 @@ def fetch(names: Names = None, as_json: Json = False) -> None:
     default = [name for name, info in INFO.items() if info.sources]
     default += [name for name in SOURCES if name not in parts]
     rows: list[dict[str, str | None]] = []
-    for entry in _chosen(names or default):
+    for entry in _chosen(names or ([] if root else default), root):
         path, problem = None, None
         try:
             path = _text(entry.fetch(progress=not as_json))
@@ -72,7 +76,7 @@ def list_(as_json: Json = False) -> None:
     from pdnas.data.sources import Source
 
     rows = []
-    for entry in _chosen(None):
+    for entry in _chosen():
         path = entry.find()
         row: dict[str, Any] = {
             "name": entry.name,
@@ -102,23 +106,28 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(names: Names = None, as_json: Json = False) -> None:
+def verify(names: Names = None, root: Root = None, as_json: Json = False) -> None:
     """Check data again: checksums of sources, contents of data sets; by default all that is here.
 
-    Named data that are absent, and all that are damaged, are errors.
+    Named data that are absent, and all that are damaged, are errors. Of pictures of your own, each
+    is decoded.
 
-    Example:
+    Examples:
 
         pdnas data verify cifar10
+
+        pdnas data verify --root pictures
     """
     rows = []
-    for entry in _chosen(names):
+    for entry in _chosen(names or ([] if root else None), root):
         name, problem = entry.name, None
         try:
             state = "whole" if entry.verify() else "absent"
         except PdnasError as error:
             state, problem = "damaged", str(error)
-        if state == "absent" and names:
+        if state == "absent" and name == "folders":
+            problem = f"there is no folder {root}"
+        elif state == "absent" and names:
             problem = f"{name} is not here; get it with `pdnas data fetch {name}`"
         rows.append({"name": name, "state": state, "problem": problem})
     if as_json:
@@ -131,16 +140,20 @@ def verify(names: Names = None, as_json: Json = False) -> None:
         raise PdnasError("; ".join(problems))
 
 
-def _chosen(names: list[str] | None) -> list[DatasetInfo | Source]:
-    """The data sets and sources of these names; by default all there are."""
-    from pdnas.data.sets import INFO
+def _chosen(names: list[str] | None = None, root: str | None = None) -> list[DatasetInfo | Source]:
+    """The data sets and sources of these names (default: all), and the pictures in a folder."""
+    from pdnas.data.sets import INFO, dataset
     from pdnas.data.sources import SOURCES
+    from pdnas.spec.data import FoldersConfig
 
     known: dict[str, DatasetInfo | Source] = {**INFO, **SOURCES}
     for name in names or []:
         if name not in known:
             raise PdnasError(f"no data set or source {name!r}; choose one of {', '.join(known)}")
-    return [known[name] for name in names or known]
+    found = [known[name] for name in (known if names is None else names)]
+    if root:
+        found.append(dataset(FoldersConfig(name="folders", root=root, side=32, validation=0)))
+    return found
 
 
 def _text(path: Path | None) -> str | None:

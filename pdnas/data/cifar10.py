@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pdnas.data.dataset import DatasetInfo, ImageSet
 from pdnas.data.sources import cache_directory, fetch_any
+from pdnas.data.statistics import channel_counts, channel_statistics
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
@@ -90,28 +91,12 @@ def _first_difference(tensors: dict[str, Tensor]) -> str | None:
             return f"not {per_class} {part} images a class"
         if labels[:10].tolist() != FIRST_LABELS[part]:
             return f"wrong order of the {part} labels"
-    mean, std = channel_statistics(tensors["train_images"])
+    mean, std = channel_statistics(channel_counts(tensors["train_images"]))
     official = torch.tensor([MEAN, STD], dtype=torch.float64)
     # The official numbers are rounded to four digits.
     if (torch.stack([mean, std]) - official).abs().max() > 1e-4:
         return f"training mean {mean.tolist()} and deviation {std.tolist()}"
     return None
-
-
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, as fractions of 255.
-
-    Args:
-        images: (N, C, H, W) uint8.
-
-    Returns:
-        two float64 tensors of shape (C,).
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    counts = [channel.flatten().bincount(minlength=256) for channel in images.unbind(1)]
-    shares = torch.stack(counts).double() * images.shape[1] / images.numel()
-    mean = shares @ levels
-    return mean, (shares @ levels.square() - mean.square()).sqrt()
 
 
 def read_batch(content: bytes, encoding: str) -> dict[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -64,17 +64,26 @@ Contents = dict[str, dict[str, str]]
 """By folder and class: the number of images, and a sum of their names and sizes."""
 
 
+class Statistics(NamedTuple):
+    """Of each channel over the training images, as fractions of full brightness."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """All that the suite must know of a data set.
 
     Attributes:
-        classes: their number; of folders that users bring, in the data set as published.
+        classes: their number; of folders that users bring, in the data set as published, or 0.
         count: their number in the folder of data that users bring (None: ``PDNAS_DATA``), where
             that decides it; raises as ``load``.
         contents: what tells that folder from one with other images (:meth:`own_contents`).
         size: side of the square images in pixels.
         mean, std: of each channel over the training images, as fractions of full brightness.
+        measure: measures these two in the user's folder; they are empty then.
+        top5: whether the five most probable classes are looked at, too.
         load: opens it; takes the folder of data that users bring themselves (None:
             ``PDNAS_DATA``), and raises a PdnasError where something is missing or damaged.
         path: where it lies or would lie, None if unknown; absent: with an installed library.
@@ -91,6 +100,7 @@ class DatasetInfo:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    top5: bool = False
     load: Callable[[Path | None], Files]
     path: Callable[[], Path | None] | None = None
     sources: tuple[str, ...] = ()
@@ -98,6 +108,7 @@ class DatasetInfo:
     check: Callable[[], None] | None = None
     count: Callable[[Path | None], int] | None = None
     contents: Callable[[Path | None], Contents | None] | None = None
+    measure: Callable[[Path | None], Statistics] | None = None
 
     def count_classes(self, directory: Path | None = None) -> int:
         """The number of classes in the data that are here."""
@@ -110,6 +121,10 @@ class DatasetInfo:
             PdnasError: something is missing there.
         """
         return self.contents(directory) if self.contents else None
+
+    def statistics(self, directory: Path | None = None) -> Statistics:
+        """Mean and deviation of each channel: as published, else measured; raises as ``load``."""
+        return self.measure(directory) if self.measure else Statistics(self.mean, self.std)
 
     @property
     def installed(self) -> bool:

@@ -139,7 +139,9 @@ def decode(
         yield from loader
     except PdnasError as error:  # a worker's error arrives with its traceback as the text
         last = error.args[0].strip().splitlines()[-1]
-        raise PdnasError(last.removeprefix("pdnas.support.errors.PdnasError: ")) from error
+        # Its own traceback would keep the workers alive for as long as the error is.
+        cause = error.with_traceback(None)
+        raise PdnasError(last.removeprefix("pdnas.support.errors.PdnasError: ")) from cause
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
@@ -180,9 +182,7 @@ class CompactImages:
 
     def images(self) -> Tensor:
         """All images, (N, 3, side, side) uint8; raises as :meth:`subset`."""
-        name = hashlib.sha256(f"{os.path.realpath(self.folder)} {self.fit}".encode()).hexdigest()
-        path = cache_directory() / f"pictures-{name[:16]}.safetensors"
-        state = self._state()
+        path, state = self.path, self.state()
         try:
             tensors, metadata = read_tensors(path)
             if metadata.get("files") == state:
@@ -193,7 +193,13 @@ class CompactImages:
         write_tensors(path, {"images": images}, {"folder": str(self.folder), "files": state})
         return images
 
-    def _state(self) -> str:
+    @property
+    def path(self) -> Path:
+        """The compact file."""
+        name = hashlib.sha256(f"{os.path.realpath(self.folder)} {self.fit}".encode()).hexdigest()
+        return cache_directory() / f"pictures-{name[:16]}.safetensors"
+
+    def state(self) -> str:
         """A sum of the files' names, sizes and times."""
         total = hashlib.sha256()
         for path in self.files.paths:

@@ -113,7 +113,7 @@ class ClassFolders:
                         left.append(entry.path)
         if out:
             raise PdnasError(
-                f"{self.root} has symbolic links that lead out of it ({_some(sorted(out))}); put "
+                f"{self.root} has symbolic links that lead out of it ({some(sorted(out))}); put "
                 f"copies in their place, or link all of {' or '.join(self.parts.values())}"
             )
 
@@ -138,14 +138,14 @@ class ClassFolders:
         hidden = [f"{part}/{name}" for part in names for name in names[part] if name[0] == "."]
         if hidden:
             raise PdnasError(
-                f"{self.root} has hidden folders among its classes ({_some(hidden)}); delete them"
+                f"{self.root} has hidden folders among its classes ({some(hidden)}); delete them"
             )
         train, test = map(set, names.values())
         alone = [f"{part}/{name}" for part in names for name in names[part] if name in train ^ test]
         if alone:
             raise PdnasError(
                 f"{' and '.join(names)} of {self.root} have different classes (only "
-                f"{_some(alone)}); give each class a folder of the same name in both"
+                f"{some(alone)}); give each class a folder of the same name in both"
             )
         if len(train) < 2:
             raise PdnasError(
@@ -168,11 +168,12 @@ def difference(then: Contents, now: Contents) -> str | None:
                 found.append(f"{folder}/{name} has {after} images and had {before}")
             elif classes[name] != there[name]:
                 found.append(f"images of {folder}/{name} have other names or sizes")
-    return _some(sorted(found)) if found else None
+    return some(sorted(found)) if found else None
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def some(names: list[str], between: str = ", ") -> str:
+    """The first few of many names."""
+    return between.join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _imagenet(directory: Path | None) -> ClassFolders:
@@ -191,6 +192,7 @@ IMAGENET = DatasetInfo(
     contents=lambda directory: _imagenet(directory).contents(),
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
+    top5=True,
     load=lambda directory: _imagenet(directory).files(),
     path=partial(users_path, "train"),
 )

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pdnas.data.dataset import ImageFiles, ImageSet
-from pdnas.data.sets import INFO
+from pdnas.data.sets import dataset
 from pdnas.data.stratify import shuffled, stratified
 from pdnas.spec.data import DataConfig
 from pdnas.spec.names import Part
@@ -39,7 +39,7 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
     Raises:
         PdnasError: more images are asked for than there are, or the data set's files are missing.
     """
-    files = INFO[config.name].load(directory)
+    files = dataset(config).load(directory)
     labels = {file: images.labels.numpy() for file, images in files.items()}
     left = {
         file: shuffled(len(labels[file]), config.split_seed, stream)
@@ -53,7 +53,7 @@ def make_splits(config: DataConfig, directory: Path | None = None) -> pd.DataFra
             count = len(left[file])
         if count > len(left[file]):
             raise PdnasError(
-                f"data.{part} asks for {count} images, but {config.name} has {len(left[file])} "
+                f"data.{part} asks for {count} images, but {config.title} has {len(left[file])} "
                 f"left in its {file} file; ask for fewer"
             )
         chosen[part], left[file] = stratified(labels[file], left[file], count)
@@ -77,9 +77,9 @@ def load_part(
     Raises:
         PdnasError: the splits do not fit the data set, or the part is empty.
     """
-    files = INFO[config.name].load(directory)
+    files = dataset(config).load(directory)
     sizes = {file: len(images) for file, images in files.items()}
-    indices = part_indices(config.name, part, splits, sizes)
+    indices = part_indices(config.title, part, splits, sizes)
     return files[_file(part)].subset(torch.from_numpy(indices))
 
 

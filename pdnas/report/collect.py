@@ -79,7 +79,7 @@ def rows_of(run: Run) -> Iterator[dict[str, Any]]:
         "study": run.study,
         "variant": run.variant,
         "seed": run.seed,
-        "data": run.spec.data.name,
+        "data": run.spec.data.title,
         "supernet": describe_supernet(run.spec),
         "supernet_parameters": run.record.get("supernet_parameters"),
         "gates_mode": run.spec.gates.mode,

@@ -115,7 +115,7 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
         PdnasError: they saw different data sets, or share no seed.
     """
     names = _name(first), _name(second)
-    data = first[0].spec.data.name, second[0].spec.data.name
+    data = first[0].spec.data.title, second[0].spec.data.title
     if data[0] != data[1]:
         raise PdnasError(
             f"{names[0]} was run on {data[0]} and {names[1]} on {data[1]}: "

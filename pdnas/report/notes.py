@@ -56,7 +56,7 @@ def _study(collection: Collection, study: str) -> str:
     parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
     epochs = spec.training.epochs
     return (
-        f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.name}, "
+        f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.title}, "
         f"{train} training and {spec.data.validation} validation images; "
         f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
         f"{_either(run.spec.candidates.count for run in runs)} candidates."

@@ -24,7 +24,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "supernet": describe_supernet(run.spec),
         "supernet_parameters": run.record.get("supernet_parameters"),
-        "data": run.spec.data.name,
+        "data": run.spec.data.title,
         "gates": run.spec.gates.model_dump(mode="json"),
         "fixed_drop_probability": run.record.get("fixed_drop_probability"),
         "hardware": describe_hardware(provenance.get("hardware", {})),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from pdnas.data.dataset import Statistics
     from pdnas.space.candidates import Candidates, Choice
     from pdnas.space.posterior import Posterior
 
@@ -399,10 +400,18 @@ class Run:
     @property
     def classes(self) -> int:
         """Outputs of its networks: classes of the data that it was searched with."""
-        from pdnas.data.sets import INFO
+        from pdnas.data.sets import dataset
 
-        classes: int = self.record.get("classes", INFO[self.spec.data.name].classes)
+        classes: int = self.record.get("classes", dataset(self.spec.data).classes)
         return classes
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the search normalised its images with, where it measured that."""
+        from pdnas.data.dataset import Statistics
+
+        kept = self.record.get("normalisation")
+        return Statistics(tuple(kept["mean"]), tuple(kept["std"])) if kept else None
 
     def changed_images(self) -> str | None:
         """What is other in the user's folder of images since the search; None: nothing, or no such.
@@ -411,10 +420,10 @@ class Run:
             PdnasError: the folder that it was searched with is missing.
         """
         from pdnas.data.folders import difference
-        from pdnas.data.sets import INFO
+        from pdnas.data.sets import dataset
 
         then = self.record.get("folders")
-        now = INFO[self.spec.data.name].own_contents()
+        now = dataset(self.spec.data).own_contents()
         if then and not now:
             raise PdnasError(
                 f"{self.folder} was searched with class folders that are not here; set PDNAS_DATA "

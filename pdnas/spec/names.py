@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataName = Literal["cifar10", "cifar100", "imagenet", "digits"]
-"""Data sets."""
+PublishedData = Literal["cifar10", "cifar100", "imagenet", "digits"]
+"""Data sets as published."""
+
+DataName = Literal[PublishedData, "folders"]
+"""Data sets: those, and any class folders of the user's."""
 
 BranchMerge = Literal["sum", "shake-shake"]
 """How a block's residual paths become one: their sum, or one with random weights in training."""

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from pdnas.space.sizes import WIDTHS
 from pdnas.spec.base import Strict
 from pdnas.spec.candidates import JUDGED, CandidateConfig
-from pdnas.spec.data import IMAGE_SIDE, DataConfig
+from pdnas.spec.data import AnyDataConfig
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import RetrainMode
 from pdnas.spec.supernets import (
@@ -33,7 +33,7 @@ WARM_UP_GATES = {"warmup_epochs", "length_scale2", "examples", "form", "prior", 
 class Spec(Strict):
     """Everything that decides the outcome of one supernet search but its seed."""
 
-    data: DataConfig
+    data: AnyDataConfig
     """The data set and its split."""
     supernet: SupernetConfig
     """The network that holds all candidates."""
@@ -169,9 +169,9 @@ def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:
 
 
 def _images_fit(spec: Spec) -> Iterator[str]:
-    side = IMAGE_SIDE[spec.data.name]
-    too_small = f"images of {spec.data.name} ({side}x{side}) are too small for"
-    if spec.training.auxiliary_weight and spec.data.name == "digits":
+    side = spec.data.image_side
+    too_small = f"images of {spec.data.title} ({side}x{side}) are too small for"
+    if spec.training.auxiliary_weight and side <= 16:
         yield f"{too_small} an auxiliary head"
     if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"

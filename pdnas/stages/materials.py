@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 
 from pdnas.data.batches import ALL_ROWS, ChannelsFirst, Loader
+from pdnas.data.dataset import Statistics
 from pdnas.data.loaders import build_loader
-from pdnas.data.sets import INFO
+from pdnas.data.sets import dataset
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.layout import memory_format
 from pdnas.nn.objective import Objective
@@ -33,7 +34,7 @@ def make_supernet(spec: Spec, device: torch.device, classes: int | None = None) 
     Args:
         classes: how many there are; default: as in the data set as published.
     """
-    info = INFO[spec.data.name]
+    info = dataset(spec.data)
     network = build(spec.supernet, info.channels, classes or info.classes)
     # What its distribution can represent decides the shape of its logits, so of a file of weights.
     network.configure_gates(GateSettings(dependence=spec.gates.dependence))
@@ -72,6 +73,7 @@ def make_loader(
     seed: int,
     train: bool = False,
     rows: slice = ALL_ROWS,
+    statistics: Statistics | None = None,
 ) -> Loader:
     """Batches of one part of a specification's images, or the given rows of each batch.
 
@@ -79,6 +81,7 @@ def make_loader(
 
     Args:
         train: in the batches of training, shuffled and augmented; else large and as they are.
+        statistics: that they are normalised with; default: the data set's.
     """
     loader = build_loader(
         spec.data,
@@ -89,6 +92,7 @@ def make_loader(
         train=train,
         seed=seed,
         rows=rows,
+        statistics=statistics,
     )
     last = _image_format(spec.supernet, device) == torch.channels_last
     return loader if last else ChannelsFirst(loader)
@@ -107,13 +111,22 @@ def loader_of(
             f"{run.folder} was searched with other images than there are now ({changed}); put its "
             "data back (PDNAS_DATA) or search again"
         )
-    classes = INFO[run.spec.data.name].count_classes()
+    classes = dataset(run.spec.data).count_classes()
     if classes != run.classes:
         raise PdnasError(
             f"{run.folder} was searched with {run.classes} classes, and now there are {classes}; "
             "put its data back (PDNAS_DATA) or search again"
         )
-    return make_loader(run.spec, run.splits(), part, device, seed=run.seed, train=train, rows=rows)
+    return make_loader(
+        run.spec,
+        run.splits(),
+        part,
+        device,
+        seed=run.seed,
+        train=train,
+        rows=rows,
+        statistics=run.statistics,
+    )
 
 
 def training_data(gates: GateConfig, images: Loader, heldout: Loader | None = None) -> TrainingData:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pdnas.data.batches import Loader
-from pdnas.data.sets import INFO
+from pdnas.data.sets import dataset
 from pdnas.nn.gates import GateSettings
 from pdnas.runs import layout
 from pdnas.runs.run import Architecture, Run
@@ -23,9 +23,6 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance
 from pdnas.train.checkpoint import Checkpoints
 from pdnas.train.fit import SHORT, Session, fit
-
-MANY_CLASSES = 1000
-"""From so many on, top-5 accuracy is reported too."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ def retrain(inputs: Inputs, session: Session = SHORT) -> tuple[dict[str, float |
         "validation_accuracy": inputs.judge,
         "test_accuracy": replace(inputs.judge, loader=inputs.test),
     }
-    if INFO[spec.data.name].classes >= MANY_CLASSES:
+    if dataset(spec.data).top5:
         top = min(5, inputs.run.classes)  # of few folders there may be fewer
         judges["test_top5_accuracy"] = replace(judges["test_accuracy"], top=top)
     found = distributed.spread(lambda judge: judge(choice)[0], list(judges.values()))

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from pdnas.data.batches import Loader
-from pdnas.data.dataset import Contents
-from pdnas.data.sets import INFO
+from pdnas.data.dataset import Contents, Statistics
+from pdnas.data.sets import dataset
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet
@@ -49,6 +49,7 @@ class Inputs:
         drop: initial, or fixed, drop probability.
         classes: how many there are in the data.
         folders: the contents of the user's folder of images, if it is one.
+        measured: what images are normalised with, where that is no published number.
     """
 
     spec: Spec
@@ -59,6 +60,7 @@ class Inputs:
     drop: float
     classes: int
     folders: Contents | None = None
+    measured: Statistics | None = None
 
     @classmethod
     def open(cls, spec: Spec, seed: int, device: torch.device, drop: float | None = None) -> Inputs:
@@ -78,14 +80,26 @@ class Inputs:
         splits = make_splits(spec.data)
         rows = distributed.rows(spec.training.batch)
 
+        info = dataset(spec.data)
+        statistics = info.statistics()
+
         def images(part: Part) -> Loader:
-            return make_loader(spec, splits, part, device, seed=seed, train=True, rows=rows)
+            return make_loader(
+                spec,
+                splits,
+                part,
+                device,
+                seed=seed,
+                train=True,
+                rows=rows,
+                statistics=statistics,
+            )
 
         heldout = images("heldout") if spec.data.heldout else None
         data = training_data(spec.gates, images("train"), heldout)
-        info = INFO[spec.data.name]
         classes, folders = info.count_classes(), info.own_contents()
-        return cls(spec, seed, device, splits, data, drop, classes, folders)
+        measured = statistics if info.measure else None
+        return cls(spec, seed, device, splits, data, drop, classes, folders, measured)
 
     @property
     def fixed_drop(self) -> float | None:
@@ -95,9 +109,14 @@ class Inputs:
     @property
     def own_data(self) -> dict[str, Any]:
         """What a record has to say of the data, where they are other than as published."""
-        published = INFO[self.spec.data.name].classes
+        published = dataset(self.spec.data).classes
         own: dict[str, Any] = {"classes": self.classes} if self.classes != published else {}
-        return own | ({"folders": self.folders} if self.folders else {})
+        if self.folders:
+            own["folders"] = self.folders
+        if self.measured:
+            mean, std = map(list, self.measured)
+            own["normalisation"] = {"mean": mean, "std": std}
+        return own
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -229,7 +248,7 @@ def match_drop(spec: Spec, match: Path | None) -> float | None:
         return None
     if spec.gates.match is None:
         raise PdnasError("gates.match is None; leave out --match")
-    classes = INFO[spec.data.name].count_classes()
+    classes = dataset(spec.data).count_classes()
     return matching_drop_probability(spec, load_posterior(match / layout.POSTERIOR), classes)
 
 

@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pdnas.data import cifar10
 from pdnas.data.dataset import ImageSet
 from pdnas.data.sets import INFO
 from pdnas.data.splits import load_part, make_splits, part_indices
+from pdnas.data.statistics import channel_counts, channel_statistics
 from pdnas.data.stratify import shuffled, stratified
 from pdnas.spec.data import DataConfig
-from pdnas.spec.names import DataName
+from pdnas.spec.names import PublishedData
 from pdnas.support.errors import PdnasError
 
 from .conftest import Register, Server
@@ -63,13 +63,13 @@ class TestDigits:
         assert ((counts["test"] - whole * 359 / 1797).abs() < 1).all()
 
     def test_published_statistics_are_those_of_the_training_images(self) -> None:
-        mean, std = cifar10.channel_statistics(in_memory("digits")["train"].images)
+        mean, std = channel_statistics(channel_counts(in_memory("digits")["train"].images))
         assert INFO["digits"].mean == pytest.approx(mean.tolist(), abs=5e-5)
         assert INFO["digits"].std == pytest.approx(std.tolist(), abs=5e-5)
 
 
 def test_info_fits_the_data_sets() -> None:
-    assert tuple(INFO) == get_args(DataName)
+    assert tuple(INFO) == get_args(PublishedData)
     assert {name: info.classes for name, info in INFO.items()} == {
         "cifar10": 10,
         "cifar100": 100,

@@ -224,7 +224,7 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("base.supernet", {"name": "natsbench-size", "width": 24}, r"width must divide 64"),
         ("base.supernet", {"name": "natsbench-size", "width": 128}, r"width: .*equal to 64"),
         ("base.gates.noise", 3, r"training\.batch must be a multiple of gates\.noise"),
-        ("base.data.name", "mnist", r"data\.name"),
+        ("base.data.name", "mnist", r"data: .*mnist"),
         ("base.supernet.name", "vgg", r"supernet: .*vgg"),
         ("base.supernet.widht", 3, r"supernet\.multibranch\.widht"),
         ("base.candidates.count", 0, r"candidates\.count"),
@@ -236,7 +236,7 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("base.training.epochs", 10**30, r"training\.epochs: .*less than or equal to"),
         ("base.supernet.width", 10**9, r"supernet\.multibranch\.width: .*less than or equal to"),
         ("base.supernet.blocks", 10**9, r"supernet\.multibranch\.blocks: .*less than or equal to"),
-        ("base.data.split_seed", -1, r"data\.split_seed: .*greater than or equal to 0"),
+        ("base.data.split_seed", -1, r"data\.digits\.split_seed: .*greater than or equal to 0"),
         ("seeds", [2**63], r"studies\.s\.seeds\.0: .*less than"),
         (
             "variants.random.gates",

@@ -27,13 +27,14 @@ def fetch_data():
     if not workflow.is_main_process or not shared:
         return
     needed = {
-        SCALE.spec(job.wildcards.study, job.wildcards.variant).data.name
+        SCALE.spec(job.wildcards.study, job.wildcards.variant).data
         for job in workflow.dag.needrun_jobs()
         if job.rule.name in {"search", "rank", "retrain", "scores", "extract"}
     }
     fetch = [sys.executable, "-m", "pdnas.cli", "data", "fetch"]
-    for name in sorted(needed - {"digits"}):
-        if subprocess.run([*fetch, name], stdout=subprocess.DEVNULL).returncode:
+    wanted = {("--root", data.root) if data.name == "folders" else (data.name,) for data in needed}
+    for words in sorted(wanted - {("digits",)}):
+        if subprocess.run([*fetch, *words], stdout=subprocess.DEVNULL).returncode:
             sys.exit(2)
 
 

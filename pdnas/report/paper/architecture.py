@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pdnas.data.sets import INFO
+from pdnas.data.sets import dataset
 from pdnas.nn.gates import GatedConv2d, GatedLayer
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style
@@ -183,7 +183,7 @@ def _of_run(run: Run, source: str | None, number: int | None) -> tuple[str, Draw
         number, choice = run.candidate(source, number)
         what = f"candidate {number} of {source}"
     with torch.device("meta"):
-        network = build(run.spec.supernet, INFO[run.spec.data.name].channels, run.classes)
+        network = build(run.spec.supernet, dataset(run.spec.data).channels, run.classes)
     return what, architecture(
         f"{describe_supernet(run.spec)}; seed {run.seed}, {what}",
         operations(network, run.posterior(), choice),
