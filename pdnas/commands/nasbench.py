@@ -216,7 +216,7 @@ def rival(
     stopwatch = Stopwatch()
     if out is not None and out.suffix != ".parquet":
         raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
-    table, record = compete(method, dataset, _seed_range(seeds), queries)
+    table, record = compete(method, dataset, seed_range(seeds), queries)
     if out is not None:
         config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
         written = {**record, "provenance": provenance(config, None, stopwatch)}
@@ -227,7 +227,7 @@ def rival(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
-        _print_rival(record)
+        print_rival(record)
 
 
 def fraction(percent: float) -> float:
@@ -237,7 +237,7 @@ def fraction(percent: float) -> float:
     return round(percent / 100, 10)
 
 
-def _seed_range(text: str) -> range:
+def seed_range(text: str) -> range:
     first, dash, last = text.partition("-")
     if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
         raise PdnasError(f"write --seeds as a number or a range like 0-99, not {text!r}")
@@ -296,7 +296,7 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
         print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
 
 
-def _print_rival(record: dict[str, Any]) -> None:
+def print_rival(record: dict[str, Any]) -> None:
     chosen, rows = record["chosen_accuracy"], []
     for each in record["targets"]:
         low, median, high = (number(each[f"quantile_{level}"]) for level in ("05", "50", "95"))

@@ -377,18 +377,33 @@ def compete(
     method: RivalMethod, dataset: TruthData, seeds: Sequence[int], queries: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Search the benchmark's table: the :func:`trace`, and what ``rival.json`` says about it."""
-    truth, targets = NasBench201.load(), TARGETS[dataset]
-    signal, accuracy = truth.validation_12(dataset), truth.accuracy(dataset)
+    signal = NasBench201.load().validation_12(dataset)
     asked = search(method, signal, seeds, queries, CellSpace())
-    table = trace(asked, seeds, signal, accuracy)
+    package = LIBRARIES.get(method)
+    library = f"{package} {version(package)}" if package else None
+    return judge(method, library, dataset, seeds, asked)
+
+
+def judge(
+    method: str, library: str | None, dataset: TruthData, seeds: Sequence[int], asked: Ids
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The :func:`trace` of searches of the benchmark's table, and what ``rival.json`` says.
+
+    Args:
+        method: its name.
+        library: name and version of what the method is taken from, if it is not ours.
+        asked: cell ids, shape (seeds, queries).
+    """
+    truth, targets = NasBench201.load(), TARGETS[dataset]
+    accuracy = truth.accuracy(dataset)
+    table = trace(asked, seeds, truth.validation_12(dataset), accuracy)
     summary = summarise_searches(table, targets)
     hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
     for each, until in zip(summary["targets"], hours["targets"], strict=True):
         each["gpu_hours"] = until
-    library = LIBRARIES.get(method)
     return table, {
         "method": method,
-        "library": library and f"{library} {version(library)}",
+        "library": library,
         "dataset": dataset,
         **summary,
         "gpu_hours": hours["whole"],
