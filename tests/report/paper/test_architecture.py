@@ -19,6 +19,7 @@ from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CellPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.spec.supernets import NAMED, MultiBranchConfig
+from pdnas.support import files
 from pdnas.support.errors import PdnasError
 
 from ..conftest import Tree
@@ -155,6 +156,9 @@ def test_figure2_draws_a_run(tree: Tree, tmp_path: Path) -> None:
     save_posterior(run / "posterior.safetensors", posterior(network), {})
     choice = posterior(network).sample(60, seed=0)
     save_candidates(run / "candidates-posterior.safetensors", choice, {})
+    ranking = run / "ranking-posterior.json"
+    drawn = {"candidates_sha256": Run.load(run).candidates_sha256("posterior")}
+    files.write_json(ranking, files.read_json(ranking) | drawn)
     found = Run.load(run).chosen("posterior")
     assert found is not None
     made = drawing.figure2(collect(tree.scale_name, tree.folder))
