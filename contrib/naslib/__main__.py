@@ -99,7 +99,10 @@ def cells_asked(python: Path, checkout: Path, method: str, seeds: range, queries
             check=False,
         )
         if done.returncode != 0:
-            raise PdnasError(f"{method} of {checkout} failed; its own words stand above")
+            raise PdnasError(
+                f"{method} of {checkout} failed with exit code {done.returncode}; its own words, "
+                "if any, stand above"
+            )
         cells = json.loads(out.read_text())
     rows = NasBench201.load().rows
     return np.array([[rows[cell] for cell in cells[str(seed)]] for seed in seeds])

@@ -309,10 +309,10 @@ def noise_interval(
         own, uniform = np.log(reached @ q), np.log(reached.mean(axis=2))
     with np.errstate(invalid="ignore"):
         spreads = {
-            "mass": _spread(own),
-            "expected_samples": _spread(own),
-            "uniform_expected_samples": _spread(uniform),
-            "speedup": _spread(own - uniform),
+            "mass": pair_spread(own),
+            "expected_samples": pair_spread(own),
+            "uniform_expected_samples": pair_spread(uniform),
+            "speedup": pair_spread(own - uniform),
         }
     most, least = {"mass": 1.0}, {"expected_samples": 1.0, "uniform_expected_samples": 1.0}
     intervals = {}
@@ -329,7 +329,7 @@ def noise_interval(
     return intervals
 
 
-def _spread(logs: Floats) -> float:
+def pair_spread(logs: Floats) -> float:
     """Standard deviation between two of the same, from pairs (draws, 2); not finite: unknown."""
     return float(np.sqrt(np.mean((logs[:, 0] - logs[:, 1]) ** 2) / 2))
 

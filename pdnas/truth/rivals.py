@@ -29,6 +29,7 @@ from pdnas.spec.names import RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval, finite_or_none
 from pdnas.truth.columns import TARGETS
+from pdnas.truth.noise import pair_spread, retrained_pairs
 from pdnas.truth.sampling import QUANTILES, Floats
 from pdnas.truth.seconds import query_seconds, search_hours
 from pdnas.truth.tables.nasbench201 import NasBench201
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Ids = NDArray[np.int64]
+_TWO_SIDED_95 = 1.96
+_PAIRS = 50
 Method = Callable[[CellSpace, Floats, Sequence[Generator], int], Ids]
 
 
@@ -340,6 +343,58 @@ def queries_to_reach(reached: Floats, targets: ArrayLike) -> Floats:
     return first
 
 
+def expected_queries(first: Floats, queries: int) -> float:
+    """Expected queries until a target is reached, if a failed search is begun anew.
+
+    It is Σ min(first, queries) / (searches that succeed), the counterpart of a distribution's
+    expected number of samples; inf where none succeeds.
+
+    Args:
+        first: queries that each search needed, inf where it failed, shape (searches,).
+        queries: after which a search gives up.
+    """
+    hits = int(np.isfinite(first).sum())
+    return float(np.minimum(first, queries).sum() / hits) if hits else float("inf")
+
+
+def noise_of_searches(
+    asked: Ids, chosen: Ids, accuracy: Floats, pairs: Floats, targets: Sequence[float]
+) -> dict[str, Any]:
+    """What the noise of the truth leaves of searches, whose signal stays: 95 % intervals.
+
+    Args:
+        asked: cell ids, shape (seeds, queries).
+        chosen: by each search in the end, shape (seeds,).
+        accuracy: of every cell, shape (cells,).
+        pairs: accuracies of new trainings, shape (draws, 2, cells); see :mod:`pdnas.truth.noise`.
+        targets: accuracies to reach, fractions.
+
+    Returns:
+        ``chosen_accuracy``: ``low`` and ``high`` of its mean; ``targets``: of each
+        ``expected_queries`` with ``low`` and ``high``, null where a target is not reached in some
+        of the tables.
+    """
+    tables = pairs.reshape(-1, pairs.shape[-1])
+    shift = _TWO_SIDED_95 * pair_spread(pairs[..., chosen].mean(axis=-1))
+    mean = float(accuracy[chosen].mean())
+    logs = np.empty((len(tables), len(targets)))
+    for row, table in zip(logs, tables, strict=True):
+        row[:] = np.log(_expected_by_target(table[asked], targets))
+    intervals = []
+    for value, column in zip(_expected_by_target(accuracy[asked], targets), logs.T, strict=True):
+        with np.errstate(invalid="ignore"):
+            factor = np.exp(_TWO_SIDED_95 * pair_spread(column.reshape(-1, 2)))
+        ends = (max(value / factor, 1.0), value * factor) if np.isfinite(factor) else (np.nan,) * 2
+        numbers = zip(("expected_queries", "low", "high"), (value, *ends), strict=True)
+        intervals.append({name: finite_or_none(number) for name, number in numbers})
+    return {"chosen_accuracy": {"low": mean - shift, "high": mean + shift}, "targets": intervals}
+
+
+def _expected_by_target(reached: Floats, targets: Sequence[float]) -> list[float]:
+    needed = queries_to_reach(reached, targets)
+    return [expected_queries(column, reached.shape[1]) for column in needed.T]
+
+
 def summarise_searches(table: pd.DataFrame, targets: Sequence[float]) -> dict[str, Any]:
     """What ``rival.json`` says about a :func:`trace`; see docs/files.md.
 
@@ -399,8 +454,15 @@ def judge(
     table = trace(asked, seeds, truth.validation_12(dataset), accuracy)
     summary = summarise_searches(table, targets)
     hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
-    for each, until in zip(summary["targets"], hours["targets"], strict=True):
+    chosen = table["best_cell_id"].to_numpy()[asked.shape[1] - 1 :: asked.shape[1]]
+    pairs = retrained_pairs(truth, dataset, _PAIRS)
+    noise = noise_of_searches(asked, chosen, accuracy, pairs, targets)
+    summary["chosen_accuracy"]["retrained"] = noise["chosen_accuracy"]
+    for each, until, new in zip(
+        summary["targets"], hours["targets"], noise["targets"], strict=True
+    ):
         each["gpu_hours"] = until
+        each["retrained"] = new
     return table, {
         "method": method,
         "library": library,

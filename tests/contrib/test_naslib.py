@@ -143,6 +143,6 @@ def test_unknown_method(checkout: Path, tmp_path: Path) -> None:
 
 def test_a_failure_of_naslib(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (checkout / "naslib/optimizers.py").write_text("raise RuntimeError('no such luck')")
-    with pytest.raises(PdnasError, match=r"naslib-random of .* failed; its own words"):
+    with pytest.raises(PdnasError, match=r"naslib-random of .* failed with exit code 1; its own"):
         asked(checkout, range(1))
     assert "no such luck" in capfd.readouterr().err

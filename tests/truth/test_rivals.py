@@ -267,6 +267,52 @@ class TestTrace:
         assert (hard["quantile_50"], hard["quantile_95"]) == (3.0, None)
 
 
+class TestNoise:
+    """Two searches of four cells, and two pairs of tables."""
+
+    asked = np.array([[0, 1, 2], [3, 3, 1]])
+    accuracy = np.array([0.5, 0.9, 0.7, 0.6])
+    pairs = np.array(
+        [
+            [[0.5, 0.9, 0.7, 0.6], [0.5, 0.8, 0.9, 0.6]],
+            [[0.5, 0.9, 0.9, 0.6], [0.9, 0.9, 0.7, 0.6]],
+        ]
+    )
+
+    def test_expected_queries(self) -> None:
+        assert rivals.expected_queries(np.array([2.0, np.inf, 3.0]), 5) == (2 + 5 + 3) / 2
+        assert rivals.expected_queries(np.array([np.inf]), 5) == np.inf
+
+    def test_by_hand(self) -> None:
+        chosen = np.array([1, 1])
+        found = rivals.noise_of_searches(
+            self.asked, chosen, self.accuracy, self.pairs, [0.85, 0.95]
+        )
+        shift = 1.96 * np.sqrt((0.1**2 + 0.0**2) / 2 / 2)
+        assert found["chosen_accuracy"]["low"] == pytest.approx(0.9 - shift)
+        assert found["chosen_accuracy"]["high"] == pytest.approx(0.9 + shift)
+        # Queries: 2 and 3; in the tables (2 + 3) / 2, (3 + 3) / 1, (2 + 3) / 2, (1 + 3) / 2.
+        logs = np.log([[2.5, 6.0], [2.5, 2.0]])
+        factor = np.exp(1.96 * np.sqrt((np.diff(logs) ** 2).mean() / 2))
+        reached, missed = found["targets"]
+        assert reached["expected_queries"] == pytest.approx(2.5)
+        assert reached["low"] == pytest.approx(max(2.5 / factor, 1))
+        assert reached["high"] == pytest.approx(2.5 * factor)
+        assert missed == {"expected_queries": None, "low": None, "high": None}
+
+    def test_of_a_real_search(self) -> None:
+        """The interval lies around what was measured; the cells asked for stay the same."""
+        table, record = rivals.compete("evolution-30", "cifar10", range(10), 60)
+        target = record["targets"][0]
+        first = table[table["accuracy"] >= target["target"]].groupby("seed")["query"].min()
+        noise = target["retrained"]
+        assert noise["expected_queries"] == pytest.approx(first.mean())
+        assert 1 <= noise["low"] < first.mean() < noise["high"] < 3 * first.mean()
+        chosen = record["chosen_accuracy"]
+        low, high = (chosen["retrained"][end] for end in ("low", "high"))
+        assert low < chosen["estimate"] < high < low + 0.004
+
+
 class TestOnTheBenchmark:
     def test_random_needs_what_enumeration_says(self, truth: NasBench201) -> None:
         asked = rivals.search("random", truth.validation_12(), range(500), 500, CellSpace())

@@ -18,6 +18,8 @@ from pdnas.support.statistics import (
     expected_draws_over_seeds,
 )
 from pdnas.truth.rivals import queries_to_reach
+from pdnas.truth.seconds import query_seconds
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 PUBLISHED_RIVALS = {"random": "random search", "evolution": "REA", "reinforce": "REINFORCE"}
 """What the literature calls the same search."""
@@ -127,38 +129,56 @@ def published(method: str | None, dataset: str) -> Cell:
     return f"{row['test_accuracy_pct']:.2f}{spread}"
 
 
-def expected_queries(first: NDArray[np.float64], queries: int) -> Interval:
-    """Expected queries until a target is reached, if a failed search is begun anew.
+def expected_cost(spent: NDArray[np.float64], reached: NDArray[np.bool_]) -> Interval:
+    """Expected cost until a target is reached, if a failed search is begun anew.
 
-    It is Σ min(first, queries) / (searches that succeed), the counterpart of a distribution's
-    expected number of samples; the interval is a bootstrap over searches.
+    It is Σ spent / (searches that succeed); the interval is a bootstrap over searches.
 
     Args:
-        first: queries that each search needed, inf where it failed, shape (searches,).
-        queries: after which a search gives up.
+        spent: by each search, until it reached the target or gave up, shape (searches,).
+        reached: whether it did, shape (searches,).
     """
     from scipy.stats import bootstrap
 
-    def ratio(needed: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        spent = np.minimum(needed, queries).sum(axis=axis)
-        hits = np.isfinite(needed).sum(axis=axis)
+    def ratio(
+        spent: NDArray[np.float64], reached: NDArray[np.bool_], axis: int = -1
+    ) -> NDArray[np.float64]:
         with np.errstate(divide="ignore"):
-            whole: NDArray[np.float64] = spent / hits
+            whole: NDArray[np.float64] = spent.sum(axis=axis) / reached.sum(axis=axis)
         return whole
 
-    value, ends = float(ratio(first)), (float("nan"), float("nan"))
-    if np.isfinite(value) and np.ptp(first) > 0:
-        drawn = bootstrap((first,), ratio, method="percentile", n_resamples=2000, rng=0)
+    value, ends = float(ratio(spent, reached)), (float("nan"), float("nan"))
+    if np.isfinite(value) and (np.ptp(spent) > 0 or not reached.all()):
+        how: Any = {"method": "percentile", "n_resamples": 2000, "rng": 0, "paired": True}
+        drawn = bootstrap((spent, reached), ratio, **how)
         if np.isfinite(drawn.confidence_interval).all():
             ends = drawn.confidence_interval
-    return Interval(value, *ends, len(first))
+    return Interval(value, *ends, len(spent))
 
 
 def rival_queries(rival: Rival, targets: Sequence[float]) -> list[Interval]:
-    """:func:`expected_queries` to each target."""
-    reached = rival.trace().pivot(index="seed", columns="query", values="accuracy").to_numpy()
-    needed = queries_to_reach(reached, targets)
-    return [expected_queries(column, reached.shape[1]) for column in needed.T]
+    """:func:`expected_cost` in queries to each target."""
+    return _rival_cost(rival, targets, np.ones(len(NasBench201.load())))
+
+
+def rival_hours(rival: Rival, targets: Sequence[float]) -> list[Interval]:
+    """:func:`expected_cost` in GPU hours to each target."""
+    return _rival_cost(rival, targets, query_seconds(NasBench201.load(), "cifar10") / 3600)
+
+
+def _rival_cost(
+    rival: Rival, targets: Sequence[float], price: NDArray[np.float64]
+) -> list[Interval]:
+    """Where a query of each cell has its price, shape (cells,)."""
+    trace = rival.trace().pivot(index="seed", columns="query", values=["accuracy", "cell_id"])
+    accuracy = trace["accuracy"].to_numpy()
+    cells = trace["cell_id"].to_numpy(dtype=np.int64)
+    spent: NDArray[np.float64] = price[cells].cumsum(axis=1)
+    costs = []
+    for first in queries_to_reach(accuracy, targets).T:
+        last = np.minimum(first, spent.shape[1]).astype(np.int64) - 1
+        costs.append(expected_cost(spent[np.arange(len(spent)), last], np.isfinite(first)))
+    return costs
 
 
 def data_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
 from pdnas.report.truth import choice
 from pdnas.report.truth.choice import one_shot
-from pdnas.report.truth.methods import expected_queries, methods
+from pdnas.report.truth.methods import expected_cost, methods
 from pdnas.report.truth.posterior import posterior_mass
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
@@ -27,6 +28,7 @@ from pdnas.support.statistics import Interval, confidence_interval
 from pdnas.truth import rivals
 from pdnas.truth.efficiency import exact_efficiency
 from pdnas.truth.sampling import expected_accuracy_of_chosen, mass_at_least
+from pdnas.truth.seconds import query_seconds
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 from ..conftest import Tree, provenance
@@ -143,6 +145,33 @@ def test_table_of_rivals(collection: Collection) -> None:
     assert rows["evolution"]["ours_chosen_100_pct"] == NOT_RUN
 
 
+def test_a_rivals_hours_and_noise(collection: Collection, truth: NasBench201) -> None:
+    """Records of before have neither the noise nor a library: dashes, and the name alone."""
+    folder = collection.folder / "rivals"
+    record = read_json(folder / "random.json")
+    record["chosen_accuracy"]["retrained"] = {"low": 0.92, "high": 0.94}
+    target = {"expected_queries": 9.0, "low": 6.0, "high": 13.5}
+    record["targets"][0]["retrained"] = target
+    shutil.copy(folder / "random.parquet", folder / "tpe.parquet")
+    write_json(folder / "tpe.json", {**record, "library": "optuna 5.0.0"})
+    made = catalogue.table("rivals", collect(collection.asked, collection.folder))
+    keys = [column.key for column in made.columns]
+    rows = {row[0]: dict(zip(keys, row, strict=True)) for row in made.rows}
+    old, new = rows["random"], rows["tpe, optuna 5.0.0"]
+    assert old["ours_chosen_retrained_pct"] is old["ours_queries_to_930_retrained"] is None
+    assert new["ours_queries_to_930_retrained"] == Interval(9.0, 6.0, 13.5, 30)
+    assert new["ours_queries_to_940_retrained"] is None
+    chosen = new["ours_chosen_retrained_pct"]
+    assert isinstance(chosen, Interval)
+    assert (chosen.low, chosen.high) == pytest.approx((92, 94))
+    queries, hours = old["ours_queries_to_930"], old["ours_gpu_hours_to_930"]
+    assert isinstance(queries, Interval)
+    assert isinstance(hours, Interval)
+    # On the whole, a query of random search stands for the mean of all cells' seconds.
+    mean = query_seconds(truth, "cifar10").mean() / 3600
+    assert hours.estimate == pytest.approx(queries.estimate * mean, rel=0.1)
+
+
 def test_searches_for_another_data_set_are_refused(collection: Collection) -> None:
     path = collection.folder / "rivals" / "random.json"
     write_json(path, read_json(path) | {"dataset": "cifar100"})
@@ -179,14 +208,14 @@ def test_the_main_table_leaves_the_study_alone(collection: Collection) -> None:
 
 def test_expected_queries_are_the_reciprocal_of_the_chance() -> None:
     first = np.random.default_rng(0).geometric(0.02, 20_000).astype(float)
-    interval = expected_queries(np.where(first > 30, np.inf, first), 30)
+    interval = expected_cost(np.minimum(first, 30), first <= 30)
     assert interval.estimate == pytest.approx(50, rel=0.03)
     assert interval.low < 50 < interval.high
     assert interval.high - interval.low < 3
 
 
 def test_a_target_that_no_search_reaches() -> None:
-    interval = expected_queries(np.full(5, np.inf), 30)
+    interval = expected_cost(np.full(5, 30.0), np.zeros(5, dtype=bool))
     assert interval.estimate == np.inf
     assert np.isnan(interval.low)
 
