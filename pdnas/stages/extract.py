@@ -7,7 +7,7 @@ import io
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from pdnas.nn import subnet
 from pdnas.nn.subnet import multiply_adds, parameters, source_code
@@ -34,11 +34,15 @@ from pdnas.support.files import (
     write_json,
     write_tensors,
 )
+from pdnas.support.progress import Progress
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.timing import paired_times
 
 TIMED_IMAGES, TIMED_PAIRS = 64, 20
 """Images in a batch, and runs of either network, with which their speeds are compared."""
+
+FEWEST_PAIRS, TIMED_SECONDS = 3, 20.0
+"""Large images: after so many seconds no more than so many runs of either are begun."""
 
 TOLERANCE = 1e-4
 """Difference between the logits of a network and of its files that rounding can make, in units of
@@ -139,15 +143,17 @@ def extract(inputs: Inputs, multiple: int = 1) -> tuple[fx.GraphModule, dict[str
         supernet.choose(choice)
         stack.enter_context(judge.statistics())
         batches = [batch for batch, _ in judge.loader.epoch(0)]
+        steps = 2 * len(batches) + TIMED_PAIRS
+        name = f"extract {inputs.architecture.label}"
+        progress = stack.enter_context(Progress(name, steps))
         image = batches[0][:1]
         arithmetic = multiply_adds(supernet, image)
-        with torch.no_grad():
-            expected = torch.cat([supernet(batch) for batch in batches])
+        expected = _logits(supernet, batches, progress)
         network = subnet.extract(supernet, choice, image, multiple)
-        with torch.no_grad():
-            found = torch.cat([network(batch) for batch in batches])
+        found = _logits(network, batches, progress)
         with supernet.candidate(choice):  # `extract` has given the supernet back
-            speedup = _speedup(supernet, network, torch.cat(batches)[:TIMED_IMAGES])
+            first = torch.cat([each[:TIMED_IMAGES] for each in batches[:TIMED_IMAGES]])
+            speedup = _speedup(supernet, network, first[:TIMED_IMAGES], progress)
     measures = {
         "supernet_parameters": supernet.parameter_count() - supernet.auxiliary_parameters(),
         "masked": {
@@ -167,25 +173,46 @@ def extract(inputs: Inputs, multiple: int = 1) -> tuple[fx.GraphModule, dict[str
 
 
 @torch.no_grad()
-def _speedup(masked: Supernet, extracted: fx.GraphModule, images: Tensor) -> dict[str, float]:
+def _logits(network: nn.Module, batches: Sequence[Tensor], progress: Progress) -> Tensor:
+    found = []
+    for batch in batches:
+        found.append(network(batch))
+        progress.advance()
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def _speedup(
+    masked: Supernet, extracted: fx.GraphModule, images: Tensor, progress: Progress
+) -> dict[str, float]:
     """How many times faster the extracted network is than the masked one, both in evaluation.
 
     Args:
         masked: as the candidate.
         images: a batch.
+        progress: counts the pairs.
 
     Returns:
         ``median`` (ratio of medians of interleaved runs), ``quartile_25`` and ``quartile_75`` of
         the pairs' own ratios, ``pairs`` and ``images``.
     """
-    times = paired_times(lambda: masked(images), lambda: extracted(images), TIMED_PAIRS)
+    times = paired_times(
+        lambda: masked(images),
+        lambda: extracted(images),
+        TIMED_PAIRS,
+        fewest=FEWEST_PAIRS,
+        within=TIMED_SECONDS,
+        after_each=progress.advance,
+    )
+    if left_out := TIMED_PAIRS - len(times):
+        progress.advance(left_out)
     low, _, high = quantiles([slow / fast for slow, fast in times], n=4, method="inclusive")
     slow, fast = (median(side) for side in zip(*times, strict=True))
     return {
         "median": slow / fast,
         "quartile_25": low,
         "quartile_75": high,
-        "pairs": TIMED_PAIRS,
+        "pairs": len(times),
         "images": len(images),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -21,16 +22,35 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
-def paired_times(first: Work, second: Work, pairs: int) -> Pairs:
-    """Seconds of both in ``pairs`` interleaved runs, in changing order, after one that is lost."""
-    times = []
+def paired_times(
+    first: Work,
+    second: Work,
+    pairs: int,
+    *,
+    fewest: int = 0,
+    within: float = math.inf,
+    after_each: Work = lambda: None,
+) -> Pairs:
+    """Seconds of both in ``pairs`` interleaved runs, in changing order, after one that is lost.
+
+    Args:
+        fewest: pairs to time however long they take.
+        within: seconds after which no more than these are begun.
+        after_each: called after every pair that counts.
+    """
+    times: Pairs = []
+    start = time.perf_counter()
     for pair in range(pairs + 1):
+        if pair > fewest and time.perf_counter() - start > within:
+            break
         if pair % 2:
             one, other = seconds(first), seconds(second)
         else:
             other, one = seconds(second), seconds(first)
-        times.append((one, other))
-    return times[1:]
+        if pair:
+            times.append((one, other))
+            after_each()
+    return times
 
 
 def _synchronise() -> None:

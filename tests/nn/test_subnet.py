@@ -726,7 +726,7 @@ def test_the_command_extracts_the_best_candidate(run: Path, tmp_path: Path) -> N
 def test_speed_is_that_of_the_masked_network_against_the_extracted_one(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def times(masked: Work, extracted: Work, pairs: int) -> Pairs:
+    def times(masked: Work, extracted: Work, pairs: int, **_: object) -> Pairs:
         """Both compute the same: the masks are in place."""
         torch.testing.assert_close(masked(), extracted(), rtol=1e-4, atol=1e-4)
         return [(3.0, 1.0), (8.0, 2.0), (10.0, 4.0)]
