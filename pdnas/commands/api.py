@@ -309,7 +309,7 @@ def efficiency(
     Returns:
         the data set's part of ``efficiency.json``. Uniform samples are of the same operations. For
         a ground truth with ``near_best`` and ``top``, and of what it is about ``parameters``,
-            ``mass_in_band`` and ``cells``; see :func:`pdnas.truth.measure.measure`.
+        ``mass_in_band`` and ``cells``; see :func:`pdnas.truth.measure.measure`.
 
     Raises:
         PdnasError: this is no distribution, or the benchmark does not know the data.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,3 +39,14 @@ def print_table(
     if title is not None:
         typer.echo(title)
     console_of_width().print(table)
+
+
+def number(value: float | None, scale: float = 1) -> str:
+    """Four significant digits of a number times ``scale``."""
+    return "-" if value is None else f"{scale * value:.4g}"
+
+
+def require_parquet(out: Path) -> None:
+    """Raise unless a table's file is named as one."""
+    if out.suffix != ".parquet":
+        raise PdnasError(f"--out must end in .parquet, not {out.name!r}")

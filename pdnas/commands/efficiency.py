@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdnas.commands.console import print_table
-from pdnas.commands.nasbench import fraction, number
+from pdnas.commands.console import number, print_table
+from pdnas.commands.nasbench import fraction
 from pdnas.commands.pipeline import Force, Json
 from pdnas.commands.truth import Name
 from pdnas.support.errors import PdnasError

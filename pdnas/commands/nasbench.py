@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdnas.commands.console import print_table
+from pdnas.commands.console import number, print_table, require_parquet
 from pdnas.commands.pipeline import (
     Device,
     Force,
@@ -50,8 +50,7 @@ def build(
     from pdnas.truth.build import build, build_from_archive, difference
     from pdnas.truth.tables.nasbench201 import NasBench201
 
-    if out.suffix != ".parquet":
-        raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
+    require_parquet(out)
     made = build_from_archive(source, out, force) if source else build(NasBench201, out, force)
     differs = difference(made, NasBench201.load())
     typer.echo(f"{out}: {differs or 'equal to the table of the package'}")
@@ -214,8 +213,8 @@ def rival(
     from pdnas.truth.rivals import compete
 
     stopwatch = Stopwatch()
-    if out is not None and out.suffix != ".parquet":
-        raise PdnasError(f"--out must end in .parquet, not {out.name!r}")
+    if out is not None:
+        require_parquet(out)
     table, record = compete(method, dataset, seed_range(seeds), queries)
     if out is not None:
         config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
@@ -313,10 +312,6 @@ def print_rival(record: dict[str, Any]) -> None:
         ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %", "GPU hours"),
         rows,
     )
-
-
-def number(value: float | None, scale: float = 1) -> str:
-    return "-" if value is None else f"{scale * value:.4g}"
 
 
 def _interval(interval: dict[str, Any] | None, scale: float = 1) -> str:

@@ -89,13 +89,10 @@ def figure(
         pdnas figure efficiency --scale laptop --out report/figures
     """
     from pdnas.report import catalogue, style
-    from pdnas.runs import kept
 
     product = catalogue.find_figure(name)
     collection = _collect(scale, runs, product.studies)
-    files = [out / f"{product.name}.{form}" for form in style.FORMS]
-    before = style.made_of(out, product.name)
-    kept.product(files, before, f"scale {collection.name}", force)
+    style.require_same(out, product.name, f"scale {collection.name}", force)
     for path in catalogue.draw(product.name, collection, out):
         typer.echo(path)
 

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from pdnas.commands import complete
-from pdnas.commands.console import print_table
-from pdnas.commands.nasbench import number
+from pdnas.commands.console import number, print_table, require_parquet
 from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
-from pdnas.support.errors import PdnasError
 
 app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
 
@@ -159,8 +157,7 @@ def build(
     from pdnas.truth.tables import named
 
     truth, path = named(name), out or Path(f"{name}.parquet")
-    if path.suffix != ".parquet":
-        raise PdnasError(f"--out must end in .parquet, not {path.name!r}")
+    require_parquet(path)
     differs = difference(build(truth, path, force), truth.load())
     typer.echo(f"{path}: {differs or 'equal to the table of the package'}")
 

@@ -56,8 +56,9 @@ def describe(
     size = size or (224 if imagenet else 32)
     if isinstance(config, DenseNetConfig) and size < config.smallest_image:
         raise PdnasError(f"{name} needs images of {config.smallest_image} pixels a side or more")
-    if isinstance(config, (NasBench201Config, NatsBenchSizeConfig)) and config.misfit(size):
-        raise PdnasError(f"{name} {config.misfit(size)}")
+    halves = (NasBench201Config, NatsBenchSizeConfig)
+    if isinstance(config, halves) and (problem := config.misfit(size)):
+        raise PdnasError(f"{name} {problem}")
     with torch.device("meta"):
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)

@@ -8,8 +8,7 @@ from torch import Tensor, fx
 from pdnas.nn.subnet import extract
 from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.candidates import Choice
-from pdnas.space.sizes import LARGEST, NAMES, WIDTHS, rounded
-from pdnas.support.errors import PdnasError
+from pdnas.space.sizes import NAMES, kept_channels, rounded
 
 
 def rounded_choice(supernet: SizeSupernet, choice: Choice) -> dict[str, Tensor]:
@@ -23,12 +22,7 @@ def rounded_choice(supernet: SizeSupernet, choice: Choice) -> dict[str, Tensor]:
     found = {}
     for name in NAMES:
         mask = choice[name]
-        if len(mask) % len(WIDTHS):
-            raise PdnasError(
-                f"{len(mask)} channels cannot be rounded to the space's {len(WIDTHS)} widths; "
-                f"search with a width that is a multiple of {len(WIDTHS)}"
-            )
-        wanted = int(rounded(int(mask.sum()), len(mask)) * len(mask) // LARGEST)
+        wanted = int(kept_channels(rounded(int(mask.sum()), len(mask)), len(mask)))
         kept_first = torch.argsort(~mask, stable=True)
         found[name] = torch.zeros_like(mask)
         found[name][kept_first[:wanted]] = True

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pdnas.runs import kept
 from pdnas.support.files import atomic_path
 
 if TYPE_CHECKING:
@@ -286,6 +287,19 @@ def not_available(name: str, reason: str) -> Drawing:
 
 FORMS = ("pdf", "png", "csv")
 """Suffixes of the files that a drawing is written to."""
+
+
+def require_same(folder: Path, name: str, of: str, force: bool) -> None:
+    """Hold a drawing of this name that is there already to what is to take its place.
+
+    Args:
+        of: what that is made of.
+        force: another drawing may be replaced.
+
+    Raises:
+        PdnasError: another drawing is there.
+    """
+    kept.product([folder / f"{name}.{form}" for form in FORMS], made_of(folder, name), of, force)
 
 
 def write(drawing: Drawing, folder: Path, name: str, of: str = "") -> list[Path]:

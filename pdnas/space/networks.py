@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdnas.space.candidates import Candidates
 from pdnas.space.posterior import Sampler
-from pdnas.space.sizes import LARGEST, NAMES, WIDTHS, SizeSpace
-from pdnas.support.errors import PdnasError
+from pdnas.space.sizes import LARGEST, NAMES, SizeSpace, kept_channels
 
 
 class NetworkSampler(Sampler):
@@ -30,11 +29,7 @@ class NetworkSampler(Sampler):
     def __init__(self, probabilities: ArrayLike, channels: int) -> None:
         self.probabilities = np.asarray(probabilities, dtype=np.float64)
         self.channels = channels
-        if channels % len(WIDTHS):
-            raise PdnasError(
-                f"{channels} channels cannot tell the space's {len(WIDTHS)} widths apart; search "
-                f"with a width that is a multiple of {len(WIDTHS)}"
-            )
+        self._kept = kept_channels(SizeSpace().counts, channels)  # of each network, (32768, 5)
 
     def sample(self, count: int, seed: int) -> Candidates:
         generator = torch.Generator().manual_seed(seed)
@@ -43,7 +38,7 @@ class NetworkSampler(Sampler):
         uniform = torch.rand(size, dtype=torch.float64, generator=generator)
         cumulative = np.cumsum(self.probabilities)
         rows = np.searchsorted(cumulative, uniform[:, 0].numpy() * cumulative[-1], side="right")
-        kept = torch.from_numpy(SizeSpace().counts[rows] * self.channels // LARGEST)
+        kept = torch.from_numpy(self._kept[rows])
         order = uniform[:, 1:].reshape(count, len(NAMES), self.channels).argsort(dim=2)
         masks = order.argsort(dim=2) < kept[:, :, None]
         return Candidates({name: masks[:, place] for place, name in enumerate(NAMES)})

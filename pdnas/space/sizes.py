@@ -144,6 +144,24 @@ def rounded(kept: ArrayLike, channels: int = LARGEST) -> NDArray[np.int64]:
     return np.maximum((share + step // 2) // step * step, step)
 
 
+def kept_channels(widths: ArrayLike, channels: int) -> NDArray[np.int64]:
+    """How many of a supernet's channels stand for widths of the space, shape as ``widths``.
+
+    Args:
+        widths: of :data:`WIDTHS`.
+        channels: of the supernet's width, of which 64 is a multiple.
+
+    Raises:
+        PdnasError: the supernet is too narrow to tell the space's widths apart.
+    """
+    if channels % len(WIDTHS):
+        raise PdnasError(
+            f"{channels} channels cannot tell the space's {len(WIDTHS)} widths apart; search with "
+            f"a width that is a multiple of {len(WIDTHS)}"
+        )
+    return np.asarray(widths, dtype=np.int64) * channels // LARGEST
+
+
 def width_probabilities(drop: float, channels: int = LARGEST) -> NDArray[np.float64]:
     """Probability of each of :data:`WIDTHS` if channels are dropped independently, shape (8,).
 
@@ -258,11 +276,6 @@ def within(band: Sequence[int]) -> NDArray[np.bool_]:
     low, high = band
     sizes = SizeSpace().parameters(CLASSES)
     return np.asarray((sizes >= low) & (sizes <= high))
-
-
-def in_band(sizes: ArrayLike, centre: float, share: float = 0.1) -> NDArray[np.bool_]:
-    """Which networks have ``centre`` parameters, give or take a share of them."""
-    return np.abs(np.asarray(sizes) - centre) <= share * centre
 
 
 def restricted(probabilities: ArrayLike, kept: ArrayLike) -> NDArray[np.float64]:

@@ -175,9 +175,9 @@ def _images_fit(spec: Spec) -> Iterator[str]:
         yield f"{too_small} an auxiliary head"
     if isinstance(spec.supernet, DenseNetConfig) and spec.supernet.smallest_image > side:
         yield f"{too_small} {len(spec.supernet.layers)} dense blocks; use fewer"
-    network = spec.supernet
-    if isinstance(network, (NasBench201Config, NatsBenchSizeConfig)) and network.misfit(side):
-        yield f"supernet {network.name} {network.misfit(side)}"
+    network, halves = spec.supernet, (NasBench201Config, NatsBenchSizeConfig)
+    if isinstance(network, halves) and (problem := network.misfit(side)):
+        yield f"supernet {network.name} {problem}"
 
 
 RULES = (

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, reaching
-from pdnas.truth.noise import noise_interval, retrained_pairs
+from pdnas.truth.noise import DRAWS, noise_interval, retrained_pairs
 from pdnas.truth.sampling import Floats, entropy, normalised, uniform
 from pdnas.truth.tables import Truth
 
@@ -23,9 +23,6 @@ NEAR = 0.005
 
 TOP = 0.01
 """The share of architectures that are the top."""
-
-DRAWS = 50
-"""Pairs of tables of new trainings."""
 
 Band = tuple[float, float]
 """Fewest and most parameters."""

@@ -28,9 +28,14 @@ Integers = NDArray[np.int64]
 TOP = 0.1
 """The share of architectures that are the best ones, where a tau is about them."""
 
+TWO_SIDED_95 = 1.96
+"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
+
+DRAWS = 50
+"""Pairs of tables of new trainings, where nobody asks for another number."""
+
 _ITERATIONS = 50
 _GRID = 200
-_TWO_SIDED_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -318,15 +323,25 @@ def noise_interval(
     intervals = {}
     for name, spread in spreads.items():
         value = measured[name]
-        ends: list[float | None] = [None, None]
-        if value and np.isfinite(spread):
-            factor = float(np.exp(_TWO_SIDED_95 * spread))
-            ends = [
-                max(value / factor, least.get(name, 0.0)),
-                min(value * factor, most.get(name, np.inf)),
-            ]
-        intervals[name] = dict(zip(("low", "high"), ends, strict=True))
+        ends = (np.nan, np.nan)
+        if value:
+            ends = factor_ends(value, spread, least.get(name, 0.0), most.get(name, np.inf))
+        intervals[name] = dict(zip(("low", "high"), map(finite_or_none, ends), strict=True))
     return intervals
+
+
+def factor_ends(
+    value: float, spread: float, least: float = 0.0, most: float = np.inf
+) -> tuple[float, float]:
+    """Ends of the 95 % interval of a value whose logarithm has this deviation; NaN: unknown.
+
+    Args:
+        least, most: between which the value lies in any case.
+    """
+    if not np.isfinite(spread):
+        return np.nan, np.nan
+    factor = float(np.exp(TWO_SIDED_95 * spread))
+    return max(value / factor, least), min(value * factor, most)
 
 
 def pair_spread(logs: Floats) -> float:

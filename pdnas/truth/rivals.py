@@ -29,7 +29,7 @@ from pdnas.spec.names import RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval, finite_or_none
 from pdnas.truth.columns import TARGETS
-from pdnas.truth.noise import pair_spread, retrained_pairs
+from pdnas.truth.noise import DRAWS, TWO_SIDED_95, factor_ends, pair_spread, retrained_pairs
 from pdnas.truth.sampling import QUANTILES, Floats
 from pdnas.truth.seconds import query_seconds, search_hours
 from pdnas.truth.tables.nasbench201 import NasBench201
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Ids = NDArray[np.int64]
-_TWO_SIDED_95 = 1.96
-_PAIRS = 50
 Method = Callable[[CellSpace, Floats, Sequence[Generator], int], Ids]
 
 
@@ -375,7 +373,7 @@ def noise_of_searches(
         of the tables.
     """
     tables = pairs.reshape(-1, pairs.shape[-1])
-    shift = _TWO_SIDED_95 * pair_spread(pairs[..., chosen].mean(axis=-1))
+    shift = TWO_SIDED_95 * pair_spread(pairs[..., chosen].mean(axis=-1))
     mean = float(accuracy[chosen].mean())
     logs = np.empty((len(tables), len(targets)))
     for row, table in zip(logs, tables, strict=True):
@@ -383,8 +381,8 @@ def noise_of_searches(
     intervals = []
     for value, column in zip(_expected_by_target(accuracy[asked], targets), logs.T, strict=True):
         with np.errstate(invalid="ignore"):
-            factor = np.exp(_TWO_SIDED_95 * pair_spread(column.reshape(-1, 2)))
-        ends = (max(value / factor, 1.0), value * factor) if np.isfinite(factor) else (np.nan,) * 2
+            spread = pair_spread(column.reshape(-1, 2))
+        ends = factor_ends(value, spread, least=1.0)
         numbers = zip(("expected_queries", "low", "high"), (value, *ends), strict=True)
         intervals.append({name: finite_or_none(number) for name, number in numbers})
     return {"chosen_accuracy": {"low": mean - shift, "high": mean + shift}, "targets": intervals}
@@ -455,7 +453,7 @@ def judge(
     summary = summarise_searches(table, targets)
     hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
     chosen = table["best_cell_id"].to_numpy()[asked.shape[1] - 1 :: asked.shape[1]]
-    pairs = retrained_pairs(truth, dataset, _PAIRS)
+    pairs = retrained_pairs(truth, dataset, DRAWS)
     noise = noise_of_searches(asked, chosen, accuracy, pairs, targets)
     summary["chosen_accuracy"]["retrained"] = noise["chosen_accuracy"]
     for each, until, new in zip(

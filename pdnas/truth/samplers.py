@@ -241,7 +241,8 @@ def _rows(names: Iterable[Any], truth: Truth, source: str) -> NDArray[np.int64]:
         if not name:
             raise PdnasError(f"{source}: row {number} has no name")
         try:
-            rows.append(truth.rows.get(name) if name in truth.rows else truth.find(name))
+            row = truth.rows.get(name)
+            rows.append(truth.find(name) if row is None else row)
         except PdnasError as error:
             raise PdnasError(f"{source}, row {number}: {error}") from error
     return np.array(rows, dtype=np.int64)

@@ -34,7 +34,8 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.statistics import finite_or_none, kendall_tau
 from pdnas.truth import sampling
-from pdnas.truth.measure import DRAWS, TOP, goals, measure
+from pdnas.truth.measure import TOP, goals, measure
+from pdnas.truth.noise import DRAWS
 from pdnas.truth.sampling import Floats, expected_accuracy_of_chosen
 from pdnas.truth.tables import Truth, open_truth
 

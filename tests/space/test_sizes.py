@@ -16,7 +16,6 @@ from pdnas.space.sizes import (
     WIDTHS,
     SizeSpace,
     best_drop,
-    in_band,
     largest,
     one_drop_probabilities,
     parameters,
@@ -25,6 +24,7 @@ from pdnas.space.sizes import (
     rounded,
     uniform,
     width_probabilities,
+    within,
 )
 from pdnas.support.errors import PdnasError
 
@@ -192,15 +192,15 @@ def test_no_network_is_as_small_or_as_large_as_that(expected: float) -> None:
 
 def test_bands_and_what_lies_in_them() -> None:
     sizes = SPACE.parameters(10)
-    band = in_band(sizes, 200_000)
+    band = within((180_000, 220_000))
     assert band.sum() == 4184  # the public table has so many of 180 to 220 thousand
     assert sizes[band].min() >= 180_000
     assert sizes[band].max() <= 220_000
     posterior = posterior_probabilities([0.4] * 5)
-    within = restricted(posterior, band)
-    assert within.sum() == pytest.approx(1, abs=1e-12)
-    assert not within[~band].any()
-    ratio = within[band] / posterior[band]
+    inside = restricted(posterior, band)
+    assert inside.sum() == pytest.approx(1, abs=1e-12)
+    assert not inside[~band].any()
+    ratio = inside[band] / posterior[band]
     np.testing.assert_allclose(ratio, 1 / posterior[band].sum(), rtol=1e-9)
     flat = uniform(band)
     assert set(flat[band]) == {1 / 4184}
@@ -218,7 +218,7 @@ def test_bands_and_what_lies_in_them() -> None:
 def test_no_drop_probabilities_of_a_grid_beat_the_best() -> None:
     """Values with an optimum inside: a wide c1 is worth much, a wide c4 costs."""
     sizes = SPACE.parameters(10)
-    kept = in_band(sizes, 200_000)
+    kept = within((180_000, 220_000))
     values = np.log(SPACE.counts) @ [0.1, 1.0, 0.3, 0.2, -0.4]
     best = best_drop(values, kept, 200_000, 10)
     q = posterior_probabilities(best)

@@ -23,7 +23,7 @@ from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.report import style
 from pdnas.report.collect import Collection, describe_supernet
 from pdnas.report.style import OPERATION_NAMES, Drawing
-from pdnas.runs import kept, layout
+from pdnas.runs import layout
 from pdnas.runs.run import Run
 from pdnas.space.candidates import CELL, Choice
 from pdnas.space.cells import EDGES
@@ -152,8 +152,7 @@ def draw_run(
     with style.style():
         what, drawing = _of_run(run, source, number)
         of = f"{what} of {run.study}/{run.variant} seed {run.seed} ({run.scale}, {run.identity})"
-        files = [folder / f"{name}.{form}" for form in style.FORMS]
-        kept.product(files, style.made_of(folder, name), of, force)
+        style.require_same(folder, name, of, force)
         return style.write(drawing, folder, name, of)
 
 

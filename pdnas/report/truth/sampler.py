@@ -11,7 +11,6 @@ import numpy as np
 from pdnas.report import style
 from pdnas.report.style import GUIDED_COLOUR, Drawing
 from pdnas.report.truth.methods import data_name
-from pdnas.runs import kept
 from pdnas.support.provenance import fingerprint
 from pdnas.support.statistics import expected_draws
 
@@ -31,8 +30,7 @@ def draw(record: Mapping[str, Any], dataset: str, out: Path, force: bool = False
     folder, name = out.parent, out.with_suffix("").name
     of = f"{record['truth']} {dataset} {fingerprint(record)}"
     with style.style():
-        files = [folder / f"{name}.{form}" for form in style.FORMS]
-        kept.product(files, style.made_of(folder, name), of, force)
+        style.require_same(folder, name, of, force)
         return style.write(sampler(record, dataset), folder, name, of)
 
 

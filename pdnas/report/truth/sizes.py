@@ -277,12 +277,9 @@ def size_widths(collection: Collection) -> Drawing | None:
             intervals = [confidence_interval(values) for values in np.transpose(seeds)]
             ends = np.array([bounds(each) for each in intervals]).T
             style.line(axis, x, [*ends], within=(0, LARGEST), label=name, **look)
-            frame = pd.DataFrame(ends.T, columns=["width", "low95", "high95"])
-            frame.insert(0, "gate", NAMES)
-            frame.insert(0, "networks", name)
-            frame.insert(0, "band", band.label)
-            frame.insert(0, "study", band.study)
-            tables.append(frame.assign(seeds=len(seeds)))
+            values = dict(zip(("width", "low95", "high95"), ends, strict=True))
+            drawn = {"networks": name, "gate": NAMES, **values, "seeds": len(seeds)}
+            tables.append(pd.DataFrame({"study": band.study, "band": band.label, **drawn}))
         axis.set_xticks(x, NAMES)
         axis.grid(False, axis="x")
         axis.set(ylim=(0, LARGEST + 2), xlabel="width, input to output")
@@ -349,14 +346,9 @@ def _draw_best_of_n(axis: Any, band: Band, dataset: str) -> Any:
     best = 100 * band.facts("posterior", dataset)[0]["best_accuracy"]
     tables = []
     for sampler, look in looks.items():
-        key, source = (
-            ("uniform_expected", "posterior")
-            if sampler == "uniform"
-            else (
-                "expected",
-                sampler,
-            )
-        )
+        key, source = "expected", sampler
+        if sampler == "uniform":  # every record has it
+            key, source = "uniform_expected", "posterior"
         curves = [facts["best_of_n"] for facts in band.facts(source, dataset)]
         n = np.array(curves[0]["n"])
         shown = n <= _MOST
@@ -364,13 +356,10 @@ def _draw_best_of_n(axis: Any, band: Band, dataset: str) -> Any:
         ends = np.array([bounds(confidence_interval(each)) for each in values.T]).T
         within = (0, best)
         style.line(axis, n[shown], [*ends], within=within, label=SAMPLERS[sampler], **look)
-        frame = pd.DataFrame(ends.T, columns=["best_pct", "low95_pct", "high95_pct"])
-        frame.insert(0, "n", n[shown])
-        frame.insert(0, "networks", SAMPLERS[sampler])
-        frame.insert(0, "dataset", dataset)
-        frame.insert(0, "band", band.label)
-        frame.insert(0, "study", band.study)
-        tables.append(frame.assign(seeds=len(curves)))
+        columns = ("best_pct", "low95_pct", "high95_pct")
+        drawn = {"n": n[shown], **dict(zip(columns, ends, strict=True)), "seeds": len(curves)}
+        where = {"study": band.study, "band": band.label, "dataset": dataset}
+        tables.append(pd.DataFrame({**where, "networks": SAMPLERS[sampler], **drawn}))
     axis.axhline(
         best, color=REFERENCE_COLOUR, linestyle=":", linewidth=1.2, label="the band's best"
     )
