@@ -10,7 +10,8 @@ The ablation of the paper's Table 2, a constant L2 term, has keep_k = 1 in the s
 drop probabilities neither weaken it nor learn from it.
 
 The last term is the divergence to a prior on the architecture a itself, which the paper has not:
-p(a) ∝ exp(-N λ parameters(a) / 100 000), but for its constant. λ counts nats an image.
+p(a) ∝ exp(-N λ parameters(a) / 100 000), but for its constant. λ counts nats an image. It is given,
+or it is the multiplier at which as many parameters are expected as wanted (:class:`SizePrice`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,42 @@ from pdnas.spec.names import Form, Prior
 
 SIZE_UNIT = 100_000
 """Parameters that λ is the price of."""
+
+
+@dataclass
+class SizePrice:
+    """λ while a search learns how large its architectures are to be: the method of multipliers.
+
+    After each step the multiplier rises by a share of what the expected parameters exceed their
+    target by, and falls likewise, down to 0. λ is the multiplier and, so that sizes do not swing
+    about the target, a part in proportion to the present excess. At rest the target is met and λ
+    is the multiplier of that constraint. Far from the target the excess counts as a fifth of it:
+    else the multiplier would have grown too large on the way.
+
+    Attributes:
+        value: λ, as :attr:`Objective.size_prior`.
+        target: expected parameters; None: λ stays.
+        multiplier: in the units of λ; None before the first step.
+    """
+
+    value: float
+    target: int | None = None
+    multiplier: float | None = None
+
+    def adapt(self, expected: float) -> None:
+        """Take a step, when so many parameters are expected."""
+        assert self.target is not None
+        # In nats an image and so many parameters as the target has, one rate suits all sizes.
+        unit = SIZE_UNIT / self.target
+        excess = min(max(expected / self.target - 1, -LARGEST_EXCESS), LARGEST_EXCESS)
+        before = self.value if self.multiplier is None else self.multiplier
+        self.multiplier = max(0.0, before + SIZE_STEP * unit * excess)
+        self.value = max(0.0, self.multiplier + SIZE_DAMPING * unit * excess)
+
+
+SIZE_STEP, SIZE_DAMPING, LARGEST_EXCESS = 0.02, 2.0, 0.2
+"""Nats an image by which the multiplier changes in a step, and λ differs from it, at an excess of
+one target; and the excess beyond which they do not grow."""
 
 
 class Variational(Protocol):

@@ -196,4 +196,6 @@ def _gates(summary: dict[str, Any]) -> str:
         rate = summary["fixed_drop_probability"]
         return "fixed" if rate is None else f"fixed, drop probability {_percent(rate)}"
     size = f", λ = {gates['size_prior']:g}" if gates.get("size_prior") else ""
+    if target := gates.get("size_target"):
+        size = f", λ such that {target} parameters are expected"
     return f"learned, l² = {gates['length_scale2']:g}, τ = {gates['temperature']:g}{size}"

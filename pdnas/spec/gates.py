@@ -33,6 +33,9 @@ class GateConfig(Strict):
     """kept: a slice's L2 term times its probability of being kept; constant: all of it."""
     size_prior: NonNegative = 0.0
     """λ of a prior on the architecture: nats an image and 100 000 expected parameters; 0: none."""
+    size_target: Count | None = None
+    """Parameters to expect of an architecture: after the warm-up λ is adapted until they are met
+    (docs/method.md), from `size_prior` on; null: λ stays as it is."""
     learning_rate: Positive | None = None
     """Adam's step for the logits; null: the weights' optimiser, as in the paper."""
     warmup_epochs: Natural = 0

@@ -65,16 +65,19 @@ class Spec(Strict):
         """Everything but the seed that decides the weights at the end of the warm-up.
 
         None where other searches cannot have it in common: there is none, one optimiser moves
-        weights and switches together, or channels are dropped as the gates' settings say.
+        weights and switches together, or searches on channels differ in more than the size that
+        they are to meet.
         """
         gates = self.gates
         together = gates.mode == "learned" and gates.learning_rate is None
-        if not self.of_cells or not gates.warmup_epochs or together:
+        alike = self.of_cells or gates.size_target is not None
+        if not alike or not gates.warmup_epochs or together:
             return None
-        return self.model_dump(
-            mode="json",
-            include={"data": True, "supernet": True, "training": True, "gates": WARM_UP_GATES},
+        deciding = (
+            WARM_UP_GATES if self.of_cells else set(GateConfig.model_fields) - {"size_target"}
         )
+        parts = {"data": True, "supernet": True, "training": True, "gates": deciding}
+        return self.model_dump(mode="json", include=parts)
 
     @property
     def of_cells(self) -> bool:
@@ -148,8 +151,12 @@ def _chains_are_of_cells(spec: Spec) -> Iterator[str]:
 
 
 def _sizes_are_of_channels(spec: Spec) -> Iterator[str]:
-    if spec.gates.size_prior and spec.of_cells:
-        yield "gates.size_prior needs channel gates; leave it out with supernet nasbench201"
+    gates = spec.gates
+    for key in ("size_prior", "size_target"):
+        if getattr(gates, key) and spec.of_cells:
+            yield f"gates.{key} needs channel gates; leave it out with supernet nasbench201"
+    if gates.size_target and (gates.mode != "learned" or gates.learning_rate is None):
+        yield "gates.size_target needs gates mode: learned and a gates.learning_rate"
 
 
 def _bands_are_of_sizes(spec: Spec) -> Iterator[str]:

@@ -151,15 +151,18 @@ def _train_epoch(step: Step, data: TrainingData, state: TrainingState, saver: Sa
     heldout_batches = _endless(heldout.loader, number, epoch.steps) if heldout else iter(())
     for batch in data.loader.epoch(number, epoch.steps):
         epoch.steps += 1
+        objective = state.priced(data.objective)
         if heldout is None:
-            measures = step(batch, data.objective, state.optimizers)
+            measures = step(batch, objective, state.optimizers)
         else:
             weights, switches = state.optimizers
             with held_still(parameters_of(switches)):
-                measures = step(batch, data.objective, [weights])
+                measures = step(batch, objective, [weights])
             with held_still(parameters_of(weights)):
-                step(next(heldout_batches), heldout.objective, [switches])
+                step(next(heldout_batches), state.priced(heldout.objective), [switches])
         state.schedule.rates.step()
+        if not state.schedule.warms_up(number):
+            state.adapt_size_price()
         epoch.add(measures, len(batch[1]) * distributed.ranks())
         epoch.seconds = time.monotonic() - started
         if saver.is_due():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pdnas.nn.objective import Objective, SizePrice
 from pdnas.nn.supernets import Supernet
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig
@@ -77,6 +78,7 @@ class TrainingState:
         trajectory: probabilities of the switches at the start and after each of these epochs, each
             of shape (marginals,).
         epoch: the one that is not over.
+        size_price: λ of the prior on the architecture's size.
         warm_up_of: description of the run whose warm-up was taken over; None: its own.
 
     Args:
@@ -93,6 +95,7 @@ class TrainingState:
         self.trajectory = [self._probabilities()]
         self.stopwatch = Stopwatch()
         self.epoch = OpenEpoch(self.schedule.learning_rate)
+        self.size_price = SizePrice(gates.size_prior, gates.size_target)
         self.warm_up_of: str | None = None
         self._device = next(supernet.parameters()).device
 
@@ -101,9 +104,22 @@ class TrainingState:
         """Where the training is, in words."""
         return f"epoch {len(self.history) + 1}, step {self.epoch.steps}"
 
+    def priced(self, objective: Objective) -> Objective:
+        """The objective with the present price of size, where a search adapts it."""
+        if self.size_price.target is None:
+            return objective
+        return replace(objective, size_prior=self.size_price.value)
+
+    def adapt_size_price(self) -> None:
+        """After a step of the switches: change the price of size where a size is to be met."""
+        if self.size_price.target is not None:
+            with torch.no_grad():
+                self.size_price.adapt(float(self.supernet.expected_size()))
+
     def end_epoch(self) -> dict[str, float]:
         """Close the epoch and open the next; returns its record in the history."""
-        record = {"epoch": len(self.history) + 1, **self.epoch.record()}
+        price = {"size_prior": self.size_price.value}
+        record = {"epoch": len(self.history) + 1, **self.epoch.record(), **price}
         self.history.append(record)
         self.trajectory.append(self._probabilities())
         self.epoch = OpenEpoch(self.schedule.learning_rate)
@@ -122,6 +138,7 @@ class TrainingState:
             "trajectory": torch.stack(self.trajectory),
             "stopwatch": self.stopwatch.read(),
             "epoch": asdict(self.epoch),
+            "size_price": asdict(self.size_price),
             "warm_up_of": self.warm_up_of,
         }
 
@@ -145,6 +162,7 @@ class TrainingState:
             self.epoch = OpenEpoch(**state["epoch"])
             if self.epoch.sums is not None:
                 self.epoch.sums = self.epoch.sums.to(self._device)
+            self.size_price = SizePrice(**state["size_price"])
             self.warm_up_of = state["warm_up_of"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise PdnasError(
@@ -168,6 +186,7 @@ class TrainingState:
                 "supernet": {**warm_up["supernet"], **began},
                 "optimizers": [warm_up["optimizers"][0], *own[1:]],
                 "trajectory": self.trajectory * (1 + len(warm_up["history"])),
+                "size_price": asdict(self.size_price),
             }
         )
 

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
-from pdnas.nn.objective import Objective
+from pdnas.nn.objective import Objective, SizePrice
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.sizes import SizeSupernet
@@ -251,6 +251,26 @@ def test_without_a_size_prior_the_loss_is_as_it_was(supernet: MultiBranchSuperne
     terms = Objective(20.0, 100)(torch.tensor([0.5, 1.0]), supernet)
     assert terms.size.item() == 0
     assert terms.loss.item() == (terms.nll + terms.prior + terms.entropy).item()
+
+
+def test_the_price_of_size_by_hand() -> None:
+    """At a target of 200 000, λ's unit of 100 000 parameters is half of one; excess counts up to
+    a fifth."""
+    price = SizePrice(0.1, target=200_000)
+    found = []
+    for expected in (220_000, 400_000, 10_000, 200_000):
+        price.adapt(expected)
+        found.append((price.multiplier, price.value))
+    multipliers = [0.1 + 0.01 * 0.1, 0.101 + 0.01 * 0.2, 0.103 - 0.01 * 0.2, 0.101]
+    values = [0.101 + 1.0 * 0.1, 0.103 + 1.0 * 0.2, 0.0, 0.101]
+    assert [each for each, _ in found] == pytest.approx(multipliers)
+    assert [each for _, each in found] == pytest.approx(values)
+
+
+def test_the_price_of_size_is_never_negative() -> None:
+    price = SizePrice(0.0, target=1000)
+    price.adapt(10)
+    assert (price.multiplier, price.value) == (0, 0)
 
 
 def test_cells_have_no_size_prior() -> None:

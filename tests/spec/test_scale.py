@@ -214,6 +214,11 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
             r"gates\.size_prior needs channel gates; leave it out with supernet nasbench201",
         ),
         (
+            "base.gates",
+            {"length_scale2": 0, "size_target": 200_000},
+            r"gates\.size_target needs gates mode: learned and a gates\.learning_rate",
+        ),
+        (
             "base.candidates.band",
             [100_000, 200_000],
             r"candidates\.band needs supernet natsbench-size, width a multiple of 8",
@@ -445,5 +450,7 @@ def test_who_makes_a_warm_up_that_searches_have_in_common() -> None:
     assert scale.warmed_up_by("nasbench201-uniform", "spos", 1) == ("nasbench201", "guided")
     assert scale.warmed_up_by("nasbench201", "guided", 3) == ("nasbench201", "guided")
     assert scale.warmed_up_by("multibranch", "random", 1) == ("multibranch", "random")
+    for band in ("band-100k", "band-300k"):
+        assert scale.warmed_up_by("natsbench-size", band, 2) == ("natsbench-size", "band-100k")
     # A seed that no study has is asked for by hand.
     assert scale.warmed_up_by(others, "chain", 99) == (others, "chain")

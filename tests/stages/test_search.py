@@ -32,6 +32,7 @@ from pdnas.train.fit import TrainingData
 from pdnas.train.state import TrainingState
 
 CPU = torch.device("cpu")
+EPOCHS = {"epochs": 2}
 
 
 def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
@@ -246,6 +247,25 @@ def test_neither_another_seed_s_nor_other_code_s_warm_up_is_taken(
         assert run.record["warm_up_of"] is None
         before += leaves
         assert len(list(shared.iterdir())) == before
+
+
+@pytest.mark.usefixtures("committed")
+def test_searches_for_other_sizes_share_a_warm_up(tmp_path: Path) -> None:
+    def spec(target: int, temperature: float = 0.2) -> Spec:
+        gates = {"size_prior": 0, "warmup_epochs": 1, "temperature": temperature}
+        return make_spec("natsbench-size", gates=gates | {"size_target": target}, training=EPOCHS)
+
+    shared = tmp_path / "shared"
+    runs = [
+        search(tmp_path / "first", spec(200_000), warm_ups=shared),
+        search(tmp_path / "alone", spec(100_000)),
+        search(tmp_path / "after", spec(100_000), warm_ups=shared),
+        search(tmp_path / "other", spec(100_000, temperature=0.5), warm_ups=shared),
+    ]
+    assert same_results(*runs[1:3])
+    assert not same_results(*runs[:2])
+    made = [run.record["warm_up_of"] for run in runs]
+    assert made == [None, None, "search multibranch/first seed 0", None]
 
 
 @pytest.mark.usefixtures("committed")

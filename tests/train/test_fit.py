@@ -13,6 +13,7 @@ import torch
 from torch._dynamo import lookup_backend
 
 from pdnas.data.batches import Batch
+from pdnas.data.memory import DeviceLoader
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
@@ -25,7 +26,8 @@ from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import Unfinished
 from pdnas.train import checkpoint
 from pdnas.train.checkpoint import Checkpoints
-from pdnas.train.fit import TrainingData, fit
+from pdnas.train.fit import Session, TrainingData, fit
+from pdnas.train.state import History
 
 from .trainings import BATCH, ENAS, branches, colour_images, enas, fitted, images, same_state, train
 
@@ -218,6 +220,52 @@ def test_a_prior_on_the_size_is_a_term_of_the_loss_and_drops_channels(size_prior
     of_epochs = [row["size_term"] * 100_000 / size_prior for row in history]
     assert begun > of_epochs[0] > of_epochs[1] > of_epochs[2] > float(net.expected_size().detach())
     assert of_epochs[0] == pytest.approx(begun, rel=0.2)
+
+
+def sized(folder: Path | None, data: DeviceLoader, target: int) -> tuple[SizeSupernet, History]:
+    """A search with a target for its size, which warms up for an epoch of four."""
+    torch.manual_seed(0)
+    net = SizeSupernet([8] * 5, 1, 10)
+    settings = {"length_scale2": 0, "learning_rate": 0.05, "warmup_epochs": 1}
+    # So few examples that the entropy, at its highest where half is dropped, resists the price.
+    gates = GateConfig(size_target=target, examples=40, **settings)
+    net.configure_gates(GateSettings.of(gates))
+    training = TrainingConfig(epochs=4, batch=BATCH, learning_rate=0.01)
+    checkpoints = Checkpoints(folder / "run", "one") if folder else None
+    objective = Objective.of(gates, len(data) * BATCH)
+    session = Session(checkpoints=checkpoints)
+    return net, fit(net, TrainingData(data, objective), training, gates, session).history
+
+
+def test_a_target_for_the_size_is_met() -> None:
+    for target in (1500, 2000):
+        net, history = sized(None, images(0, batches=40), target)
+        assert float(net.expected_size().detach()) == pytest.approx(target, rel=0.05)
+        prices = [row["size_prior"] for row in history]
+        assert prices[0] == 0, "in the warm-up"
+        assert prices[-1] > 0
+        assert history[0]["size_term"] == 0 < history[-1]["size_term"]
+
+
+def test_a_killed_search_for_a_size_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)  # a checkpoint after every step
+    whole, _ = sized(None, images(0, batches=5), 4000)
+    data = images(0, batches=5)
+    epoch = data.epoch
+
+    def dies(number: int, start: int) -> Iterator[Batch]:
+        for done, batch in enumerate(epoch(number, start)):
+            if (number, done) == (3, 3):
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(data, "epoch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        sized(tmp_path, data, 4000)
+    resumed, _ = sized(tmp_path, images(0, batches=5), 4000)
+    assert same_state(whole, resumed)
 
 
 def test_a_compiled_network_moves_its_switches_after_the_warm_up(
