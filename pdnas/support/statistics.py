@@ -74,6 +74,36 @@ def confidence_interval(values: Sequence[float] | ArrayLike, level: float = 0.95
     return Interval(*_student_t(sample, level), count=sample.size, level=level)
 
 
+def mean_is_zero(values: Sequence[float] | ArrayLike) -> float:
+    """Two-sided p of Student's t-test that the mean over seeds is 0; NaN of one seed.
+
+    Args:
+        values: one number a seed, such as a paired difference, shape (n,).
+    """
+    from scipy.special import stdtr
+
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size < 2:
+        return float("nan")
+    with np.errstate(divide="ignore"):  # equal seeds
+        t = abs(sample.mean()) / (sample.std(ddof=1) / np.sqrt(sample.size))
+    return float(2 * stdtr(sample.size - 1, -t))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's method (1979), in the same order.
+
+    Below a level α they are the rejections among which any is wrong with probability α at most,
+    however the tests depend on each other. NaN, a test that could not be made, does not count.
+    """
+    tested = [number for number, p in enumerate(p_values) if not np.isnan(p)]
+    corrected, largest = list(p_values), 0.0
+    for done, number in enumerate(sorted(tested, key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(tested) - done) * p_values[number]))
+        corrected[number] = largest
+    return corrected
+
+
 def prediction_interval(values: Sequence[float] | ArrayLike, count: int, level: float) -> Interval:
     """Where the mean of m = ``count`` further seeds lies.
 

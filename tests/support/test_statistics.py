@@ -14,6 +14,8 @@ from pdnas.support.statistics import (
     confidence_interval,
     expected_best_of_subset,
     geometric_interval,
+    holm,
+    mean_is_zero,
     prediction_interval,
 )
 
@@ -106,3 +108,24 @@ def test_expected_best_of_many() -> None:
         assert expected_best_of_subset(values, count) == pytest.approx(mean / 20_000, rel=1e-9)
     with pytest.raises(ValueError, match="cannot draw 3 of 2"):
         expected_best_of_subset([1.0, 2.0], 3)
+
+
+def test_a_mean_of_zero() -> None:
+    values = [0.3, -0.1, 0.4, 0.2]
+    assert mean_is_zero(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert mean_is_zero([0.2, 0.2]) == 0
+    assert math.isnan(mean_is_zero([0.2]))
+
+
+def test_holm() -> None:
+    """Steps 4 x 0.01, 3 x 0.015, 2 x 0.02, which is less, and 1 x 0.5; NaN was not tested."""
+    given = [0.02, math.nan, 0.01, 0.5, 0.015]
+    assert holm(given) == pytest.approx([0.045, math.nan, 0.04, 0.5, 0.045], nan_ok=True)
+    assert holm([0.6, 0.9]) == [1, 1]
+
+
+def test_holm_keeps_its_level() -> None:
+    """Of five tests of which none has anything to find, any is below 0.1 one time in ten."""
+    values = np.random.default_rng(0).uniform(size=(4000, 5))
+    wrong = np.mean([min(holm(row.tolist())) < 0.1 for row in values])
+    assert abs(wrong - 0.1) < 0.015

@@ -26,6 +26,8 @@ from pdnas.support.statistics import (
     expected_draws,
     expected_draws_over_seeds,
     geometric_interval,
+    holm,
+    mean_is_zero,
 )
 
 SAMPLERS = {
@@ -162,13 +164,14 @@ def bands(collection: Collection) -> list[Band]:
 def truths(collection: Collection) -> Table:
     """How good sampled networks truly are, and how many samples guidance saves at equal size."""
     found = bands(collection)
+    compared = [(band, dataset) for band in found for dataset in band.datasets]
+    p_values = holm([mean_is_zero(band.gain(dataset)) for band, dataset in compared])
     rows = [
-        _cells(band, dataset, sampler)
-        for band in found
-        for dataset in band.datasets
+        _cells(band, dataset, sampler, p)
+        for (band, dataset), p in zip(compared, p_values, strict=True)
         for sampler in SAMPLERS
     ]
-    gaps = (NOT_RUN,) * (5 + 3 * len(GOALS))
+    gaps = (NOT_RUN,) * (6 + 3 * len(GOALS))
     rows = rows or [(None, None, None, name, *gaps) for name in SAMPLERS.values()]
     return Table(
         "truths",
@@ -180,6 +183,7 @@ def truths(collection: Collection) -> Table:
             words("sampler", "networks"),
             Column("ours_mean_accuracy_pct", "mean of a sample [%]", OURS, estimate=True),
             Column("ours_above_one_p", "above one p [points]", OURS, estimate=True),
+            Column("ours_p_holm", "p, corrected", OURS, digits=2),
             *(
                 column
                 for goal, what in GOALS.items()
@@ -216,8 +220,10 @@ def truths(collection: Collection) -> Table:
             "probability for all widths, with the posterior's expected parameters. Bands are of "
             "parameters on CIFAR-10; data sets that were not searched on are transfer.",
             "Means and differences (paired by seed): mean ± half-width of the 95 % t-interval over "
-            "seeds. Samples and ratios: geometric mean with the 95 % t-interval of the logarithms, "
-            "cut at one sample. What has no interval does not depend on the seed.",
+            "seeds. p: of a paired t-test that guided and one p are equal, corrected by Holm's "
+            "method for all such tests of this table. Samples and ratios: geometric mean with the "
+            "95 % t-interval of the logarithms, cut at one sample. What has no interval does not "
+            "depend on the seed.",
             NEW_TRAININGS,
             f"By inherited weights: the true accuracy of the one of {CHOSEN_OF} samples whose "
             "accuracy with inherited weights on validation images is highest; an expectation over "
@@ -228,7 +234,7 @@ def truths(collection: Collection) -> Table:
     )
 
 
-def _cells(band: Band, dataset: str, sampler: str) -> tuple[Cell, ...]:
+def _cells(band: Band, dataset: str, sampler: str, p: float) -> tuple[Cell, ...]:
     exact = sampler in ("uniform", "largest")
     mean = band.mean(sampler, dataset)
     goals: list[Cell] = []
@@ -246,7 +252,7 @@ def _cells(band: Band, dataset: str, sampler: str) -> tuple[Cell, ...]:
         data_name(dataset),
         SAMPLERS[sampler],
         mean[0] if exact else confidence_interval(mean),
-        confidence_interval(band.gain(dataset)) if sampler == "posterior" else None,
+        *((confidence_interval(band.gain(dataset)), p) if sampler == "posterior" else (None, None)),
         *goals,
         estimate(band.chosen(sampler, dataset, CHOSEN_OF)) if ranked else None,
         estimate(band.taus(sampler, dataset)) if ranked else None,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -104,7 +105,9 @@ def test_table(collection: Collection, records: dict[tuple[str, int], dict[str, 
     gain, expected = guided["ours_above_one_p"], confidence_interval(differences)
     assert (gain.estimate, gain.high) == pytest.approx((expected.estimate, expected.high))
     assert gain.count == 3
-    assert one["ours_above_one_p"] is None
+    assert one["ours_above_one_p"] is one["ours_p_holm"] is None
+    alone = scipy.stats.ttest_1samp(differences, 0).pvalue
+    assert alone <= guided["ours_p_holm"] <= 6 * alone, "six tests in the table"
     needed = [a["top"]["expected_samples"] for a, _ in facts]
     assert guided["ours_samples_top"].estimate == pytest.approx(np.exp(np.log(needed).mean()))
     ratio = uniform["ours_samples_top"] / guided["ours_samples_top"].estimate
