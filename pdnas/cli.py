@@ -49,6 +49,7 @@ for command in (
     report.table,
     report.figure,
     report.report,
+    report.claims,
     report.show,
     report.compare,
     report.publish,

@@ -121,6 +121,23 @@ def report(
     typer.echo(target)
 
 
+def claims(scale: Scale = "laptop", runs: Runs = None, as_json: Json = False) -> None:
+    """Hold the paper's claims against what was measured, with p corrected for their number.
+
+    Example:
+
+        pdnas claims --scale laptop
+    """
+    from pdnas.report import claims as made
+    from pdnas.report import formats
+
+    found = made.table(made.claims(_collect(scale, runs)))
+    if as_json:
+        typer.echo(json.dumps(formats.to_json(found), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(formats.to_markdown(found))
+
+
 def show(
     run: Annotated[Path, typer.Argument(help="Folder of a run: it holds run.json.")],
     as_json: Json = False,

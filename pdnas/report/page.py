@@ -13,9 +13,9 @@ from typing import Any
 
 from pdnas.report import formats
 from pdnas.report.catalogue import table
+from pdnas.report.claims import claims, corrected
 from pdnas.report.collect import Collection
 from pdnas.report.formats import Column, Table
-from pdnas.report.headlines import headlines
 from pdnas.report.publish import summarise_provenance
 from pdnas.runs import layout
 from pdnas.spec.products import FIGURES, OFFICIAL_FIGURES, TABLES
@@ -49,7 +49,7 @@ def write(collection: Collection, page: Path) -> None:
         asked=collection.asked,
         description=collection.scale.description,
         introduction=_html(CAPTIONS / "workflow.rst", collection.name),
-        headlines=list(headlines(collection)),
+        claims=corrected(claims(collection)),
         tables=[
             {
                 **_html_table(table(path.stem, collection)),

@@ -1,4 +1,4 @@
-"""The page that a reviewer is handed: complete, self-contained, and right about its headlines."""
+"""The page that a reviewer is handed: complete, self-contained, and right about its claims."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from pdnas.cli import app
 from pdnas.report import catalogue, formats, page, style
+from pdnas.report.claims import claims
 from pdnas.report.collect import collect
-from pdnas.report.headlines import headlines
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval
 
@@ -128,24 +128,24 @@ def test_one_seed_is_no_seeds_on_a_phone(text: str) -> None:
     assert 'td.one:nth-child(3)::after { content: " seed"; }' in text
 
 
-def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
-    found = {each.question: each for each in headlines(collect(tree.scale_name, tree.folder))}
+def test_claims_are_paired_and_read_with_their_test(tree: Tree) -> None:
+    found = {each.question: each for each in claims(collect(tree.scale_name, tree.folder))}
     differences = confidence_interval(
         [100 * (r - g) for g, r in zip(GUIDED_TEST, RANDOM_TEST, strict=True)]
     )
     (each,) = (each for question, each in found.items() if "guided minus random" in question)
     half = differences.high - differences.estimate
     assert each.measured == f"{differences.estimate:.2f} ± {half:.2f} points"
-    assert (each.seeds, each.verdict) == (3, "guided is better")
+    assert (each.seeds, each.reading, each.verdict) == (3, "guided is better", "supported")
     (each,) = (each for question, each in found.items() if "whole network's" in question)
-    assert each.verdict == "not settled: 0 lies in the interval"
-    assert each.claim == "guided is better", "whatever was measured here"
+    assert (each.reading, each.verdict) == ("not settled", "open")
+    assert each.paper == "guided is better", "whatever was measured here"
     # Guided candidates were not fine-tuned, so nothing is said of that.
     assert not any("does fine-tuning help" in question for question in found)
     gains = 100 * (np.array(FINETUNED_TEST) - np.array(RANDOM_TEST))
     (each,) = (each for question, each in found.items() if "fine-tuning lower" in question)
     assert each.measured.startswith(f"{gains.mean():.2f} ± ")
-    assert (each.verdict, each.claim) == ("it helps", "it helps a lot")
+    assert (each.reading, each.paper) == ("it helps", "it helps a lot")
     # More candidates: the chosen one's test error against the mean error of all, seed by seed.
     means = np.array([guided_accuracies(seed).mean() for seed in range(3)])
     (each,) = (each for question, each in found.items() if "best of 60" in question)
@@ -153,9 +153,9 @@ def test_headlines_are_paired_and_read_with_their_interval(tree: Tree) -> None:
     # One seed of l² = 50 was run: a difference, but no interval.
     (each,) = (each for question, each in found.items() if "size from l² = 50 to 500" in question)
     assert (each.measured, each.seeds) == ("-20.00 thousand parameters", 1)
-    assert (each.verdict, each.claim) == ("one seed: no interval", "falls")
+    assert (each.reading, each.paper, each.verdict) == ("one seed: no interval", "falls", "open")
     ratios = [each for question, each in found.items() if "fewer samples" in question]
-    assert all(each.verdict == "fewer" for each in ratios)
+    assert all(each.reading == "fewer" for each in ratios)
     assert len(ratios) == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 from pdnas import cli
 from pdnas.commands import report
+from pdnas.report.claims import claims
+from pdnas.report.collect import collect
 from pdnas.spec.products import TABLES
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
@@ -24,6 +27,7 @@ app = typer.Typer()
 app.command("table")(report.table)
 app.command("figure")(report.figure)
 app.command("show")(report.show)
+app.command("claims")(report.claims)
 
 
 def invoke(*arguments: str | Path) -> str:
@@ -66,6 +70,20 @@ def test_table_as_json(tree: Tree) -> None:
     (row,) = (row for row in rows if (row["supernet"], row["method"]) == ("M", "PGNAS"))
     assert row["ours_test_error_pct"]["estimate"] == pytest.approx(37)
     assert row["ours_test_error_pct"]["count"] == 3
+
+
+def test_claims_of_a_scale_are_corrected_together(tree: Tree, tmp_path: Path) -> None:
+    options = ["--scale", tree.scale_name, "--runs", tree.folder]
+    rows = json.loads(invoke("claims", *options, "--json"))["rows"]
+    found = claims(collect(tree.scale_name, tree.folder))
+    alone = {each.question: each.p for each in found}
+    tested = sum(not math.isnan(p) for p in alone.values())
+    smallest = min(rows, key=lambda row: math.inf if row["ours_p"] is None else row["ours_p"])
+    assert smallest["ours_p"] == pytest.approx(tested * alone[smallest["question"]])
+    assert "verdict" in invoke("claims", *options)
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert "not run" in invoke("claims", "--scale", tree.scale_name, "--runs", nothing)
 
 
 def test_figure_prints_what_it_wrote(tree: Tree, tmp_path: Path) -> None:

@@ -117,8 +117,7 @@ class Band:
     def samples(self, sampler: str, dataset: str, goal: str) -> Interval | float:
         """Expected samples to a goal; exact where seeds have no say."""
         if sampler == "uniform":
-            facts = self.facts("posterior", dataset)[0][goal]
-            return expected_draws(facts["uniform_mass"])
+            return self.most(dataset, goal)
         masses = [each[goal]["mass"] for each in self.facts(sampler, dataset)]
         return (
             expected_draws(masses[0]) if sampler == "largest" else expected_draws_over_seeds(masses)
@@ -126,11 +125,18 @@ class Band:
 
     def speedup(self, sampler: str, dataset: str, goal: str) -> Interval | float:
         """Uniform expected samples by those of the sampler."""
-        goals = [each[goal] for each in self.facts(sampler, dataset)]
-        ratios = [each["speedup"] for each in goals]
+        ratios = self.speedups(sampler, dataset, goal)
         if sampler == "largest":
-            return float(ratios[0])
-        return geometric_interval(ratios).within(most=expected_draws(goals[0]["uniform_mass"]))
+            return ratios[0]
+        return geometric_interval(ratios).within(most=self.most(dataset, goal))
+
+    def speedups(self, sampler: str, dataset: str, goal: str) -> list[float]:
+        """The same by seed."""
+        return [float(each[goal]["speedup"]) for each in self.facts(sampler, dataset)]
+
+    def most(self, dataset: str, goal: str) -> float:
+        """Uniform expected samples: no sampler can save more."""
+        return expected_draws(self.facts("posterior", dataset)[0][goal]["uniform_mass"])
 
     def retrained(self, sampler: str, dataset: str, goal: str) -> Interval | None:
         """The speed-up with the interval that the noise of the truth leaves; None: unknown."""

@@ -1,4 +1,4 @@
-"""The study of the size space: its table, figures and headlines, from records of exact numbers."""
+"""The study of the size space: its table, figures and claims, from records of exact numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from pdnas.report import catalogue
+from pdnas.report.claims import claims
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
-from pdnas.report.headlines import headlines
 from pdnas.report.truth.sizes import SAMPLERS, bands
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.space.sizes import NAMES
@@ -131,7 +131,7 @@ def test_nothing_was_run(nothing: Tree, tmp_path: Path) -> None:
     for name in FIGURES:
         catalogue.draw(name, empty, tmp_path)
         assert pd.read_csv(tmp_path / f"{name}.csv")["status"].tolist() == ["not run"]
-    assert list(headlines(empty)) == []
+    assert list(claims(empty)) == []
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -163,12 +163,12 @@ def test_figures_hold_the_means_over_seeds(
         assert shown == pytest.approx(np.mean(band.mean("posterior", "cifar10")))
 
 
-def test_headlines(collection: Collection) -> None:
-    found = list(headlines(collection))
+def test_claims(collection: Collection) -> None:
+    found = list(claims(collection))
     assert [each.study for each in found] == ["sizes/small"] * 2 + ["sizes/middle"] * 2
     gain = confidence_interval(bands(collection)[0].gain("cifar10"))
     assert found[0].measured == f"{text(gain, Column('', ''))} points"
-    assert found[0].claim == "guided is better"
+    assert found[0].paper == "guided is better"
     assert "uniform sampling" in found[1].question
 
 

@@ -1,0 +1,326 @@
+"""The paper's claims, each with what was measured for or against it.
+
+A claim is tested over seeds, and its p corrected by Holm's method for the number of claims that are
+read together: those of a scale, or of all that was published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from pdnas.report import formats
+from pdnas.report.collect import Collection
+from pdnas.report.columns import SEEDS, words
+from pdnas.report.formats import NOT_RUN, OURS, PAPER, Column, Table
+from pdnas.report.measures import measured
+from pdnas.report.truth.methods import data_name
+from pdnas.report.truth.sizes import bands
+from pdnas.spec import selection
+from pdnas.spec.names import RetrainMode
+from pdnas.support.statistics import (
+    Interval,
+    confidence_interval,
+    geometric_interval,
+    holm,
+    mean_is_zero,
+)
+
+LEVEL = 0.05
+"""Of the corrected p, below which a claim is settled."""
+
+Side = Literal["above", "below", "neither"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A comparison over seeds.
+
+    Attributes:
+        study: where it was measured.
+        question: what was compared.
+        interval: the estimate, with its 95 % interval, of ``unit``.
+        neutral: what it is if there is no difference: 0 of differences, 1 of ratios.
+        p: two-sided, of the test that it is ``neutral``; NaN where there is none.
+        readings: what an estimate above and one below ``neutral`` say.
+        paper: what the paper says.
+        claimed: on which side of ``neutral`` that is; None: no single number decides.
+        least: beyond which the paper says that it is; None: any difference will do.
+    """
+
+    study: str
+    question: str
+    interval: Interval
+    unit: str
+    neutral: int
+    p: float
+    readings: tuple[str, str]
+    paper: str
+    claimed: Side | None
+    least: float | None = None
+
+    @property
+    def seeds(self) -> int:
+        return self.interval.count
+
+    @property
+    def measured(self) -> str:
+        """The estimate with its interval and unit."""
+        decimals = 1 if self.neutral else 2
+        return self.unit.format(formats.text(self.interval, Column("", "", decimals=decimals)))
+
+    @property
+    def side(self) -> Side | None:
+        """Where the estimate lies, once it is settled; None: it is open."""
+        if not self.p < LEVEL:
+            return None
+        return "above" if self.interval.estimate > self.neutral else "below"
+
+    @property
+    def reading(self) -> str:
+        """What was measured, in words."""
+        if self.side is None:
+            return "one seed: no interval" if self.seeds == 1 else "not settled"
+        return self.readings[self.side == "below"]
+
+    @property
+    def verdict(self) -> str:
+        """Whether that supports the paper."""
+        if self.claimed is None:
+            return "–"
+        if self.side is None:
+            return "open"
+        if self.side != self.claimed:
+            return "not supported"
+        return "supported" if self.least is None or self.interval.low >= self.least else "in part"
+
+
+def claims(collection: Collection) -> Iterator[Claim]:
+    """The claims that a scale can support or contradict, those that were run; p is not corrected
+    for their number (:func:`corrected`)."""
+    for study in selection.main(collection.scale):
+        yield from _guided_against_random(collection, study)
+        yield from _number_of_candidates(collection, study)
+        yield from _length_scale(collection, study)
+    yield from _sample_efficiency(collection)
+    yield from _equal_sizes(collection)
+
+
+def corrected(together: Iterable[Claim]) -> list[Claim]:
+    """Claims that are read together, with p corrected for their number."""
+    found = list(together)
+    return [replace(each, p=p) for each, p in zip(found, holm([c.p for c in found]), strict=True)]
+
+
+def table(together: Iterable[Claim]) -> Table:
+    """Claims that are read together, a row each, p corrected for their number."""
+    rows = [
+        (c.study, c.question, c.measured, c.seeds, c.p, c.reading, c.paper, c.verdict)
+        for c in corrected(together)
+    ]
+    return Table(
+        "claims",
+        "The paper's claims, and what was measured",
+        (
+            words("study"),
+            words("question"),
+            Column("ours_measured", "measured, 95 % interval", OURS, is_text=True),
+            SEEDS,
+            Column("ours_p", "p, corrected", OURS, digits=2),
+            Column("ours_reading", "reads as", OURS, is_text=True),
+            Column("paper_claim", "says", PAPER, is_text=True),
+            words("verdict"),
+        ),
+        tuple(rows) or ((*(None,) * 2, *(NOT_RUN,) * 4, None, None),),
+        (
+            "Differences are paired by seed: mean ± half-width of the 95 % t-interval. Ratios: "
+            "geometric mean with the interval of the logarithms.",
+            "p: of a t-test over seeds, corrected by Holm's method for all claims of the table. "
+            f"Below {LEVEL} a claim is settled.",
+            "In part: fewer samples, but not settled that ten times fewer. The paper's claims are "
+            "of its own supernets at its own budget.",
+        ),
+    )
+
+
+def _guided_against_random(collection: Collection, study: str) -> Iterator[Claim]:
+    """Table 3: the same size and budget, without and with fine-tuning."""
+    roles = collection.roles[study]
+    inherited, gains = {}, {}
+    for kind, variant in (("random", roles.random), ("guided", roles.guided)):
+        inherited[kind] = _values(collection, study, variant)
+        gains[kind] = _minus(inherited[kind], _values(collection, study, variant, "finetune"))
+    full = _values(collection, study, roles.full)
+    questions: tuple[tuple[str, dict[int, float], tuple[str, str], str, Side], ...] = (
+        (
+            "test error of guided minus random candidates of about equal size, without fine-tuning",
+            _minus(inherited["guided"], inherited["random"]),
+            ("random is better", "guided is better"),
+            "guided is better",
+            "below",
+        ),
+        (
+            "by how much does fine-tuning lower the test error of random candidates?",
+            gains["random"],
+            ("it helps", "it hurts"),
+            "it helps a lot",
+            "above",
+        ),
+        (
+            "by how much does fine-tuning lower the test error of guided candidates?",
+            gains["guided"],
+            ("it helps", "it hurts"),
+            "it is not needed",
+            "neither",
+        ),
+        (
+            "how much more does fine-tuning help random candidates than guided ones?",
+            _minus(gains["random"], gains["guided"]),
+            ("random candidates gain more", "guided candidates gain more"),
+            "random candidates gain more",
+            "above",
+        ),
+        (
+            "test error of guided candidates minus the whole network's, trained as long",
+            _minus(inherited["guided"], full),
+            ("the whole network is better", "guided is better"),
+            "guided is better",
+            "below",
+        ),
+    )
+    for question, by_seed, readings, paper, claimed in questions:
+        if by_seed:
+            yield _difference(study, question, by_seed, "{} points", readings, paper, claimed)
+
+
+def _number_of_candidates(collection: Collection, study: str) -> Iterator[Claim]:
+    """Table 6. The images that choose flatter the choice, so it is held against the test."""
+    guided = collection.roles[study].guided
+    runs = collection.find(study, guided)
+    average = {
+        run.seed: 100 * (1 - float(ranking["validation_accuracy"].mean()))
+        for run in runs
+        if (ranking := run.ranking("posterior")) is not None
+    }
+    if gain := _minus(_values(collection, study, guided), average):
+        count = runs[0].spec.candidates.count
+        yield _difference(
+            study,
+            f"test error of the best of {count} guided candidates minus the error of one alone "
+            "(the mean validation error of all)",
+            gain,
+            "{} points",
+            ("more candidates hurt", "more candidates help"),
+            "more candidates help",
+            "below",
+        )
+
+
+def _length_scale(collection: Collection, study: str) -> Iterator[Claim]:
+    """Table 4, from each value of l² to the next."""
+    sweep = selection.sweep(collection.scale, study, "gates.length_scale2")
+    for pair in pairwise(sorted(sweep, key=lambda variant: float(sweep[variant]))):
+        quantities: tuple[tuple[str, str, str, float, str, Side | None], ...] = (
+            ("size", "parameters", "{} thousand parameters", 1e-3, "falls", "below"),
+            ("test error", "test_error", "{} points", 1, "falls, then rises", None),
+        )
+        for quantity, column, unit, factor, paper, claimed in quantities:
+            before, after = (_values(collection, study, variant, column=column) for variant in pair)
+            if change := _minus(after, before):
+                yield _difference(
+                    study,
+                    f"change of the chosen candidate's {quantity} from l² = {sweep[pair[0]]:g} to "
+                    f"{sweep[pair[1]]:g}",
+                    {seed: factor * value for seed, value in change.items()},
+                    unit,
+                    ("rises", "falls"),
+                    paper,
+                    claimed,
+                )
+
+
+def _sample_efficiency(collection: Collection) -> Iterator[Claim]:
+    """NAS-Bench-201, which the paper does not have."""
+    for (study, variant), found in collection.efficiencies().items():
+        if variant != collection.roles[study].guided:
+            continue
+        for targets in zip(*(each.record["targets"] for each in found), strict=True):
+            ratios = [each["speedup"] for each in targets]
+            if None not in ratios:
+                percent = 100 * targets[0]["target"]
+                yield _fewer_samples(
+                    study,
+                    "how many times fewer samples does the posterior need than uniform sampling, "
+                    f"for a cell of {percent:.1f} % true accuracy?",
+                    ratios,
+                    targets[0]["uniform_expected_samples"],
+                )
+
+
+def _equal_sizes(collection: Collection) -> Iterator[Claim]:
+    """The size space: the paper's comparison at equal size, in true accuracy."""
+    for band in bands(collection):
+        dataset = band.own
+        place = f"{band.study}/{band.variant}"
+        yield _difference(
+            place,
+            f"true accuracy on {data_name(dataset)} of guided networks of {band.label} parameters "
+            "minus that of one drop probability for all widths, at equal expected parameters",
+            dict(enumerate(band.gain(dataset))),
+            "{} points",
+            ("guided is better", "random is better"),
+            "guided is better",
+            "above",
+        )
+        yield _fewer_samples(
+            place,
+            "how many times fewer samples does the posterior need than uniform sampling, for the "
+            f"best 1 % of networks of {band.label} parameters?",
+            band.speedups("posterior", dataset, "top"),
+            band.most(dataset, "top"),
+        )
+
+
+def _values(
+    collection: Collection,
+    study: str,
+    variant: str | None,
+    mode: RetrainMode = "none",
+    column: str = "test_error",
+) -> dict[int, float]:
+    """One of the measurements' columns by seed."""
+    rows = measured(collection, study, variant, mode)
+    return {int(seed): float(v) for seed, v in zip(rows["seed"], rows[column], strict=True)}
+
+
+def _minus(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
+    """Differences of the seeds that both have."""
+    return {seed: first[seed] - second[seed] for seed in first if seed in second}
+
+
+def _difference(
+    study: str,
+    question: str,
+    by_seed: Mapping[int, float],
+    unit: str,
+    readings: tuple[str, str],
+    paper: str,
+    claimed: Side | None,
+) -> Claim:
+    """Of differences by seed."""
+    values = list(by_seed.values())
+    interval, p = confidence_interval(values), mean_is_zero(values)
+    return Claim(study, question, interval, unit, 0, p, readings, paper, claimed)
+
+
+def _fewer_samples(study: str, question: str, ratios: Sequence[float], most: float) -> Claim:
+    """Of uniform samples by those of a posterior, a ratio a seed, none above ``most``."""
+    interval = geometric_interval(ratios).within(most=most)
+    finite = np.isfinite(ratios).all() and np.min(ratios) > 0
+    p = mean_is_zero(np.log(ratios)) if finite else float("nan")
+    readings, paper = ("fewer", "more"), "orders of magnitude fewer"
+    return Claim(study, question, interval, "{} times", 1, p, readings, paper, "above", least=10)

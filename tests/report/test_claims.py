@@ -1,0 +1,49 @@
+"""What a claim's numbers say of the paper, alone and among others."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdnas.report.claims import Claim, Side, corrected
+from pdnas.support.statistics import Interval
+
+
+def claim(
+    estimate: float, half: float, p: float, claimed: Side | None = "below", **more: float | None
+) -> Claim:
+    interval = Interval(estimate, estimate - half, estimate + half, 5)
+    neutral = 0 if more.get("least") is None else 1
+    readings = "more", "less"
+    return Claim("s", "a - b", interval, "{} points", neutral, p, readings, "less", claimed, **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "reading", "verdict"),
+    [
+        (claim(-2, 1, 0.01), "less", "supported"),
+        (claim(2, 1, 0.01), "more", "not supported"),
+        (claim(-2, 1, 0.06), "not settled", "open"),
+        (claim(-2, 1, float("nan")), "not settled", "open"),
+        (claim(-2, 1, 0.01, claimed=None), "less", "–"),
+        (claim(-2, 1, 0.01, claimed="neither"), "less", "not supported"),
+        (claim(-2, 3, 0.3, claimed="neither"), "not settled", "open"),
+        (claim(20, 9, 0.01, claimed="above", least=10), "more", "supported"),
+        (claim(20, 11, 0.01, claimed="above", least=10), "more", "in part"),
+        (claim(0.5, 0.1, 0.01, claimed="above", least=10), "less", "not supported"),
+    ],
+)
+def test_verdict(found: Claim, reading: str, verdict: str) -> None:
+    assert (found.reading, found.verdict) == (reading, verdict)
+
+
+def test_claims_that_are_read_together_are_corrected_together() -> None:
+    alone = [claim(-2, 1, p) for p in (0.03, 0.01, float("nan"))]
+    assert [each.verdict for each in alone] == ["supported", "supported", "open"]
+    together = corrected(alone)
+    assert [each.p for each in together[:2]] == pytest.approx([0.03, 0.02])
+    assert [each.verdict for each in corrected([*alone, claim(0, 1, 0.9)])] == [
+        "open",
+        "supported",
+        "open",
+        "open",
+    ]
