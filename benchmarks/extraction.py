@@ -1,4 +1,4 @@
-"""How much faster is an extracted network than its masked supernet, and than its share of FLOPs?
+"""How much faster is an extracted network than its masked supernet, and than its arithmetic?
 
 Candidates of the 3-branch ResNet (32 channels, two blocks a stage, CIFAR's image size) that keep
 each input channel with probability 1/2, so about half of the parameters: as small as they can be,
@@ -22,7 +22,7 @@ LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.cha
 
 
 def extraction(effort: Effort) -> list[Measure]:
-    """Inference of extracted candidates against the masked supernet, and against FLOPs."""
+    """Inference of extracted candidates against the masked supernet, and against multiply-adds."""
     rows = [
         (batch, layout, multiple)
         for batch in ((2,) if effort.tiny else (1, 16, 64))

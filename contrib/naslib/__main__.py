@@ -128,14 +128,17 @@ def run(
     chosen, library = method or list(OPTIMISERS), version(checkout)
     if unknown := set(chosen) - set(OPTIMISERS):
         raise PdnasError(f"no method {min(unknown)!r}; choose {', '.join(OPTIMISERS)}")
-    python, numbers = environment(folder.absolute()), seed_range(seeds)
-    for name in chosen:
+    numbers, common = seed_range(seeds), {"library": library, "seeds": seeds, "queries": queries}
+    configs = {name: {"method": name, **common} for name in chosen}
+    files_of = {name: (out / f"{name}.json", out / f"{name}.parquet") for name in chosen}
+    for name, (summary, trace) in files_of.items():
+        kept.configured_like(summary, configs[name], None, force, others=[trace])
+    python = environment(folder.absolute())
+    for name, (summary, trace) in files_of.items():
         stopwatch = Stopwatch()
         asked = cells_asked(python, checkout.absolute(), name, numbers, queries)
         table, record = judge(name, library, "cifar10", numbers, asked)
-        config = {"method": name, "library": library, "seeds": seeds, "queries": queries}
-        written = {**record, "provenance": provenance(config, None, stopwatch)}
-        summary, trace = out / f"{name}.json", out / f"{name}.parquet"
+        written = {**record, "provenance": provenance(configs[name], None, stopwatch)}
         kept.record_like(summary, written, None, force, others=[trace])
         files.write_table(trace, table)
         files.write_json(summary, written)

@@ -213,13 +213,14 @@ def rival(
     from pdnas.truth.rivals import compete
 
     stopwatch = Stopwatch()
+    config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
     if out is not None:
         require_parquet(out)
+        summary = out.with_suffix(".json")
+        kept.configured_like(summary, config, None, force, others=[out])
     table, record = compete(method, dataset, seed_range(seeds), queries)
     if out is not None:
-        config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
         written = {**record, "provenance": provenance(config, None, stopwatch)}
-        summary = out.with_suffix(".json")
         kept.record_like(summary, written, None, force, others=[out])
         files.write_table(out, table)
         files.write_json(summary, written)
@@ -258,7 +259,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     typer.echo(
         f"cell {facts['id']}, benchmark index {facts['benchmark_index']}, isomorphism class "
         f"{facts['isomorphism_class']} ({facts['isomorphic_cells']} cells)\n"
-        f"{facts['parameters'] / 1e6:.6f} M parameters, {facts['flops'] / 1e6:.5f} M FLOPs"
+        f"{facts['parameters'] / 1e6:.6f} M parameters, {facts['flops'] / 1e6:.5f} M multiply-adds"
     )
     rows = []
     for name in DATASETS:

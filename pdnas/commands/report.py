@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -244,7 +245,11 @@ def _print_comparison(made: Comparison) -> None:
     for heading in (made.first, made.second, "second - first"):
         numbers.add_column(heading, justify="right")
     for each in made.differences:
-        column = Column("", "", decimals=3 if each.quantity.endswith("[M]") else 2)
+        decimals = 2
+        if each.quantity.endswith("[M]"):  # three digits of the smaller network
+            size = min(abs(side.estimate) for side in (each.first, each.second)) or 1
+            decimals = min(max(3, 2 - math.floor(math.log10(size))), 6)
+        column = Column("", "", decimals=decimals)
         cells = (text(value, column) for value in (each.first, each.second, each.difference))
         numbers.add_row(Text(each.quantity), *cells)  # as it stands: [min] is no markup
     console.print(numbers, "")

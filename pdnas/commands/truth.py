@@ -15,7 +15,12 @@ from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
 app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
 
 Name = Annotated[
-    str, typer.Argument(metavar="TRUTH", help="See `list`.", autocompletion=complete.truths)
+    str,
+    typer.Argument(
+        metavar="TRUTH",
+        help="A ground truth; `pdnas truth list` shows them.",
+        autocompletion=complete.truths,
+    ),
 ]
 
 
@@ -128,7 +133,7 @@ def sizes(
     from pdnas.truth.sizes import judge_run
 
     found = load_run(run, scale)
-    record = judge_run(found)
+    record = judge_run(found, force)
     kept.record_like(run / layout.SIZES, record, found.identity, force)
     found.write(layout.SIZES, record)
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from pdnas.spec.names import DataName
+from pdnas.support.errors import PdnasError
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,25 @@ class ImageFiles:
         """The files at ``indices`` (M,) int64, in that order."""
         return ImageFiles([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
+    def state(self) -> str:
+        """A sum of the files' names, sizes and times, which a change of any of them changes.
+
+        Among the times is that of the last change of a file's entry: a file that took another's
+        place may have its size and its time of writing.
+
+        Raises:
+            PdnasError: one is missing.
+        """
+        total = hashlib.sha256()
+        for path in self.paths:
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise PdnasError(f"{path} is no readable image; replace it") from error
+            times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+            total.update(f"{path} {found.st_size} {times}\n".encode())
+        return total.hexdigest()
+
 
 class Images(Protocol):
     """Images of which none need be read before some are asked for."""
@@ -61,7 +83,8 @@ Files = Mapping[str, Images]
 
 
 Contents = dict[str, dict[str, str]]
-"""By folder and class: the number of images, and a sum of their names and sizes."""
+"""By folder and class: the number of images, a sum of their names and sizes, and one of what they
+hold, which records of earlier versions lack."""
 
 
 class Statistics(NamedTuple):

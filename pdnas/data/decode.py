@@ -182,7 +182,7 @@ class CompactImages:
 
     def images(self) -> Tensor:
         """All images, (N, 3, side, side) uint8; raises as :meth:`subset`."""
-        path, state = self.path, self.state()
+        path, state = self.path, self.files.state()
         try:
             tensors, metadata = read_tensors(path)
             if metadata.get("files") == state:
@@ -198,14 +198,6 @@ class CompactImages:
         """The compact file."""
         name = hashlib.sha256(f"{os.path.realpath(self.folder)} {self.fit}".encode()).hexdigest()
         return cache_directory() / f"pictures-{name[:16]}.safetensors"
-
-    def state(self) -> str:
-        """A sum of the files' names, sizes and times."""
-        total = hashlib.sha256()
-        for path in self.files.paths:
-            status = os.stat(path)
-            total.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-        return total.hexdigest()
 
     def _decoded(self) -> Tensor:
         count, side = len(self), self.fit.side

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +25,70 @@ from torch import Tensor
 from pdnas.data.batches import ALL_ROWS, Batch, count_batches, epoch_seed
 from pdnas.data.dataset import Contents, DatasetInfo, ImageFiles
 from pdnas.data.decode import Pictures, decode, default_workers
-from pdnas.data.sources import data_directory, users_path
+from pdnas.data.sources import cache_directory, data_directory, remembered, users_path
 from pdnas.spec.data import IMAGE_SIDE
 from pdnas.support.errors import PdnasError, first_line
 
 if TYPE_CHECKING:  # torchvision is imported only where it is used
     from torchvision.transforms import v2
+
+
+_SETTLED = 10**8
+"""Nanoseconds, in which a folder may change twice and keep its time."""
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The files that were found.
+
+    Attributes:
+        at: when the search began, in nanoseconds since 1970.
+        folders: those that were searched, which they are and when their entries last changed.
+    """
+
+    files: dict[str, ImageFiles]
+    at: int
+    folders: dict[str, tuple[int, int]]
+
+    def holds(self) -> bool:
+        """Whether the same would be found now."""
+        try:
+            settled = all(time + _SETTLED < self.at for _, time in self.folders.values())
+            return settled and self.folders == _folders(self.folders)
+        except OSError:  # a folder is gone
+            return False
+
+
+_LISTED: dict[tuple[Path, ClassFolders], _Listing] = {}
+"""What this process found, by where it looked."""
+
+
+def _folders(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Each folder's number in its file system, and when its entries last changed, in
+    nanoseconds since 1970."""
+    found = {path: os.stat(path) for path in paths}
+    return {path: (each.st_ino, each.st_mtime_ns) for path, each in found.items()}
+
+
+def _sums(images: list[tuple[str, str]]) -> str:
+    """The number of images of a class, a sum of their names and sizes, and one of their bytes.
+
+    Args:
+        images: name and path of each.
+
+    Raises:
+        PdnasError: one cannot be read.
+    """
+    lines, whole = [], hashlib.sha256()
+    for name, path in images:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise PdnasError(f"{path} is no readable image; replace it") from error
+        lines.append(f"{name} {len(content)}")
+        whole.update(hashlib.sha256(content).digest())
+    names = hashlib.sha256("\n".join(lines).encode())
+    return f"{len(images)} {names.hexdigest()[:16]} {whole.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -55,20 +115,31 @@ class ClassFolders:
     def files(self) -> dict[str, ImageFiles]:
         """Lists the images and their classes; decodes nothing.
 
+        A process lists a folder once, and again when something was added, removed or renamed.
+
         Raises:
             PdnasError: a folder or an image of a class is missing, classes differ between the
                 folders, there is one only, or a link leads out.
         """
+        key = (self.root.absolute(), self)
+        known = _LISTED.get(key)
+        if known is None or not known.holds():
+            known = _LISTED[key] = self._list()
+        return known.files
+
+    def _list(self) -> _Listing:
         from torchvision.datasets import ImageFolder
 
+        at = time.time_ns()
         with self._understood():
             self._require_same_classes()
-            self._require_no_way_out()
-            folders = {file: ImageFolder(self.root / name) for file, name in self.parts.items()}
-        return {
+            searched = _folders([str(self.root), *self._searched()])
+            listed = {file: ImageFolder(self.root / name) for file, name in self.parts.items()}
+        files = {
             file: ImageFiles([path for path, _ in folder.samples], torch.tensor(folder.targets))
-            for file, folder in folders.items()
+            for file, folder in listed.items()
         }
+        return _Listing(files, at, searched)
 
     def count_classes(self) -> int:
         """The number of classes; raises as :meth:`files`."""
@@ -76,25 +147,41 @@ class ClassFolders:
             return self._require_same_classes()
 
     def contents(self) -> Contents:
-        """By folder and class: the number of images, and a sum of their names and sizes."""
-        found: Contents = {}
+        """By folder and class: the number of images, and sums of their names and of their bytes.
+
+        All images are read once; the cache keeps what came of it for as long as their times and
+        sizes stay.
+
+        Raises:
+            PdnasError: as :meth:`files`, or an image cannot be read.
+        """
+        files = self.files()
+        every = [images.state() for images in files.values()]
+        place = hashlib.sha256(os.path.realpath(self.root).encode()).hexdigest()[:16]
+        path = cache_directory() / f"contents-{place}.json"
+        made: Contents = remembered(path, self.root, " ".join(every), self._contents)["contents"]
+        return made
+
+    def _contents(self) -> dict[str, Contents]:
+        listed: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for file, images in self.files().items():
-            folder = str(self.root / self.parts[file])
-            listed: dict[str, list[str]] = {}
+            part = self.parts[file]
+            folder = str(self.root / part)
             for path in images.paths:
                 name, _, image = path[len(folder) + 1 :].partition(os.sep)
-                listed.setdefault(name, []).append(f"{image} {os.stat(path).st_size}")
-            sums = {
-                name: hashlib.sha256("\n".join(lines).encode()) for name, lines in listed.items()
-            }
-            found[self.parts[file]] = {
-                name: f"{len(lines)} {sums[name].hexdigest()[:16]}"
-                for name, lines in listed.items()
-            }
-        return found
+                listed.setdefault((part, name), []).append((image, path))
+        found: Contents = {part: {} for part in self.parts.values()}
+        with ThreadPoolExecutor(default_workers()) as pool:
+            for (part, name), said in zip(listed, pool.map(_sums, listed.values()), strict=True):
+                found[part][name] = said
+        return {"contents": found}
 
-    def _require_no_way_out(self) -> None:
-        """Raise where a symbolic link among the images leads out of the two folders."""
+    def _searched(self) -> list[str]:
+        """The folders that images are searched in, links followed.
+
+        Raises:
+            PdnasError: a symbolic link among the images leads out of ``train`` and ``test``.
+        """
         tops = [self.root / name for name in self.parts.values()]
         homes = [os.path.realpath(folder) for folder in (self.root, *tops)]
 
@@ -103,9 +190,11 @@ class ClassFolders:
             return not any(os.path.commonpath([home, end]) == home for home in homes)
 
         out: list[str] = []
+        searched: list[str] = []
         left = list(map(str, tops))
         while left:
-            with os.scandir(left.pop()) as entries:
+            searched.append(left.pop())
+            with os.scandir(searched[-1]) as entries:
                 for entry in entries:
                     if entry.is_symlink() and leads_out(entry):
                         out.append(os.path.relpath(entry.path, self.root))
@@ -116,6 +205,7 @@ class ClassFolders:
                 f"{self.root} has symbolic links that lead out of it ({some(sorted(out))}); put "
                 f"copies in their place, or link all of {' or '.join(self.parts.values())}"
             )
+        return searched
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
@@ -163,11 +253,13 @@ def difference(then: Contents, now: Contents) -> str | None:
         found += [f"{folder}/{name} is gone" for name in classes if name not in there]
         found += [f"{folder}/{name} is new" for name in there if name not in classes]
         for name in classes.keys() & there.keys():
-            before, after = classes[name].split()[0], there[name].split()[0]
-            if before != after:
-                found.append(f"{folder}/{name} has {after} images and had {before}")
-            elif classes[name] != there[name]:
+            before, after = classes[name].split(), there[name].split()
+            if before[0] != after[0]:
+                found.append(f"{folder}/{name} has {after[0]} images and had {before[0]}")
+            elif before[1] != after[1]:
                 found.append(f"images of {folder}/{name} have other names or sizes")
+            elif before[2:] != after[2:] and len(before) == len(after):  # earlier ones kept no sum
+                found.append(f"images of {folder}/{name} are other ones of the same names")
     return some(sorted(found)) if found else None
 
 

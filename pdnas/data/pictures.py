@@ -10,6 +10,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,10 @@ from torch import Tensor
 from pdnas.data.dataset import DatasetInfo, Files, ImageFiles, Statistics
 from pdnas.data.decode import CompactImages, Fit, Pictures, decode, default_workers, read_picture
 from pdnas.data.folders import ClassFolders, some
+from pdnas.data.sources import remembered
 from pdnas.data.statistics import channel_counts, channel_statistics
 from pdnas.spec.data import FoldersConfig
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json, write_json
 
 _LAYOUT = "pictures as train/CLASS/* and test/CLASS/* (or val/CLASS/*)"
 
@@ -89,18 +90,17 @@ def _measure(config: FoldersConfig, directory: Path | None) -> Statistics:
         return _rounded(channel_counts(train.images()))
     folders = _folders(config, directory)
     compact = _compact(config, folders, "train", folders.files()["train"])
-    path, state = compact.path.with_suffix(".json"), compact.state()
-    try:
-        if (record := read_json(path)).get("files") == state:
-            return Statistics(tuple(record["mean"]), tuple(record["std"]))
-    except (PdnasError, KeyError):
-        pass  # absent or damaged: measured again
-    images = Pictures(compact.files, compact.fit)
-    batches = [list(part) for part in torch.arange(len(compact)).split(256)]
-    pixels = decode(images, batches, workers=default_workers())
-    found = _rounded(sum((channel_counts(batch) for batch, _ in pixels), torch.zeros(3, 256)))
-    write_json(path, {**found._asdict(), "folder": str(compact.folder), "files": state})
-    return found
+
+    def measured() -> dict[str, Any]:
+        images = Pictures(compact.files, compact.fit)
+        batches = [list(part) for part in torch.arange(len(compact)).split(256)]
+        pixels = decode(images, batches, workers=default_workers())
+        counts = sum((channel_counts(batch) for batch, _ in pixels), torch.zeros(3, 256))
+        return _rounded(counts)._asdict()
+
+    path = compact.path.with_suffix(".json")
+    record = remembered(path, compact.folder, compact.files.state(), measured)
+    return Statistics(tuple(record["mean"]), tuple(record["std"]))
 
 
 def _rounded(counts: Tensor) -> Statistics:

@@ -12,13 +12,14 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import write_failure
+from pdnas.support.files import read_json, write_failure, write_json
 
 _GITHUB = "https://raw.githubusercontent.com"
 _PGNAS = (
@@ -36,6 +37,25 @@ def cache_directory() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("pdnas"))
+
+
+def remembered(
+    path: Path, folder: Path, state: str, make: Callable[[], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """What was made of a folder's files; the cache keeps it for as long as they stay as they are.
+
+    Args:
+        path: file of the cache.
+        folder: what it is of, for people.
+        state: of the files: with another, it is made anew.
+    """
+    with suppress(PdnasError):  # absent or damaged
+        if (record := read_json(path)).get("files") == state:
+            return record
+    made = make()
+    with suppress(PdnasError):  # where there is no cache, it is made every time
+        write_json(path, {**made, "folder": str(folder), "files": state})
+    return made
 
 
 def users_path(name: str) -> Path | None:

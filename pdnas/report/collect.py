@@ -6,7 +6,7 @@ with another configuration than the scale's is an error, because mixing the two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdnas.runs import layout
 from pdnas.runs.records import seconds
-from pdnas.runs.run import Run
+from pdnas.runs.run import Run, different_images
 from pdnas.spec.products import Selector
 from pdnas.spec.roles import Roles, roles
 from pdnas.spec.scale import Scale, load_scale
@@ -240,7 +240,7 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
             folder of another; a ranking of other candidates than there are.
     """
     content = load_scale(scale)
-    runs = []
+    runs: list[Run] = []
     for study in content.studies if select is None else select(content):
         description = content.studies[study]
         for variant in description.variants:
@@ -252,6 +252,7 @@ def collect(scale: str, folder: Path, select: Selector | None = None) -> Collect
                     _require_place(run, layout.run_folder(study, variant, seed))
                     run.require_current()
                     _require_same(run, spec, description.score_images)
+                    _require_same_images(run, runs)
                     runs.append(replace(run, spec=spec))
     return Collection(Path(scale).stem, scale, content, tuple(runs), folder)
 
@@ -285,6 +286,20 @@ def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:
     if (sizes := run.sizes_record()) is not None:
         path, made = run.folder / layout.SIZES, sizes["provenance"]["config"]
         _hold(path, "candidates", made, expected["candidates"])
+
+
+def _require_same_images(run: Run, earlier: Sequence[Run]) -> None:
+    """Means over runs of a study are of one set of images, also where its folder has changed."""
+
+    def place(each: Run) -> tuple[str, str]:
+        return each.study, getattr(each.spec.data, "root", each.spec.data.name)
+
+    other = next((each for each in earlier if place(each) == place(run)), run)
+    if found := different_images(other, run):
+        raise PdnasError(
+            f"{other.folder} and {run.folder} were searched with different images ({found}); "
+            "search again what was searched with others than there are now"
+        )
 
 
 def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pdnas.runs import layout
-from pdnas.runs.run import Run
+from pdnas.runs.run import Run, different_images
 from pdnas.spec.names import RetrainMode
 from pdnas.spec.roles import source_of
 from pdnas.support.errors import PdnasError
@@ -112,7 +112,7 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
         second: the runs of the other side. Two single runs may have different seeds.
 
     Raises:
-        PdnasError: they saw different data sets, or share no seed.
+        PdnasError: they saw different data sets or images, or share no seed.
     """
     names = _name(first), _name(second)
     data = first[0].spec.data.title, second[0].spec.data.title
@@ -121,6 +121,12 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
             f"{names[0]} was run on {data[0]} and {names[1]} on {data[1]}: "
             "their numbers cannot be compared"
         )
+    for run in (*first[1:], *second):
+        if found := different_images(first[0], run):
+            raise PdnasError(
+                f"{first[0].folder} and {run.folder} were searched with different images "
+                f"({found}): their numbers cannot be compared"
+            )
     pairs = _pairs(first, second)
     if not pairs:
         seeds = (", ".join(str(run.seed) for run in side) for side in (first, second))

@@ -96,7 +96,7 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
         asked["fixed_drop_probability"] = drop
         made["fixed_drop_probability"] = run.record.get("fixed_drop_probability")
     _same(out, made, asked)
-    if changed := _readable(run.changed_images):
+    if changed := _readable(lambda: run.changed_images):
         raise _another(f"{out} is finished, and the images are others since ({changed})")
     return run.record if all((out / name).is_file() for name in layout.SEARCHED) else None
 
@@ -237,32 +237,58 @@ def _own_subnet(run: Run, out: Path) -> bool:
     return inside and out.name.startswith(layout.SUBNET_FOLDER)
 
 
-def record_like(
-    path: Path, record: Record, owner: str | None, force: bool, others: Iterable[Path] = ()
-) -> None:
-    """Hold what is at ``path`` already to the record that is to be written there.
+def configured_like(
+    path: Path, config: Record, owner: str | None, force: bool, others: Iterable[Path] = ()
+) -> Record | None:
+    """Hold what is at ``path`` already to the configuration of what is to be made.
 
     Args:
-        record: what is to be written; of its ``provenance`` only the configuration counts.
         owner: of the run that the record is about, if it is about one.
         others: files that go with it, of which only that record says what they are.
+
+    Returns:
+        the record that is there; None where there is none, or it is to be replaced.
 
     Raises:
         PdnasError: something else is there, and it is not to be replaced.
     """
     present = [each for each in (path, *others) if each.exists()]
     if force or not present:
-        return
-    record = json.loads(json.dumps(record))  # tuples as lists, as in what is there
+        return None
     there = _readable(lambda: read_json(path))
-    if there is None or _content(there).keys() != _content(record).keys():
+    made = _config(there or {})
+    if there is None or (config and not made):
         raise _another(f"{present[0]} is there already, and is something else")
     if _readable(lambda: read_json(path, owner)) is None:
         raise _another(f"{path} is of another run")
-    made, asked = (each.get("provenance", {}).get("config", {}) for each in (there, record))
-    _same(path, flatten(made), flatten(asked))
-    if _content(there) != _content(record):
+    _same(path, flatten(made), flatten(json.loads(json.dumps(config))))  # tuples become lists
+    return there
+
+
+def record_like(
+    path: Path, record: Record, owner: str | None, force: bool, others: Iterable[Path] = ()
+) -> None:
+    """The same with the record that was made, which is to be written there.
+
+    Args:
+        record: of its ``provenance`` only the configuration counts.
+
+    Raises:
+        PdnasError: something else is there, and it is not to be replaced.
+    """
+    there = configured_like(path, _config(record), owner, force, others)
+    if there is None:
+        return
+    before, after = _content(there), json.loads(json.dumps(_content(record)))
+    if before.keys() != after.keys():
+        raise _another(f"{path} is there already, and is something else")
+    if before != after:
         raise _another(f"{path} holds other numbers, which were made from something else")
+
+
+def _config(record: Record) -> Record:
+    config: Record = record.get("provenance", {}).get("config", {})
+    return config
 
 
 def _content(record: Record) -> Record:

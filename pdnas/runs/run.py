@@ -413,8 +413,11 @@ class Run:
         kept = self.record.get("normalisation")
         return Statistics(tuple(kept["mean"]), tuple(kept["std"])) if kept else None
 
+    @cached_property
     def changed_images(self) -> str | None:
         """What is other in the user's folder of images since the search; None: nothing, or no such.
+
+        It is looked up once for this object, and a command or a call from Python has its own.
 
         Raises:
             PdnasError: the folder that it was searched with is missing.
@@ -432,6 +435,16 @@ class Run:
         if now and not then:
             return "class folders, and the search read the published files"
         return difference(then, now) if then and now else None
+
+
+def different_images(one: Run, other: Run) -> str | None:
+    """What the second search saw other than the first in a folder of the user's; None: nothing."""
+    from pdnas.data.folders import difference
+
+    first, second = (run.record.get("folders") for run in (one, other))
+    if bool(first) != bool(second):
+        return "class folders in place of published files, or the other way round"
+    return difference(first, second) if first and second else None
 
 
 def _sorted(vocabulary: Any) -> list[Any]:

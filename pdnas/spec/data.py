@@ -74,7 +74,7 @@ class FoldersConfig(DataConfig):
 
     @property
     def title(self) -> str:
-        return Path(self.root).name or self.root
+        return f"folder {Path(self.root).name or self.root}"
 
 
 AnyDataConfig = Annotated[DataConfig | FoldersConfig, Field(discriminator="name")]

@@ -106,7 +106,7 @@ def loader_of(
     Raises:
         PdnasError: the images are missing, or other ones than at the search.
     """
-    if changed := run.changed_images():
+    if changed := run.changed_images:
         raise PdnasError(
             f"{run.folder} was searched with other images than there are now ({changed}); put its "
             "data back (PDNAS_DATA) or search again"

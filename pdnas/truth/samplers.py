@@ -15,7 +15,7 @@ The folder of a run over the truth's architectures stands for its posterior.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdnas.runs.run import Run
+from pdnas.space.cells import CellSpace
 from pdnas.support.errors import PdnasError, first_line
 from pdnas.truth.efficiency import load_probabilities, load_size_probabilities
 from pdnas.truth.sampling import Floats, normalised
@@ -69,16 +70,25 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _of_run(folder: Path, truth: Truth) -> Floats:
-    if truth.name == "natsbench-size":
-        return load_size_probabilities(folder)
-    if truth.name != "nasbench201":
+    if truth.name not in _OF_RUNS:
         raise PdnasError(
-            f"{folder} is a folder; only runs of nasbench201 and natsbench-size are read as one"
+            f"{folder} is a folder; only runs of {' and '.join(_OF_RUNS)} are read as one"
         )
+    return _OF_RUNS[truth.name](folder)
+
+
+def _of_cells(folder: Path) -> Floats:
     space, chosen = load_probabilities(folder)
-    q = np.zeros(len(truth))
+    q = np.zeros(len(CellSpace()))
     q[space.benchmark_ids()] = chosen
     return q
+
+
+_OF_RUNS: dict[str, Callable[[Path], Floats]] = {
+    "nasbench201": _of_cells,
+    "natsbench-size": load_size_probabilities,
+}
+"""Truths that there are supernets of, and how a run's posterior is read over all their rows."""
 
 
 def of_table(table: pd.DataFrame, truth: Truth, source: str = "the table") -> Floats:

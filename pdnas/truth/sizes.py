@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdnas.runs import layout
+from pdnas.runs.kept import configured_like
 from pdnas.runs.run import Run
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.space.sizes import (
@@ -107,16 +108,21 @@ class Inputs:
         return cls(posterior, (band[0], band[1]), ranked)
 
 
-def judge_run(run: Run) -> dict[str, Any]:
+def judge_run(run: Run, force: bool = False) -> dict[str, Any]:
     """The record of a run, with its provenance, as ``sizes.json`` has it.
 
+    Args:
+        force: a ``sizes.json`` that was made in another way may be replaced.
+
     Raises:
-        PdnasError: as :meth:`Inputs.open`, or the posterior has nothing in the band.
+        PdnasError: as :meth:`Inputs.open`, the posterior has nothing in the band, or the run has
+            another ``sizes.json``.
     """
     stopwatch = Stopwatch()
     inputs = Inputs.open(run)
-    record = judge(inputs, open_truth(TRUTH))
     config = {"band": list(inputs.band), "sources": list(inputs.ranked)}
+    configured_like(run.folder / layout.SIZES, config, run.identity, force)
+    record = judge(inputs, open_truth(TRUTH))
     return {**record, "provenance": provenance(config, run.seed, stopwatch)}
 
 

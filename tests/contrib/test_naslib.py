@@ -122,6 +122,19 @@ def test_what_is_written(checkout: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert alone["best_accuracy"].iloc[-1] == NasBench201.load().accuracy()[best]
 
 
+def test_other_results_are_refused_before_any_search(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a method that comes later."""
+    monkeypatch.setattr(naslib, "environment", lambda folder: Path(sys.executable))
+    naslib.run(checkout, tmp_path, ["naslib-random"], "3", 2, tmp_path)
+    monkeypatch.setattr(naslib, "cells_asked", lambda *_: pytest.fail("it has searched"))
+    with pytest.raises(
+        PdnasError, match=r"naslib-random\.json is finished, with queries 2 and not"
+    ):
+        naslib.run(checkout, tmp_path, ["naslib-bananas", "naslib-random"], "3", 6, tmp_path)
+
+
 def test_a_clone_is_named_by_its_commit(checkout: Path) -> None:
     assert naslib.version(checkout) == "NASLib 0.1.0"
     git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -270,6 +271,22 @@ def move_an_image(root: Path) -> None:
     (root / "train/cat/0.JPEG").unlink()
 
 
+def repaint_an_image(root: Path) -> None:
+    """Another picture of the same name, size and time."""
+    path = root / "train/cat/0.JPEG"
+    times, size = path.stat(), path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == size
+
+
+def swap_two_images(root: Path) -> None:
+    cat, dog, other = (root / f"train/{name}" for name in ("cat/0.JPEG", "dog/0.JPEG", "other"))
+    cat.rename(other)
+    dog.rename(cat)
+    other.rename(dog)
+
+
 def touch_an_image(root: Path) -> None:
     (root / "train/cat/0.JPEG").touch()
 
@@ -282,6 +299,8 @@ def touch_an_image(root: Path) -> None:
         (remove_an_image, "val/dog has 1 images and had 2"),
         (replace_an_image, "images of train/cat have other names or sizes"),
         (move_an_image, "images of train/cat have other names or sizes"),
+        (repaint_an_image, "images of train/cat are other ones of the same names"),
+        (swap_two_images, "images of train/cat are other ones of the same names, images of train/"),
         (touch_an_image, None),
     ],
 )
@@ -289,7 +308,9 @@ def test_changed_images_are_named(
     tmp_path: Path, change: Callable[[Path], None], words: str | None
 ) -> None:
     root = class_folders(tmp_path, train=NAMES, val=NAMES)
-    for image in list(root.glob("*/*/0.JPEG")):
+    for number, image in enumerate(sorted(root.glob("*/*/0.JPEG"))):
+        Image.new("RGB", (2, 2), (20 * number,) * 3).save(image, "BMP")
+        os.utime(image, (0, 0))
         image.with_name("1.JPEG").write_bytes(image.read_bytes())
     then = INFO["imagenet"].own_contents(root)
     change(root)
@@ -298,3 +319,36 @@ def test_changed_images_are_named(
     assert now is not None
     found = difference(then, now)
     assert (found is None) if words is None else found is not None and words in found
+    earlier = {
+        part: {name: " ".join(said.split()[:2]) for name, said in classes.items()}
+        for part, classes in then.items()
+    }
+    same_names = change in (repaint_an_image, swap_two_images)
+    assert difference(earlier, now) == (None if same_names else found)
+
+
+def test_images_are_read_once_for_their_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path, train=NAMES, val=NAMES)
+    read: list[Path] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or whole(path))
+    first = INFO["imagenet"].own_contents(root)
+    assert sorted(path for path in read if path.suffix == ".JPEG") == sorted(root.rglob("*.JPEG"))
+    read.clear()
+    assert INFO["imagenet"].own_contents(root) == first
+    assert not [path for path in read if path.suffix == ".JPEG"]
+
+
+def test_a_folder_is_listed_once_until_it_changes(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, train=NAMES, val=NAMES)
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        os.utime(folder, (0, 0))  # long ago
+    info = INFO["imagenet"]
+    first = info.load(root)["train"]
+    assert info.load(root)["train"] is first
+    (root / "train/cat/1.JPEG").write_bytes((root / "train/cat/0.JPEG").read_bytes())
+    assert len(info.load(root)["train"]) == 5
+    (root / "train/cat/1.JPEG").unlink()  # soon after: the folder's time need not tell
+    assert len(info.load(root)["train"]) == 4

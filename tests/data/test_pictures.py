@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from pdnas.commands.data import app
 from pdnas.data import memory
+from pdnas.data.dataset import ImageSet
 from pdnas.data.loaders import build_loader
 from pdnas.data.pictures import root_of
 from pdnas.data.sets import dataset
@@ -84,6 +86,25 @@ def test_statistics_are_those_of_the_training_pictures_however_they_are_read(hom
         assert std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), abs=6e-5)
     Image.new("L", (9, 9), 255).save(home / "mine/train/ant/0.png")
     assert dataset(STREAMED).statistics(home) == dataset(CONFIG).statistics(home) != (mean, std)
+
+
+def test_pictures_that_change_places_are_read_anew(home: Path) -> None:
+    """Their names, sizes and times of writing stay, as they do with unpacked archives."""
+    dark, bright = (home / "mine/train/ant" / name for name in ("8.bmp", "9.bmp"))
+    for path, level in ((dark, 0), (bright, 200)):
+        Image.new("L", (8, 8), level).save(path)
+        os.utime(path, (0, 0))
+
+    def levels() -> list[int]:
+        images = dataset(CONFIG).load(home)["train"].subset(torch.tensor([5, 6]))
+        assert isinstance(images, ImageSet)
+        return images.images[:, 0, 0, 0].tolist()
+
+    assert levels() == [0, 200]
+    dark.rename(home / "dark")
+    bright.rename(dark)
+    (home / "dark").rename(bright)
+    assert levels() == [200, 0]
 
 
 def test_pictures_of_one_colour_can_be_normalised(tmp_path: Path) -> None:

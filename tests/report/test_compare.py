@@ -13,7 +13,9 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from pdnas.commands import report
+from pdnas.report.collect import collect
 from pdnas.report.compare import Comparison, compare, read
+from pdnas.spec.data import FoldersConfig
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 
@@ -108,6 +110,54 @@ def test_what_cannot_be_compared_is_a_clear_error(tree: Tree, tmp_path: Path) ->
     shutil.rmtree(study / "full" / "seed0")
     with pytest.raises(PdnasError, match="share no seed: they have 0 and 1, 2"):
         hold(study / "weak-prior", study / "full")
+
+
+def test_searches_of_different_images_are_not_compared(tree: Tree) -> None:
+    """Whatever their folder is called: a folder's pictures change."""
+    study = tree.folder / "branches"
+    folders: dict[str, dict[str, str]] = {
+        "guided": {"ant": "2 aa bb", "bee": "2 cc dd"},
+        "random": {"ant": "2 aa", "bee": "2 cc"},  # an earlier version's record
+    }
+    for variant, classes in folders.items():
+        for path in study.glob(f"{variant}/*/run.json"):
+            write_json(path, {**read_json(path), "folders": {"train": classes}})
+    assert hold(study / "guided", study / "random").seeds == ((0, 0), (1, 1), (2, 2))
+    path = study / "random" / "seed1" / "run.json"
+    write_json(path, {**read_json(path), "folders": {"train": {"ant": "2 aa", "bee": "2 ee"}}})
+    words = r"guided.seed0 and .*random.seed1 were searched with different images \(images of tra"
+    with pytest.raises(PdnasError, match=words):
+        hold(study / "guided", study / "random")
+    with pytest.raises(PdnasError, match=words):
+        collect(tree.scale_name, tree.folder)
+
+
+def test_a_folder_called_as_a_published_data_set_is_another(tree: Tree) -> None:
+    study = tree.folder / "branches"
+    config = {"name": "folders", "root": "my/cifar10", "side": 32, "validation": 1}
+    assert FoldersConfig(**config).title == "folder cifar10"
+    path = study / "random" / "seed0" / "run.json"
+    record = read_json(path)
+    record["spec"]["data"] = config
+    write_json(path, record)
+    with pytest.raises(PdnasError, match=r"guided seed 0 was run on cifar10 .* on folder cifar10"):
+        hold(study / "guided" / "seed0", study / "random" / "seed0")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "printed"), [(1_234, "0.00123"), (61_234, "0.0612"), (2_345_678, "2.346")]
+)
+def test_small_networks_are_printed_with_enough_digits(
+    tree: Tree, parameters: int, printed: str
+) -> None:
+    run = tree.folder / "branches" / "guided" / "seed0"
+    path = run / "result-posterior-none.json"
+    write_json(path, {**read_json(path), "parameters": parameters})
+    app = typer.Typer()
+    app.command()(report.compare)
+    said = CliRunner().invoke(app, [str(run), str(run)], env={"COLUMNS": "200"}).stdout
+    [line] = [line for line in said.splitlines() if "parameters of the chosen" in line]
+    assert line.split()[-3:-1] == [printed, printed]
 
 
 def test_a_seed_counts_once(tree: Tree) -> None:

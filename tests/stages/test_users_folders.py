@@ -45,6 +45,13 @@ def test_later_stages_refuse_other_images_than_the_search_saw(
         assert done.exit_code == 0, done.exception
     assert pdnas(*search).stdout.startswith("finished already")
 
+    first = sorted(root.rglob("train/*/*.JPEG"))[0]
+    content = first.read_bytes()
+    first.write_bytes(content[:-1] + b"!")
+    error = pdnas("rank", run, "--force").exception
+    assert "images of train/n01440764 are other ones of the same names" in str(error)
+    first.write_bytes(content)
+
     for part in ("train", "val"):  # which numbers both classes anew
         (root / part / "n01440764").rename(root / part / "n09999999")
     for words in (["rank", run, "--force"], ["retrain", run], ["extract", run, "--out", run / "s"]):

@@ -82,6 +82,16 @@ def test_searches_of_the_table_are_written_over_the_same_alone(tmp_path: Path) -
     assert len(files.read_table(out)) == 3 * 5
 
 
+def test_another_result_is_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "random.parquet"
+    call("rival", "random", "--queries", 5, "--seeds", "0-1", "--out", out)
+    monkeypatch.setattr("pdnas.truth.rivals.compete", lambda *_: pytest.fail("it has searched"))
+    with pytest.raises(PdnasError, match=r"queries 5 and not 6.*--force"):
+        call("rival", "random", "--queries", 6, "--seeds", "0-1", "--out", out)
+
+
 @pytest.mark.usefixtures("alone")
 class TestQuery:
     def test_json(self) -> None:

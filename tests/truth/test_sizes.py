@@ -172,6 +172,18 @@ def test_a_runs_folder(run: Run, scale: str) -> None:
     assert uniform["datasets"]["cifar100"]["expected"][0] == pytest.approx(means)
 
 
+def test_another_record_is_refused_before_it_is_made(
+    run: Run, scale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"band": [1, 2], "sources": list(SOURCES)}
+    record = {"truth": "natsbench-size", "provenance": provenance(config, 3, Stopwatch())}
+    run.write("sizes.json", record)
+    monkeypatch.setattr("pdnas.truth.sizes.judge", lambda *_: pytest.fail("it was made"))
+    words = ["truth", "sizes", str(run.folder), "--scale", scale]
+    with pytest.raises(PdnasError, match=r"with band \[1, 2\] and not \[180000, 220000\].*--force"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
 def test_what_is_refused(run: Run, scale: str) -> None:
     narrow = Path(scale).with_name("made-up-2.yaml")
     narrow.write_text(SCALE.replace("180000", "190000"))

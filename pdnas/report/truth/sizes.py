@@ -68,7 +68,7 @@ class Band:
     @property
     def searched_on(self) -> str:
         """The data set whose images it saw, as people write it."""
-        return data_name(self.runs[0].spec.data.name)
+        return data_name(self.runs[0].spec.data.title)
 
     @property
     def own(self) -> str:
