@@ -17,7 +17,7 @@ from ..conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 
-BUILD = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+BUILD = "from setuptools import build_meta; build_meta.build_{}('..')"
 
 COMMANDS = """
 import sys
@@ -36,23 +36,30 @@ for line in sys.stdin:
 """One process for all commands: torch is imported once."""
 
 
+def installed(folder: Path, kind: str) -> Path:
+    """What a wheel installs, in a folder of its own; the source lies in ``folder/pdnas``.
+
+    Args:
+        kind: ``wheel`` or ``editable``.
+    """
+    pytest.importorskip("setuptools")
+    source = folder / "pdnas"
+    shutil.copytree(ROOT / "pdnas", source / "pdnas", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-c", BUILD.format(kind)]
+    done = subprocess.run(build, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the wheel installs, which is all that it holds."""
-    pytest.importorskip("setuptools")
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "pdnas", source / "pdnas", ignore=shutil.ignore_patterns("__pycache__"))
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD], cwd=source, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    (wheel,) = source.glob("*.whl")
-    folder = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder
+    return installed(tmp_path_factory.mktemp("built"), "wheel")
 
 
 def call(site: Path, folder: Path, *lines: str) -> str:
@@ -68,6 +75,22 @@ def call(site: Path, folder: Path, *lines: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_python_above_a_clone_finds_the_package(tmp_path: Path) -> None:
+    """Where the clone is called as the package is."""
+    site = installed(tmp_path, "editable")
+    find = f"import site; site.addsitedir({str(site)!r}); import pdnas; print(pdnas.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", find],
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str(tmp_path / "pdnas/pdnas/__init__.py")
 
 
 @pytest.mark.slow
