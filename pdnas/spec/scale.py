@@ -140,6 +140,11 @@ class Scale(Strict):
             yield "finetune needs retrain, which says how"
         if spec.of_cells and variant in (*content.finetune, *content.extract):
             yield "cells are not fine-tuned or extracted"
+        validation, scoring = spec.data.validation, content.score_images or 0
+        if not validation and content.target != "nasbench":
+            yield "data.validation: 0 leaves no images to judge candidates on; set it to 1 or more"
+        if validation < scoring:
+            yield f"score_images: {scoring} is more than data.validation, which is {validation}"
         match = spec.gates.match
         if match is not None and match not in content.variants:
             yield f"gates.match: no variant {match!r} in {study}"

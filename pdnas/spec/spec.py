@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Self
 
 from pydantic import model_validator
 
-from pdnas.space.sizes import WIDTHS
+from pdnas.space.sizes import WIDTHS, within
 from pdnas.spec.base import Strict
 from pdnas.spec.candidates import JUDGED, CandidateConfig
 from pdnas.spec.data import AnyDataConfig
@@ -167,6 +168,13 @@ def _bands_are_of_sizes(spec: Spec) -> Iterator[str]:
         yield "candidates.band is the fewest and the most parameters, in this order"
     if not isinstance(network, NatsBenchSizeConfig) or network.width % len(WIDTHS):
         yield f"candidates.band needs supernet natsbench-size, width a multiple of {len(WIDTHS)}"
+    if not _holds_a_network(band[0], band[1]):
+        yield f"candidates.band: no network of the size space has {band[0]} to {band[1]} parameters"
+
+
+@cache
+def _holds_a_network(low: int, high: int) -> bool:
+    return bool(within((low, high)).any())
 
 
 def _enas_alone_has_heads_and_drop_path(spec: Spec) -> Iterator[str]:

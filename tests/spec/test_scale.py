@@ -79,6 +79,12 @@ def test_there_are_scales() -> None:
     assert list(SCALES.glob("*.yaml"))
 
 
+def test_a_study_that_judges_nothing_needs_no_validation_images(write: Writer) -> None:
+    data = {"name": "digits", "validation": 0}
+    scale = load_scale(write(**{"base.data": data, "target": "nasbench"}))
+    assert scale.spec("s", "guided").data.validation == 0
+
+
 def test_cells_are_not_extracted(write: Writer) -> None:
     changes = {"base.supernet": {"name": "nasbench201"}, "extract": ["guided"]}
     assert "s/guided: cells are not fine-tuned or extracted" in problem(write(**changes))
@@ -256,6 +262,8 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("extract", ["guide"], r"studies\.s: extract: no variant 'guide'"),
         ("finetune", ["guided"], r"s/guided: finetune needs retrain, which says how"),
         ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
+        ("base.data.validation", 0, r"s/guided: data\.validation: 0 leaves no images to judge"),
+        ("score_images", 101, r"s/guided: score_images: 101 is more than data\.validation"),
     ],
 )
 def test_a_wrong_entry_is_named(write: Writer, place: str, value: Any, named: str) -> None:
@@ -313,6 +321,14 @@ def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
     path.write_text(text)
     gates = load_scale(str(path)).spec("multibranch", "other").gates
     assert (gates.match, gates.length_scale2) == ("guided", 3)
+
+
+def test_a_band_without_networks_is_named(write: Writer) -> None:
+    places = {"base.supernet": {"name": "natsbench-size", "width": 16}}
+    path = write(**places, **{"base.candidates.band": [1, 2]})
+    assert "candidates.band: no network of the size space has 1 to 2 parameters" in problem(path)
+    path = write(**places, **{"base.candidates.band": [180_000, 220_000]})
+    assert load_scale(path).spec("s", "guided").candidates.band == [180_000, 220_000]
 
 
 @pytest.mark.parametrize("missing", ["data", "supernet", "training", "gates", "candidates"])
