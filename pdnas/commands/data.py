@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Data sets and downloads: get, list and check them.")
 
-Names = Annotated[list[str] | None, typer.Argument(help="Data sets or sources; see `list`.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Data sets or sources; `pdnas data list` shows them.")
+]
 Root = Annotated[
     str | None,
     typer.Option(metavar="FOLDER", help="Pictures of your own, as `data.root` of a scale says."),

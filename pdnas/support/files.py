@@ -217,14 +217,26 @@ def write_tensors(
     metadata: Mapping[str, Any],
     owner: str | None = None,
 ) -> None:
-    """Write tensors as safetensors, with ``metadata`` as JSON in the header's key ``pdnas``."""
+    """Write tensors as safetensors, with ``metadata`` as JSON in the header's key ``pdnas``.
+
+    Equal content gives equal bytes.
+    """
     from safetensors.torch import save
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"pdnas": json.dumps(metadata), "checksum": _UNSEALED}
+    marks = {"pdnas": json.dumps(metadata), "checksum": _UNSEALED}
     if owner is not None:
-        header["run"] = owner
-    _write_sealed(path, save(contiguous, metadata=header))
+        marks["run"] = owner
+    _write_sealed(path, _with_metadata(save(contiguous), marks))
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with metadata in their order; the library would write them in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(content[8:end])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))
 
 
 def read_tensors(

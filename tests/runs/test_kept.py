@@ -104,6 +104,8 @@ def test_another_result_of_a_later_stage_is_refused(run: Path, tmp_path: Path) -
 
 
 def test_force_replaces_and_what_follows_is_made_anew(run: Path) -> None:
+    assert not finished(pdnas("sample", run, "--force"))
+    assert finished(pdnas("rank", run)), "of equal candidates"
     assert not finished(pdnas("sample", run, "--count", "3", "--force"))
     assert not finished(pdnas("rank", run)), "of candidates that are no more"
     assert finished(pdnas("rank", run))

@@ -236,6 +236,22 @@ def test_tensors_of_another_program(tmp_path: Path) -> None:
         read_tensors(tmp_path / "t")
 
 
+def test_equal_tensors_are_equal_files(tmp_path: Path) -> None:
+    """As any program of safetensors reads them; the library itself shuffles their metadata."""
+    from safetensors import safe_open
+
+    tensors = {"t": torch.arange(3), "half": torch.ones(1, 5, dtype=torch.bfloat16)}
+    written = set()
+    for _ in range(20):
+        write_tensors(tmp_path / "t", tensors, {"m": "é", "a": [1]}, owner="one")
+        written.add((tmp_path / "t").read_bytes())
+    assert len(written) == 1
+    with safe_open(tmp_path / "t", "pt") as file:
+        assert file.metadata()["run"] == "one"
+        for name, tensor in tensors.items():
+            assert torch.equal(file.get_tensor(name), tensor)
+
+
 @every_kind
 def test_a_file_of_another_owner_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
