@@ -6,6 +6,7 @@ read together: those of a scale, or of all that was published.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -119,8 +120,12 @@ def corrected(together: Iterable[Claim]) -> list[Claim]:
 def table(together: Iterable[Claim]) -> Table:
     """Claims that are read together, a row each, p corrected for their number."""
     rows = [
-        (c.study, c.question, c.measured, c.seeds, c.p, c.reading, c.paper, c.verdict)
-        for c in corrected(together)
+        (
+            *(each.study, each.question, each.measured, each.seeds),
+            None if math.isnan(each.p) else each.p,
+            *(each.reading, each.paper, each.verdict),
+        )
+        for each in corrected(together)
     ]
     return Table(
         "claims",
