@@ -439,12 +439,14 @@ class Run:
 
 def different_images(one: Run, other: Run) -> str | None:
     """What the second search saw other than the first in a folder of the user's; None: nothing."""
-    from pdnas.data.folders import difference
-
     first, second = (run.record.get("folders") for run in (one, other))
     if bool(first) != bool(second):
         return "class folders in place of published files, or the other way round"
-    return difference(first, second) if first and second else None
+    if not (first and second):
+        return None
+    from pdnas.data.folders import difference
+
+    return difference(first, second)
 
 
 def _sorted(vocabulary: Any) -> list[Any]:
