@@ -141,20 +141,51 @@ PERCENT = (0.0, 100.0)
 POSITIVE = (0.0, float("inf"))
 
 
-def lengths(estimate: Any, low: Any, high: Any, within: tuple[float, float]) -> list[Any]:
-    """Lengths of error bars downwards and upwards, as far as values are possible."""
+INTERVAL = "95 % interval over seeds"
+"""What bands and bars are, unless they are said to be something else."""
+
+
+def bar(axes: Axes, where: float, ends: Sequence[float], colour: str, *, upright: bool) -> None:
+    """An error bar; an arrow stands at an end beyond which no value can be, and the bar goes on.
+
+    Args:
+        where: its place on the other axis.
+        ends: low and high; upright in percent, else not negative.
+    """
     import numpy as np
 
-    return [estimate - np.clip(low, *within), np.clip(high, *within) - estimate]
+    inside = np.clip(ends, *(PERCENT if upright else POSITIVE))
+    if ends[0] == ends[1]:
+        return
+
+    def draw(along: Sequence[float], **look: Any) -> None:
+        across = [where] * len(along)
+        axes.plot(*((across, along) if upright else (along, across)), color=colour, **look)
+
+    draw(inside.tolist(), linewidth=1, solid_capstyle="butt")
+    for end, shown, arrow in zip(ends, inside, "v^" if upright else "<>", strict=True):
+        cap: Any = {"marker": "_" if upright else "|"} if end == shown else {"marker": arrow}
+        draw([shown], markersize=5, clip_on=end == shown, **cap)
 
 
 def cross(axes: Axes, x: Sequence[float], y: Sequence[float], *, label: str, **look: Any) -> None:
     """A mark with error bars; ``x`` (not negative) and ``y`` (percent) are estimate, low, high."""
-    bars: Any = {"fmt": "none", "linewidth": 1, "capsize": 2, "ecolor": look["color"]}
-    for name, (estimate, low, high), within in (("xerr", x, POSITIVE), ("yerr", y, PERCENT)):
-        bars[name] = [[each] for each in lengths(estimate, low, high, within)]
-    axes.errorbar(x[0], y[0], **bars)
+    bar(axes, y[0], x[1:], look["color"], upright=False)
+    bar(axes, x[0], y[1:], look["color"], upright=True)
     axes.plot(x[0], y[0], markersize=7, linestyle="none", label=label, **look)
+
+
+def explain_bars(axes: Axes, what: str = INTERVAL) -> None:
+    """An entry of the legend for error bars and the intervals of rows."""
+    grey: Any = {"color": REFERENCE_COLOUR, "linewidth": 1, "marker": "|"}
+    axes.plot([], [], label=f"bar: {what}", **grey)
+
+
+def explain_bands(axes: Axes, what: str = INTERVAL) -> None:
+    """An entry of the legend for bands, if there are any."""
+    grey: Any = {"color": REFERENCE_COLOUR, "alpha": 0.2, "linewidth": 0}
+    if axes.collections:
+        axes.fill_between([], [], [], label=f"band: {what}", **grey)
 
 
 def line(
@@ -165,13 +196,14 @@ def line(
     within: tuple[float, float] = PERCENT,
     **look: Any,
 ) -> None:
-    """A line and the band around it; ``curve`` is estimates, lows and highs."""
+    """A line and the band around it, if it has one; ``curve`` is estimates, lows and highs."""
     import numpy as np
 
     estimates, *ends = curve
     axes.plot(x, estimates, **look)
     lows, highs = (np.clip(end, *within) for end in ends)
-    axes.fill_between(x, lows, highs, color=look["color"], alpha=alpha, linewidth=0)
+    if np.any(highs > lows):
+        axes.fill_between(x, lows, highs, color=look["color"], alpha=alpha, linewidth=0)
 
 
 def rows(panels: Sequence[Axes], names: Sequence[str]) -> None:
@@ -237,18 +269,25 @@ def legend_right(axes: Axes) -> None:
 
 
 def legend_above(figure: Figure) -> None:
-    """One legend over all panels, each label once."""
+    """One legend over all panels, each label once, in as few even rows as fit the figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside upper center",
-        ncols=2 if len(entries) == 4 else len(entries),
-        handlelength=3,
-    )
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for rows in range(1, len(entries) + 1):
+        legend = figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="outside upper center",
+            ncols=-(-len(entries) // rows),
+            handlelength=3,
+        )
+        if legend.get_window_extent(renderer).width < figure.bbox.width:
+            return
+        legend.remove()
 
 
 def numbered(figure: Figure, colours: Sequence[Any], count: int, **place: Any) -> Any:

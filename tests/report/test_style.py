@@ -35,12 +35,38 @@ def test_bands_and_bars_end_where_values_do() -> None:
     (band,) = left.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0, 100)
-    ends = np.concatenate([np.concatenate(bars.get_segments()) for bars in right.collections])
+    ends = np.concatenate([line.get_xydata() for line in right.lines])
     assert (ends.min(axis=0).tolist(), ends.max(axis=0).tolist()) == ([0, 0], [5, 100])
+    arrows = {(*map(tuple, line.get_xydata()), line.get_marker()) for line in right.lines}
+    assert {((0, 50), "<"), ((5, 50), "|"), ((1, 0), "v"), ((1, 100), "^")} <= arrows
     for axis in (left, right):
         assert axis.get_ylim()[0] == 0
         assert axis.get_ylim()[1] <= 103
     assert right.get_xlim()[0] == 0
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
+def test_a_legend_above_fits_its_figure(count: int) -> None:
+    with style.style():
+        figure, axes = style.panels(width=4.2)
+        for number in range(count):
+            axes[0, 0].plot([0, 1], [0, 1], label=f"the long name of number {number}")
+        style.legend_above(figure)
+        figure.draw_without_rendering()
+    [legend] = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert len(legend.texts) == count
+
+
+def test_bands_are_explained_where_there_are_any() -> None:
+    _, axes = style.panels(1, 2)
+    for axis, low in zip(axes[0], (1, 2), strict=True):
+        style.line(axis, [1, 2], ([2, 2], [low] * 2, [2, 2]), color="blue", label="a line")
+        style.explain_bands(axis)
+    shown = [axis.get_legend_handles_labels()[1] for axis in axes[0]]
+    assert shown == [["a line", "band: 95 % interval over seeds"], ["a line"]]
 
 
 def test_units_without_a_bound_keep_their_limits() -> None:

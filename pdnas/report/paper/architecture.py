@@ -128,7 +128,7 @@ def architecture(title: str, found: list[Operation], *, arrows: bool = True) -> 
     top = _TITLE
     for (name, row), row_height in zip(rows, heights, strict=True):
         axes.text(_MARGIN, top, name, fontsize=7, va="center", color=style.REFERENCE_COLOUR)
-        _draw_row(axes, row, top + 0.28, unit, arrows)
+        _draw_row(axes, row, top + 0.28, unit, arrows, numbered=len(row) > 1 or not name)
         top += row_height
     return Drawing(figure, pd.DataFrame(found))
 
@@ -246,7 +246,12 @@ def _layout(found: list[Operation]) -> list[tuple[str, dict[str, _Branches]]]:
 
 
 def _draw_row(
-    axes: Axes, row: Mapping[str, _Branches], top: float, unit: float, arrows: bool
+    axes: Axes,
+    row: Mapping[str, _Branches],
+    top: float,
+    unit: float,
+    arrows: bool,
+    numbered: bool,
 ) -> None:
     from matplotlib import colormaps
 
@@ -257,7 +262,9 @@ def _draw_row(
     left = _MARGIN
     for number, (block, branches) in enumerate(row.items()):
         right = left + len(branches) * unit
-        axes.text((left + right) / 2, top - 0.12, block, fontsize=size, ha="center", va="center")
+        if numbered or not block.isdigit():
+            middle = (left + right) / 2
+            axes.text(middle, top - 0.12, block, fontsize=size, ha="center", va="center")
         if arrows and number:  # from the block before
             middle = (top + bottom) / 2
             axes.annotate(

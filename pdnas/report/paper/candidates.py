@@ -287,7 +287,7 @@ def pareto(collection: Collection) -> Drawing | None:
                 where="post",
                 color=REFERENCE_COLOUR,
                 linewidth=1.1,
-                label="Pareto front",
+                label="Pareto front of all",
             )
             axis.set_title(f"seed {seed}")
             axis.xaxis.set_major_locator(MaxNLocator(max(8 // columns, 4)))
@@ -324,6 +324,7 @@ def candidates(collection: Collection) -> Drawing | None:
         for kind, own in rows.groupby("kind", sort=False):
             n, *curve = (own[name] for name in names[2:])
             style.line(axis, n, curve, 0.15, markevery=0.15, label=kind, **looks[str(kind)])
+        style.explain_bands(axis)
         style.log_x(axis)
         axis.set_xlabel("number of candidates n")
         axis.set_ylabel("expected validation error of the best [%]")

@@ -87,7 +87,7 @@ def mismatch(collection: Collection) -> Drawing | None:
     if not studies:
         return None
     data = data[data["study"].isin(studies)]
-    figure, axes = style.panels(1, len(studies), height=3.0, width=4.2 * len(studies))
+    figure, axes = style.panels(1, len(studies), height=3.4, width=4.2 * len(studies))
     for axis, study in zip(axes[0], studies, strict=True):
         rows = data[data["study"] == study]
         for side, role, colour, look in (
@@ -100,10 +100,9 @@ def mismatch(collection: Collection) -> Drawing | None:
             label = own["variant"].iloc[0]
             own = own.set_index("mode").reindex(modes).dropna()
             x = np.array([modes.index(mode) for mode in own.index]) + 0.05 * side
-            error = own["test_error_pct"]
-            ends = style.lengths(error, own["low95_pct"], own["high95_pct"], style.PERCENT)
-            axis.errorbar(x, error, ends, color=colour, capsize=3, label=label, **look)
-            for place, value in zip(x, error, strict=True):
+            axis.plot(x, own["test_error_pct"], color=colour, label=label, **look)
+            for place, (value, *ends) in zip(x, own[names[4:]].to_numpy(), strict=True):
+                style.bar(axis, place, ends, colour, upright=True)
                 # On the far side from the other variant's bar, and off the line towards it.
                 axis.annotate(
                     f"{value:.2f}",
@@ -119,7 +118,11 @@ def mismatch(collection: Collection) -> Drawing | None:
             grey: Any = {"color": REFERENCE_COLOUR}
             axis.axhline(whole.test_error_pct, linestyle=":", label="full model", **grey)
             band = [np.clip(end, *style.PERCENT) for end in (whole.low95_pct, whole.high95_pct)]
-            axis.axhspan(*band, alpha=0.15, linewidth=0, **grey)
+            if band[0] < band[1]:
+                axis.fill_between((-0.45, 1.45), *band, alpha=0.15, linewidth=0, **grey)
+        if (rows["seeds"] > 1).any():
+            style.explain_bars(axis)
+        style.explain_bands(axis)
         axis.set_xticks([0, 1], ["inherited weights", "fine-tuned"])
         axis.set(xlim=(-0.45, 1.45), ylim=(0, 1.08 * float(rows["high95_pct"].max())))
         axis.grid(False, axis="x")
@@ -169,6 +172,8 @@ def error_cost(collection: Collection) -> Drawing | None:
                 markerfacecolor=colours[variant] if mode == "none" else "white",
                 label=variant + ("" if mode == "none" else ", fine-tuned"),
             )
+        if (own["seeds"] > 1).any():
+            style.explain_bars(axis)
         axis.set_xlim(0, 1.05 * own["minutes_high"].max())
         axis.set_xlabel("wall time of one seed, all stages [min]")
         axis.set(ylabel="test error [%]", title=collection.describe(study))

@@ -195,6 +195,7 @@ def kept_share(collection: Collection) -> Drawing | None:
             )
             tidy = shares.rename_axis(columns="seed").stack().rename("kept_share_pct")
             records.append(tidy.reset_index().assign(study=study, length_scale2=length_scale2))
+        style.explain_bands(axis, "lowest to highest seed")
         rates = [
             run.record["fixed_drop_probability"]
             for run in collection.find(study, collection.roles[study].random)

@@ -114,4 +114,6 @@ def cost(collection: Collection) -> Drawing | None:
                     textcoords="offset points",
                     va="center",
                 )
+    style.explain_bars(axes[0, 0])
+    style.legend_above(figure)
     return Drawing(figure, data)

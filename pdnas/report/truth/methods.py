@@ -27,7 +27,7 @@ PUBLISHED_RIVALS = {"random": "random search", "evolution": "REA", "reinforce": 
 DRAWN = 100
 """Samples among which the one-shot scores choose, and queries of a search of the table."""
 
-TAUS = {"τ": "kendall_tau", "top tenth": "kendall_tau_top"}
+TAUS = {"τ": "kendall_tau", "τ of the top tenth": "kendall_tau_top"}
 
 PUBLISHED_NOTE = (
     "Published: test accuracy ± standard deviation over searches as the methods' authors report "

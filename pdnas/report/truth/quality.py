@@ -29,7 +29,7 @@ def truth_noise(_: Collection) -> Drawing:
     deviation.set(xscale="log", xlim=(0.1, 10), xlabel="deviation of one training [points]")
     deviation.xaxis.set_major_formatter("{x:g}")
     tau.set(xlim=(-0.1, 1), xlabel="Kendall's τ")
-    luck.set(xlim=(0, 103), xlabel="by luck among those that reach it [%]")
+    luck.set(xlim=(0, 103), xlabel="by luck among those that\nreach the target at the mark [%]")
     rows: list[dict[str, Any]] = []
     for place, record in zip(range(len(order))[::-1], records, strict=True):
         row: dict[str, Any] = {key: record[key] for key in ("truth", "dataset", "source")}

@@ -72,6 +72,7 @@ def sampler(record: Mapping[str, Any], dataset: str) -> Drawing:
     style.best_line(right, 100 * facts["best_accuracy"], f"{record['cells']} architectures")
     style.uniform(right, most["x"], most["uniform"])
     style.line(right, most["x"], [most[each] for each in ("learned", "low", "high")], **look)
+    style.explain_bands(right, "5 to 95 % of draws")
     style.log_x(right)
     right.set(xlim=(1, most["x"].max()), xlabel="number of samples n")
     right.set_ylabel(f"expected best accuracy on {where} [%]")

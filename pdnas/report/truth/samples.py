@@ -86,6 +86,7 @@ def _samples_to_reach(axis: Any, study: str, seeds: list[RunEfficiency]) -> pd.D
         label="learned posterior",
         **small,
     )
+    style.explain_bands(axis)
     for target in seeds[0].record["targets"]:
         percent = 100 * target["target"]
         marked = own[np.isclose(x, percent)]
@@ -143,6 +144,7 @@ def _best_of_n(axis: Any, study: str, seeds: list[RunEfficiency]) -> pd.DataFram
     style.uniform(axis, own["n"], own["uniform_pct"])
     curve = [own[name] for name in names]
     style.line(axis, own["n"], curve, color=GUIDED_COLOUR, label="learned posterior")
+    style.explain_bands(axis)
     style.log_x(axis)
     axis.set(xlim=(1, own["n"].max()), xlabel="number of samples n")
     axis.set_ylabel(f"expected best true accuracy on {data_name(seeds[0].truth)} [%]")
@@ -176,7 +178,11 @@ def samples_to_target(collection: Collection) -> Drawing | None:
     order = list(dict.fromkeys(data["method"]))[::-1]
     height = 0.9 + 0.22 * len(order)
     figure, axes = style.panels(1, len(targets), height=height, sharex=True, sharey=True)
-    marks = {"sampling": ("s", RANDOM_COLOUR), "one-shot": ("o", GUIDED_COLOUR)}
+    marks = {
+        "sampling": {"marker": "s", "color": RANDOM_COLOUR, "label": "uniform sampling"},
+        "one-shot": {"marker": "o", "color": GUIDED_COLOUR, "label": "samples of a method"},
+        "table": {"marker": "D", "color": REFERENCE_COLOUR, "label": "queries of the table"},
+    }
     known: Any
     style.rows(axes[0], order)
     for axis, target in zip(axes[0], targets, strict=True):
@@ -184,11 +190,12 @@ def samples_to_target(collection: Collection) -> Drawing | None:
         # No number is below 1; three seeds that disagree have intervals over many powers of ten.
         axis.set_xlim(0.7, 4 * data["samples"].replace(np.inf, np.nan).max())
         for known in data[data["target_pct"] == 100 * target].itertuples():
-            marker, colour = marks.get(known.kind, ("D", REFERENCE_COLOUR))
             interval = known.samples, max(known.low95, 1), known.high95
-            style.row(axis, order.index(known.method), interval, marker=marker, color=colour)
+            style.row(axis, order.index(known.method), interval, **marks[known.kind])
         style.title(axis, f"to {100 * target:.1f} % on {data_name(found[0].truth)}")
     figure.supxlabel("expected samples or queries", fontsize=9)
+    style.explain_bars(axes[0, 0], "95 % interval over seeds or searches")
+    style.legend_above(figure)
     return Drawing(figure, data)
 
 
@@ -236,6 +243,7 @@ def best_so_far(collection: Collection) -> Drawing | None:
         else:
             look: Any = {"color": next(own), "linestyle": next(dashes), "linewidth": 1.2}
             style.line(axis, n, curve, 0.15, label=str(label), **look)
+    style.explain_bands(axis, "95 % interval over searches")
     style.log_x(axis)
     axis.set_xlim(1, data["n"].max())
     best = 100 * NasBench201.load().accuracy().max()  # rivals search CIFAR-10's table
@@ -243,5 +251,5 @@ def best_so_far(collection: Collection) -> Drawing | None:
     axis.set_ylim(max(float(data["accuracy_pct"].min()) - 0.1, 88), best + 0.3)
     axis.set_xlabel("samples (one-shot) or queries of 12-epoch trainings (table)")
     axis.set_ylabel("true test accuracy of the choice [%]")
-    figure.legend(loc="outside upper center", ncols=2, handlelength=3)
+    style.legend_above(figure)
     return Drawing(figure, data)

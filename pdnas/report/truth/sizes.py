@@ -292,13 +292,14 @@ def size_widths(collection: Collection) -> Drawing | None:
             values = dict(zip(("width", "low95", "high95"), ends, strict=True))
             drawn = {"networks": name, "gate": NAMES, **values, "seeds": len(seeds)}
             tables.append(pd.DataFrame({"study": band.study, "band": band.label, **drawn}))
+        style.explain_bands(axis)
         axis.set_xticks(x, NAMES)
         axis.grid(False, axis="x")
         axis.set(ylim=(0, LARGEST + 2), xlabel="width, input to output")
         axis.set_yticks(range(0, LARGEST + 1, 16))
         style.title(axis, band.title)
     axes[0, 0].set_ylabel("mean channels of a network")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.legend_above(figure)
     return Drawing(figure, pd.concat(tables, ignore_index=True))
 
 
@@ -338,7 +339,8 @@ def size_samples(collection: Collection) -> Drawing | None:
                 axis.set_ylabel(f"best of n on\n{data_name(dataset)} [%]")
     for axis in axes[-1]:
         axis.set_xlabel("number of samples n")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.align_ylabels(axes[:, 0])
+    style.legend_above(figure)
     return Drawing(figure, pd.concat(tables, ignore_index=True))
 
 
@@ -375,6 +377,7 @@ def _draw_best_of_n(axis: Any, band: Band, dataset: str) -> Any:
     axis.axhline(
         best, color=REFERENCE_COLOUR, linestyle=":", linewidth=1.2, label="the band's best"
     )
+    style.explain_bands(axis)
     style.log_x(axis)
     axis.set_xlim(1, _MOST)
     return pd.concat(tables, ignore_index=True)

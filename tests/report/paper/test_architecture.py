@@ -43,6 +43,14 @@ def posterior(network: ChannelSupernet) -> ChannelPosterior:
     return ChannelPosterior(drop, sizes)
 
 
+def test_a_block_alone_in_its_stage_has_no_number() -> None:
+    for blocks, numbers in ((1, set()), (2, {"0", "1"})):
+        net = build(MultiBranchConfig(name="multibranch", width=4, blocks=blocks), 3, 10)
+        found = drawing.operations(net, net.posterior(), None)
+        shown = texts(drawing.architecture("two lines", found))
+        assert {text for text in shown if text.isdigit()} == numbers
+
+
 def texts(made: Drawing) -> list[str]:
     return [found.get_text() for found in made.figure.findobj(matplotlib.text.Text)]
 

@@ -208,8 +208,9 @@ def test_two_seeds_far_apart_draw_nothing_below_zero(tree: Tree) -> None:
             low, high = axis.get_ylim()
             assert low >= 0, name
             assert high <= 103, name
-            paths = [path for bars in axis.collections for path in bars.get_paths()]
-            ends = np.concatenate([np.asarray(path.vertices) for path in paths])
+            paths = [path for band in axis.collections for path in band.get_paths()]
+            drawn = [*(path.vertices for path in paths), *(bar.get_xydata() for bar in axis.lines)]
+            ends = np.concatenate([np.asarray(each) for each in drawn if len(each)])
             assert ends[:, 1].min() >= 0, name
             assert name != "error-cost" or ends[:, 0].min() >= 0
 
@@ -252,6 +253,17 @@ def test_sizes_on_pareto_s_axis_do_not_touch(tree: Tree, millions: float) -> Non
     assert min(gaps) > 3
     label = figure.get_supxlabel()
     assert label == f"parameters [{'thousands' if millions < 0.9 else 'M'}]"
+
+
+@pytest.mark.parametrize(
+    "name", ["mismatch", "candidates", "kept-share", "error-cost", "best-of-n"]
+)
+def test_bars_and_bands_are_in_the_legend(name: str, tree: Tree) -> None:
+    figure = look(name, tree)
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    said = " ".join(each.get_text() for legend in legends for each in legend.texts)
+    assert ("bar: 95 %" in said) == (name in ("mismatch", "error-cost"))
+    assert ("band: " in said) == (name in ("candidates", "kept-share", "best-of-n"))
 
 
 def test_legends_lie_beside_what_is_drawn(tree: Tree) -> None:

@@ -278,7 +278,7 @@ def test_one_shot_figure_says_the_tau_of_all_seeds(
         taus.append([each.corr("kendall").iloc[0, 1] for each in (pairs, best)])
     shown = [
         f"{label} {text(confidence_interval(values), Column('', ''))}"
-        for label, values in zip(("τ", "top tenth"), np.transpose(taus), strict=True)
+        for label, values in zip(("τ", "τ of the top tenth"), np.transpose(taus), strict=True)
     ]
     with style.style():
         drawing = one_shot(collection)
@@ -294,7 +294,8 @@ def test_every_method_has_a_row_of_cost(collection: Collection) -> None:
         drawing = choice.cost(collection)
     assert drawing is not None
     names = [method.label for method in methods(collection)]
-    assert not drawing.figure.legends
+    [legend] = drawing.figure.legends
+    assert [each.get_text() for each in legend.texts] == ["bar: 95 % interval over seeds"]
     shown = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
     assert shown == names[::-1]
     for axis, column in zip(drawing.figure.axes, ("seconds", "accuracy_pct"), strict=True):
