@@ -7,15 +7,19 @@ They stand between ``<!-- numbers: NAME -->`` and ``<!-- end -->``; NAME is one 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from pdnas.report.claims import Claim, claims, table
+from pdnas.report.claims import Claim, claims, corrected, table
 from pdnas.report.collect import Collection, collect
 from pdnas.report.columns import words
-from pdnas.report.formats import Column, Table, to_markdown
+from pdnas.report.formats import Cell, Column, Table, text, to_markdown
+from pdnas.report.measures import estimate, measured
+from pdnas.report.paper.reported import paper
 from pdnas.runs import layout
 from pdnas.support.files import read_json
 
@@ -25,6 +29,7 @@ PAGES = (ROOT / "README.md", RESULTS / "README.md")
 MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
+@cache
 def published() -> dict[str, Collection]:
     """What each folder of results/ was published from, by its name."""
     folders = sorted(path.parent for path in RESULTS.glob(f"*/{layout.PUBLICATION}"))
@@ -32,14 +37,15 @@ def published() -> dict[str, Collection]:
     return {folder.name: collect(str(scale), folder) for folder, scale in scales.items()}
 
 
-def all_claims() -> Table:
+@cache
+def all_claims() -> tuple[Claim, ...]:
     """The claims of all folders, corrected together; what two of them hold counts once."""
     found: dict[tuple[str, ...], Claim] = {}
     for folder, collection in published().items():
         for claim in claims(collection):
             key = (collection.name, claim.study, claim.question)
             found.setdefault(key, replace(claim, study=f"{folder}: {claim.study}"))
-    return table(found.values())
+    return tuple(corrected(found.values()))
 
 
 def all_runs() -> Table:
@@ -70,7 +76,97 @@ def all_runs() -> Table:
     return Table("runs", "Published runs", columns, tuple(rows))
 
 
-BLOCKS: dict[str, Callable[[], Table]] = {"claims": all_claims, "runs": all_runs}
+def answer() -> str:
+    """The question's answer in two sentences."""
+    settled, best = _of_laptop("93.5 %"), _of_laptop("94.0 %")
+    return (
+        f"On NAS-Bench-201 the posterior needs **{settled.measured} fewer samples** than uniform "
+        f"sampling to find a cell of 93.5 % true accuracy, over {settled.seeds} seeds.\n"
+        f"To 94.0 % it needs {best.measured} fewer, which is {best.reading}."
+    )
+
+
+def reproduced() -> Table:
+    """The paper's claims beside what was measured, those that a reader asks for first."""
+    table3 = paper("table3_guided_vs_random").set_index(["supernet", "method"])["test_error_pct"]
+
+    def gaps(one: str, other: str) -> str:
+        each = {net: table3[net, one] - table3[net, other] for net in ("M", "MI", "E", "EI")}
+        known = (f"{net} {gap:.2f}" for net, gap in each.items() if not math.isnan(gap))
+        return ", ".join(known).replace("-", "−")
+
+    def row(what: str, said: str, part: str) -> tuple[Cell, ...]:
+        claim = _of_laptop(part)
+        return what, said, claim.measured.replace("-", "−"), claim.seeds, claim.verdict
+
+    best = paper("table1_cifar10")["test_error_pct"].iloc[-1]
+    cifar100 = paper("table2_cifar100")["test_error_pct"].iloc[-1]
+    imagenet = paper("table8_imagenet")["top1_error_pct"].iloc[-1]
+    runs = published()["laptop"]
+    guided = measured(runs, "multibranch", "guided", "none")
+    error = text(estimate(guided["test_error"]), Column("", "", decimals=1))
+    epochs = runs.scale.spec("multibranch", "guided").training.epochs
+    size = f"{guided['parameters'].mean() / 1000:.0f} k parameters, {epochs} epochs"
+    rows = (
+        (
+            "test error on CIFAR-10; CIFAR-100; ImageNet",
+            f"{best} %; {cifar100} %; {imagenet} %",
+            f"{error} % ({size}); not run; not run",
+            len(guided),
+            "–",
+        ),
+        row(
+            "guided minus random sub-networks of equal size, no fine-tuning [points of error]",
+            gaps("PGNAS", "random w/o FT"),
+            "guided minus random",
+        ),
+        row(
+            "what fine-tuning gains random ones [points]",
+            gaps("random w/o FT", "random w/ FT"),
+            "lower the test error of random",
+        ),
+        row("what fine-tuning gains guided ones", "not needed", "lower the test error of guided"),
+        row(
+            "guided minus the whole network [points of error]",
+            gaps("PGNAS", "full model"),
+            "whole network's",
+        ),
+        row("samples to 93.5 % on NAS-Bench-201", "orders of magnitude fewer", "93.5 %"),
+        row("samples to 94.0 % on NAS-Bench-201", "orders of magnitude fewer", "94.0 %"),
+        row(
+            "true accuracy of guided networks minus those of one drop probability, equal size",
+            "guided is better",
+            "true accuracy on CIFAR-10 of guided networks of 180",
+        ),
+    )
+    columns = (
+        words("claim"),
+        words("paper", "the paper"),
+        words("here", "here, scaled down"),
+        Column("seeds", "seeds"),
+        words("verdict"),
+    )
+    return Table("reproduced", "", columns, rows)
+
+
+def _of_laptop(part: str) -> Claim:
+    """The claim of scale ``laptop`` whose question has these words."""
+    return next(
+        each for each in all_claims() if each.study.startswith("laptop") and part in each.question
+    )
+
+
+def _bare(table: Table) -> str:
+    """A table in Markdown without its title and notes."""
+    return "\n".join(line for line in to_markdown(table).splitlines() if line.startswith("|"))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "answer": answer,
+    "reproduced": lambda: _bare(reproduced()),
+    "runs": lambda: _bare(all_runs()),
+    "claims": lambda: to_markdown(table(all_claims())).partition("\n")[2].strip(),
+}
 """What makes each block, by its name."""
 
 
@@ -79,7 +175,7 @@ def renewed(page: str) -> str:
 
     def again(match: re.Match[str]) -> str:
         opening, name, _, end = match.groups()
-        return f"{opening}\n{to_markdown(BLOCKS[name]())}\n{end}"
+        return f"{opening}\n{BLOCKS[name]()}\n\n{end}"
 
     return MARKED.sub(again, page)
 

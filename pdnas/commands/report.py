@@ -132,7 +132,7 @@ def claims(scale: Scale = "laptop", runs: Runs = None, as_json: Json = False) ->
     from pdnas.report import claims as made
     from pdnas.report import formats
 
-    found = made.table(made.claims(_collect(scale, runs)))
+    found = made.table(made.corrected(made.claims(_collect(scale, runs))))
     if as_json:
         typer.echo(json.dumps(formats.to_json(found), indent=2, ensure_ascii=False))
     else:

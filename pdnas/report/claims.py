@@ -118,14 +118,14 @@ def corrected(together: Iterable[Claim]) -> list[Claim]:
 
 
 def table(together: Iterable[Claim]) -> Table:
-    """Claims that are read together, a row each, p corrected for their number."""
+    """Claims that are read together (:func:`corrected`), a row each."""
     rows = [
         (
             *(each.study, each.question, each.measured, each.seeds),
             None if math.isnan(each.p) else each.p,
             *(each.reading, each.paper, each.verdict),
         )
-        for each in corrected(together)
+        for each in together
     ]
     return Table(
         "claims",
