@@ -12,6 +12,9 @@ SCALE ?=
 system_path := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Every job and many tests start Python anew: that no file of ours is compiled each time is worth it.
+export PYTHONDONTWRITEBYTECODE :=
+
 is_supported := import sys; sys.exit(sys.version_info < (3, 11))
 installed := .venv/.installed
 

@@ -1,73 +1,30 @@
-"""The command line: a thin layer over the library, which imports torch only when it computes."""
+"""Where the command line begins, so it imports nothing before it knows what is to be done here."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
 
-import typer
-
-import pdnas
-from pdnas.commands import analysis, data, efficiency, nasbench, pipeline, regress, report, truth
 from pdnas.support.errors import PdnasError, Unfinished
+from pdnas.support.hand_over import hand_over
 from pdnas.support.workflow import end_with_workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
 
-
-def _say_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"pdnas {pdnas.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=_say_version, help="Say which version this is."
-        ),
-    ] = False,
-) -> None:
-    """Posterior-guided one-shot neural architecture search: reproduce, ablate, benchmark."""
-
-
-for command in (
-    pipeline.search,
-    pipeline.sample,
-    pipeline.rank,
-    pipeline.retrain,
-    pipeline.extract,
-    pipeline.describe,
-    efficiency.efficiency,
-    regress.regress,
-    report.table,
-    report.figure,
-    report.report,
-    report.claims,
-    report.show,
-    report.compare,
-    report.publish,
-    analysis.audit,
-    analysis.official,
-    analysis.draw,
-):
-    app.command()(command)
-app.add_typer(data.app, name="data")
-app.add_typer(nasbench.app, name="nasbench")
-app.add_typer(truth.app, name="truth")
-
-
-def main(commands: Callable[[], object] = app) -> None:
+def main(commands: Callable[[], object] | None = None) -> None:
     """Run a command line; what the user can mend ends with one line and exit code 2.
 
     Work that stopped in time, with a checkpoint, ends with exit code 75.
+
+    Args:
+        commands: what runs it; default: pdnas' own, in a forked process where a workflow has a
+            server for that (:mod:`pdnas.support.forkserver`).
     """
+    if commands is None:
+        if (code := hand_over(sys.argv[1:])) is not None:
+            sys.exit(code)
+        from pdnas.commands.app import app
+
+        commands = app
     end_with_workflow()
     try:
         commands()

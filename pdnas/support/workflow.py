@@ -34,7 +34,12 @@ def end_with_workflow() -> None:
     """
     pid, _, host = os.environ.get(_VARIABLE, "").partition("@")
     if pid.isdigit() and host == platform.node():
-        threading.Thread(target=_watch, args=(int(pid),), daemon=True).start()
+        end_with(int(pid))
+
+
+def end_with(pid: int) -> None:
+    """End this process soon after another one of this machine."""
+    threading.Thread(target=_watch, args=(pid,), daemon=True).start()
 
 
 def _watch(pid: int) -> None:

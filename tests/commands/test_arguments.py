@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pdnas
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.data.sources import cache_directory, data_directory, mirror_folders, users_path
 from pdnas.report.catalogue import find_figure, find_table
 from pdnas.space.cells import CellSpace

@@ -23,7 +23,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.data.dataset import ImageFiles, ImageSet
 from pdnas.data.folders import FolderLoader
 from pdnas.data.memory import DeviceLoader

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.nn.gates import GatedConv2d, GatedLinear
 from pdnas.nn.subnet import extract, multiply_adds, parameters
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build

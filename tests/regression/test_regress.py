@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.nn.supernets.cells import scoring
 from pdnas.nn.supernets.cells.credit import Credit
 from pdnas.regression import digits, regress, tasks

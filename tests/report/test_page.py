@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.report import catalogue, formats, page, style
 from pdnas.report.claims import claims
 from pdnas.report.collect import collect

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.runs.kept import runs_folder
 from pdnas.spec.scale import SCALES
 from pdnas.support.errors import PdnasError

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.scoring import (
     blocks,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json
 

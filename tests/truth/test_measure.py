@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import pdnas
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.runs.distributions import save_posterior
 from pdnas.runs.layout import POSTERIOR
 from pdnas.space.cells import CellSpace

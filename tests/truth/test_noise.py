@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.support.statistics import kendall_tau
 from pdnas.truth.efficiency import reaching
 from pdnas.truth.measure import measure

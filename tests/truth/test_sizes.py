@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Candidates

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pdnas.support.hand_over import VARIABLE
+
 from ..conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,20 @@ def test_a_failure_is_told_in_the_jobs_own_words(start: Start) -> None:
     assert "runs/smoke/report/log/table-table9.log" in said
     assert "the same command then goes on" in said
     assert "CalledProcessError" not in said
+
+
+def test_several_jobs_are_forked_from_one_process_and_few_are_not(
+    start: Start, tmp_path: Path
+) -> None:
+    asks = f"import os; print(os.environ.get({VARIABLE!r}))\n{TABLE}"
+    tables = ["table1", "table2", "table8", "table9"]
+    logs = tmp_path / "runs/smoke/report/log"
+    start(asks, tables[0]).communicate()
+    assert (logs / "table-table1.log").read_text() == "None\n"
+    start(asks, *tables, "--forceall").communicate()
+    addresses = [(logs / f"table-{name}.log").read_text().split()[0] for name in tables]
+    assert len(set(addresses)) == 1
+    wait(lambda: not Path(addresses[0]).parent.exists())
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
 from pdnas.spec.selection import judged_by, over_sizes
 from pdnas.spec.spec import SEARCH_PARTS
+from pdnas.support import forkserver
 from pdnas.support.errors import PdnasError
 from pdnas.support.workflow import claim_folder, mark_jobs
 from pdnas.support.workflow_view import attach
@@ -48,6 +49,10 @@ GPUS = SCALE.gpus if SCALE.device == "cuda" else 0
 # What trains or ranks on several GPUs runs as one process for each.
 PDNAS = f"torchrun --standalone --nproc-per-node {GPUS} -m pdnas.cli" if GPUS > 1 else "pdnas"
 
+# Rules that compute with the images.
+COMPUTING = {"search", "rank", "retrain", "scores", "extract"}
+FEW_JOBS = 3
+
 
 wildcard_constraints:
     study=NAME,
@@ -55,6 +60,15 @@ wildcard_constraints:
     seed=r"\d+",
     source="|".join(get_args(JudgedSource)),
     mode="|".join(get_args(RetrainMode)),
+
+
+def warm_up():
+    """Start a process that jobs are forked from, unless they are few, elsewhere, or on a GPU."""
+    rules = [job.rule.name for job in workflow.dag.needrun_jobs() if job.rule.shellcmd]
+    here = workflow.is_main_process and workflow.local_exec and SCALE.device != "cuda"
+    if here and len(rules) > FEW_JOBS:
+        computes = not COMPUTING.isdisjoint(rules)
+        forkserver.start(forkserver.COMPUTING if computes else forkserver.REPORTING, SCALE.threads)
 
 
 def spec(*parts):

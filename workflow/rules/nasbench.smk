@@ -12,8 +12,6 @@ rule efficiency:
         truth=truth,
     log:
         f"{RUN}/log/efficiency.log",
-    benchmark:
-        f"{RUN}/log/efficiency.tsv"
     resources:
         **limits(0),
     message:
@@ -40,8 +38,6 @@ rule scores:
         device=SCALE.device,
     log:
         f"{RUN}/log/scores.log",
-    benchmark:
-        f"{RUN}/log/scores.tsv"
     threads: SCALE.threads
     resources:
         **limits(min(GPUS, 1)),
@@ -64,8 +60,6 @@ rule efficiency_scored:
         truth=truth,
     log:
         f"{RUN}/log/efficiency-scored.log",
-    benchmark:
-        f"{RUN}/log/efficiency-scored.tsv"
     resources:
         **limits(0),
     message:
@@ -86,8 +80,6 @@ rule rival:
         queries=300,
     log:
         f"{RUNS}/{layout.RIVALS}/log/{{method}}.log",
-    benchmark:
-        f"{RUNS}/{layout.RIVALS}/log/{{method}}.tsv"
     resources:
         mem_mb=2000,
         runtime=30,

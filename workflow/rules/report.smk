@@ -64,8 +64,6 @@ for product in (*TABLES.values(), *FIGURES.values()):
             out=subpath(output[0], parent=True),
         log:
             f"{REPORT}/log/{product.kind}-{product.name}.log",
-        benchmark:
-            f"{REPORT}/log/{product.kind}-{product.name}.tsv"
         resources:
             mem_mb=1000,
             runtime=5,
@@ -85,8 +83,6 @@ rule official:
         out=f"{REPORT}/figures",
     log:
         f"{REPORT}/log/official.log",
-    benchmark:
-        f"{REPORT}/log/official.tsv"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -108,8 +104,6 @@ rule report_page:
         runs=RUNS,
     log:
         f"{REPORT}/log/page.log",
-    benchmark:
-        f"{REPORT}/log/page.tsv"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -128,8 +122,6 @@ use rule report_page as nasbench_page with:
         f"{REPORT}/nasbench.html",
     log:
         f"{REPORT}/log/nasbench-page.log",
-    benchmark:
-        f"{REPORT}/log/nasbench-page.tsv"
     message:
         "one page with the study of NAS-Bench-201"
 
@@ -142,7 +134,5 @@ use rule report_page as truths_page with:
         f"{REPORT}/truths.html",
     log:
         f"{REPORT}/log/truths-page.log",
-    benchmark:
-        f"{REPORT}/log/truths-page.tsv"
     message:
         "one page with the study of ground truths"

@@ -29,7 +29,7 @@ def fetch_data():
     needed = {
         SCALE.spec(job.wildcards.study, job.wildcards.variant).data
         for job in workflow.dag.needrun_jobs()
-        if job.rule.name in {"search", "rank", "retrain", "scores", "extract"}
+        if job.rule.name in COMPUTING
     }
     fetch = [sys.executable, "-m", "pdnas.cli", "data", "fetch"]
     wanted = {("--root", data.root) if data.name == "folders" else (data.name,) for data in needed}
@@ -67,8 +67,6 @@ rule search:
         warm_ups=f"{RUNS}/{layout.WARM_UPS}",
     log:
         f"{RUN}/log/search.log",
-    benchmark:
-        f"{RUN}/log/search.tsv"
     threads: SCALE.threads
     resources:
         **limits(),
@@ -93,8 +91,6 @@ rule sample:
         scale=config["scale"],
     log:
         f"{RUN}/log/sample-{{source}}.log",
-    benchmark:
-        f"{RUN}/log/sample-{{source}}.tsv"
     resources:
         **limits(0),
     message:
@@ -121,8 +117,6 @@ rule rank:
         device=SCALE.device,
     log:
         f"{RUN}/log/rank-{{source}}.log",
-    benchmark:
-        f"{RUN}/log/rank-{{source}}.tsv"
     threads: SCALE.threads
     resources:
         **limits(),
@@ -156,8 +150,6 @@ rule retrain:
         device=SCALE.device,
     log:
         f"{RUN}/log/retrain-{{source}}-{{mode}}.log",
-    benchmark:
-        f"{RUN}/log/retrain-{{source}}-{{mode}}.tsv"
     threads: SCALE.threads
     resources:
         **limits(),
@@ -185,8 +177,6 @@ rule extract:
         threads=SCALE.threads,
     log:
         f"{RUN}/log/extract.log",
-    benchmark:
-        f"{RUN}/log/extract.tsv"
     threads: SCALE.threads
     resources:
         **limits(0),

@@ -20,8 +20,6 @@ rule sizes:
         scale=config["scale"],
     log:
         f"{RUN}/log/sizes.log",
-    benchmark:
-        f"{RUN}/log/sizes.tsv"
     resources:
         **limits(0),
     message:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pdnas.cli import app
+from pdnas.commands.app import app
 from pdnas.data.sources import SOURCES, Source
 from pdnas.report.paper import official
 from pdnas.report.style import style

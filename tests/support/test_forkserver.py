@@ -1,0 +1,132 @@
+"""Commands that a warm process does: as if each had been started by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pdnas.support import forkserver, hand_over
+
+from ..conftest import ENVIRONMENT
+
+COMMAND = [sys.executable, "-m", "pdnas.cli"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[psutil.Process]:
+    """A server that has imported the command line; commands find it in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hand_over.VARIABLE, "")
+        started = forkserver.start(["pdnas.commands.app"], threads=1)
+        yield psutil.Process(started.pid)
+    assert started.stdin is not None
+    started.stdin.close()
+    assert started.wait(60) == 0
+
+
+def environment() -> dict[str, str]:
+    return ENVIRONMENT | {hand_over.VARIABLE: os.environ[hand_over.VARIABLE]}
+
+
+def said(
+    folder: Path, *words: str, env: dict[str, str] = ENVIRONMENT
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def forked(server: psutil.Process) -> int:
+    """Processor seconds of what it has forked, as far as these have ended."""
+    times = server.cpu_times()
+    return times.children_user + times.children_system
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--version"], 0),
+        (["nasbench", "query", "3", "--json"], 0),
+        (["show", "here"], 2),
+        (["show"], 2),
+        (["sample", "here", "--source", "nothing"], 2),
+    ],
+    ids=["version", "query", "error", "usage", "choice"],
+)
+def test_a_forked_command_says_and_ends_as_one_by_itself(
+    server: psutil.Process, tmp_path: Path, words: list[str], code: int
+) -> None:
+    before = forked(server)
+    handed, alone = said(tmp_path, *words, env=environment()), said(tmp_path, *words)
+    assert forked(server) > before
+    assert handed.returncode == alone.returncode == code
+    assert (handed.stdout, handed.stderr) == (alone.stdout, alone.stderr)
+
+
+def test_its_folder_and_environment_are_those_of_the_command(
+    server: psutil.Process, tmp_path: Path
+) -> None:
+    (tmp_path / "own.yaml").write_text("studies: 7")
+    done = said(tmp_path, "search", "a", "b", "--scale", "own.yaml", env=environment())
+    assert done.stderr.startswith("pdnas: error: own.yaml: ")
+    later = environment() | {"PDNAS_STOP_AFTER": "later"}
+    assert "stop-after" in said(tmp_path, "search", "a", "b", env=later).stderr
+
+
+def test_a_process_unlike_the_server_helps_itself(server: psutil.Process, tmp_path: Path) -> None:
+    before = forked(server)
+    for unlike in ({"OMP_NUM_THREADS": "2"}, {hand_over.VARIABLE: "nowhere 1"}):
+        done = said(tmp_path, "--version", env=environment() | unlike)
+        assert done.stdout.startswith("pdnas ")
+    assert forked(server) == before
+
+
+def test_a_server_that_has_ended_is_no_obstacle(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hand_over.VARIABLE, "")
+        started = forkserver.start([], threads=1)
+        assert started.stdin is not None
+        started.stdin.close()
+        started.wait(60)
+        assert said(tmp_path, "--version", env=environment()).returncode == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_command_ends_what_was_forked_for_it(
+    server: psutil.Process, signal_number: int
+) -> None:
+    command, child = stuck(server)
+    command.send_signal(signal_number)
+    assert command.wait(60) == -signal_number
+    child.wait(60)
+
+
+def test_a_killed_fork_fails_its_command(server: psutil.Process) -> None:
+    command, child = stuck(server)
+    child.kill()
+    assert command.wait(60) == 128 + signal.SIGKILL
+
+
+def stuck(server: psutil.Process) -> tuple[subprocess.Popen[bytes], psutil.Process]:
+    """A command that waits for room in a pipe which nobody reads, and what was forked for it."""
+    _, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(1 << 16))
+    os.set_blocking(write, True)
+    command = subprocess.Popen([*COMMAND, "--version"], stdout=write, env=environment())
+    end = time.monotonic() + 60
+    while not (children := server.children()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return command, children[0]
