@@ -22,8 +22,7 @@ from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, folded, sco
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.training import TrainingConfig
 from pdnas.stages.judge import Judge, make_judge
 from pdnas.stages.materials import loader_of, trained_supernet

@@ -320,7 +320,7 @@ def efficiency(
     import pandas as pd
 
     from pdnas.space.cells import CellSpace
-    from pdnas.space.posterior import CellPosterior, ChannelPosterior
+    from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
     from pdnas.truth import load as truth
     from pdnas.truth.columns import DATASETS, TARGETS
     from pdnas.truth.efficiency import dataset_efficiency
@@ -335,8 +335,8 @@ def efficiency(
         of, own = run.posterior(), run.spec.data.name
     if isinstance(of, ChannelPosterior):
         raise PdnasError("this is a distribution over channels; give a run of nasbench201")
-    if isinstance(of, CellPosterior):
-        ids, q = of.space.benchmark_ids(), of.cell_probabilities()
+    if isinstance(of, CategoricalPosterior):
+        ids, q = of.space.benchmark_ids(), of.architecture_probabilities()
     elif is_names(of) or is_names(getattr(of, "index", None)) or isinstance(of, tables):
         raise PdnasError(
             "names need a ground truth that knows them: efficiency(truth, names), where truth is "

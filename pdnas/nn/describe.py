@@ -8,9 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from pdnas.nn.subnet import multiply_adds
-from pdnas.nn.supernets import ChannelSupernet, build
-from pdnas.space.candidates import CELL, Choice
-from pdnas.space.cells import EDGES, CellSpace
+from pdnas.nn.supernets import CategoricalSupernet, ChannelSupernet, build
+from pdnas.space.candidates import Choice
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.base import first_problem
 from pdnas.spec.supernets import (
     NAMED,
@@ -75,11 +75,9 @@ def describe(
             for name, gate in network.gates().items()
         ]
     else:
-        options = network.distribution_parameters()[0].shape[1]
-        gates = [
-            {"name": f"edge {source}>{target}", "groups": 1, "size": options}
-            for source, target in EDGES
-        ]
+        assert isinstance(network, CategoricalSupernet)
+        options = len(network.space.options)
+        gates = [{"name": name, "groups": 1, "size": options} for name in network.space.gates]
     parameters = network.parameter_count()
     if cell is not None and choice is not None:
         parameters, gates = network.candidate_parameters(choice), []

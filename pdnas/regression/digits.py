@@ -26,8 +26,7 @@ from pdnas.data.batches import Loader
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.names import Part
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
@@ -103,7 +102,7 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, path: Path = Digits
         path: the Parquet file, by default the package's.
     """
     space = space_of(spec)
-    canonical = space.ids(space.canonical_cells())
+    canonical = space.ids(space.canonical_codes())
     distinct = np.unique(canonical).tolist()
     journal = cached_journal("table", spec, seeds)
     title = f"train {len(distinct)} cells, {len(seeds)} seeds"

@@ -25,7 +25,7 @@ from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.runs import layout
 from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.spec import Spec
 from pdnas.stages.score import score_run
 from pdnas.stages.search import search_run
@@ -109,10 +109,10 @@ def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:
         run = Run.load(folder)
         score_run(run, None, device)
         posterior = run.posterior()
-        assert isinstance(posterior, CellPosterior)
+        assert isinstance(posterior, CategoricalPosterior)
         scores = load_scores(folder / layout.SCORES, posterior.space)
     truth = Digits.load().accuracy()
-    return metrics(posterior.cell_probabilities(), scores, truth, spec.candidates.count)
+    return metrics(posterior.architecture_probabilities(), scores, truth, spec.candidates.count)
 
 
 def run_seeds(

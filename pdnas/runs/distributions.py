@@ -11,10 +11,21 @@ import torch
 from torch import Tensor
 
 from pdnas.space.candidates import Candidates
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior
+from pdnas.space.macro import MacroSpace
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_tensors, write_tensors
+
+_KINDS = {CellSpace: "cells", MacroSpace: "nasbench-macro"}
+"""What a file says of a distribution over one-of-many switches."""
+
+
+def _space(metadata: Mapping[str, Any]) -> CategoricalSpace:
+    if metadata["kind"] == _KINDS[CellSpace]:
+        return CellSpace(tuple(metadata["operations"]))
+    return MacroSpace()
 
 
 def save_posterior(
@@ -27,14 +38,17 @@ def save_posterior(
         for name, drop in posterior.drop.items():
             tensors |= {f"{name}.drop": drop, f"{name}.sizes": posterior.group_sizes[name]}
     else:
-        assert isinstance(posterior, CellPosterior)
-        kind = {"kind": "cells", "operations": list(posterior.space.operations)}
+        assert isinstance(posterior, CategoricalPosterior)
+        space = posterior.space
+        kind = {"kind": _KINDS[type(space)]}
+        if isinstance(space, CellSpace):
+            kind["operations"] = list(space.operations)
         tensors = {"probabilities": posterior.conditionals.squeeze(1)}
     write_tensors(path, tensors, {**kind, "provenance": dict(provenance)}, owner)
 
 
 def load_posterior(path: Path, owner: str | None = None) -> Posterior:
-    """Read a posterior of either kind.
+    """Read a posterior of any kind.
 
     Raises:
         PdnasError: the file is missing, damaged, another run's than ``owner``, or no posterior.
@@ -47,8 +61,8 @@ def load_posterior(path: Path, owner: str | None = None) -> Posterior:
                 {name: tensors[f"{name}.drop"] for name in gates},
                 {name: tensors[f"{name}.sizes"] for name in gates},
             )
-        if metadata.get("kind") == "cells":
-            return CellPosterior(tensors["probabilities"], CellSpace(tuple(metadata["operations"])))
+        if metadata.get("kind") in _KINDS.values():
+            return CategoricalPosterior(tensors["probabilities"], _space(metadata))
     except (KeyError, TypeError, ValueError) as error:
         raise PdnasError(f"{path} holds no whole distribution; search again") from error
     raise PdnasError(f"{path} is no posterior; make one with `pdnas search`")

@@ -335,7 +335,7 @@ class Run:
 
     def cell_string(self, choice: Choice) -> str | None:
         """A candidate's architecture string; None where candidates are no cells."""
-        from pdnas.space.candidates import CELL
+        from pdnas.space.cells import CELL
 
         return None if self.space is None else self.space.to_string(choice[CELL].numpy())
 
@@ -357,7 +357,7 @@ class Run:
     def _cell(self, text: str) -> Architecture:
         import torch
 
-        from pdnas.space.candidates import CELL
+        from pdnas.space.cells import CELL
 
         benchmark = CellSpace()
         if self.space is None:

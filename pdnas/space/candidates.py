@@ -1,7 +1,7 @@
 """Architectures: one *choice*, and *candidates*, which are many choices stacked.
 
-A choice maps each switch's name to a tensor: a Boolean keep mask for a gated layer, six operation
-codes for a cell.
+A choice maps a name to a tensor: each gated layer's to a Boolean keep mask, or that of a space of
+one-of-many switches to a code for each of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.space.cells import EDGES
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.support.errors import PdnasError
 
 Choice = Mapping[str, Tensor]
-
-CELL = "cell"
-"""The name of the one switch of a NAS-Bench-201 supernet."""
 
 _SAME = "use candidates of the same supernet"
 
@@ -31,7 +28,7 @@ class Candidates:
 
     Attributes:
         choices: for each switch, a tensor whose row i belongs to candidate i: Boolean keep masks of
-            shape (candidates, channels), or int8 operation codes of shape (candidates, 6).
+            shape (candidates, channels), or int8 codes of shape (candidates, switches).
     """
 
     choices: Mapping[str, Tensor]
@@ -71,15 +68,15 @@ class Candidates:
                     f"gate {name} has {width} input channels, the mask {mask.shape[-1]}; {_SAME}"
                 )
 
-    def check_cells(self, operations: int) -> None:
-        """Raise unless these are cells whose operation codes are below ``operations``."""
-        self._check_switches([CELL])
-        codes = self.choices[CELL]
+    def check_codes(self, space: CategoricalSpace) -> None:
+        """Raise unless these are the codes of architectures of ``space``."""
+        self._check_switches([space.KEY])
+        codes, switches, options = self.choices[space.KEY], len(space.SWITCHES), len(space.options)
         integers = not codes.is_floating_point() and codes.dtype != torch.bool
-        fits = integers and codes.shape[1:] == (len(EDGES),)
-        if not fits or not bool(((codes >= 0) & (codes < operations)).all()):
+        fits = integers and codes.shape[1:] == (switches,)
+        if not fits or not bool(((codes >= 0) & (codes < options)).all()):
             raise PdnasError(
-                f"switch {CELL!r} needs {len(EDGES)} codes below {operations}; {_SAME}"
+                f"switch {space.KEY!r} needs {switches} codes below {options}; {_SAME}"
             )
 
     def _check_switches(self, switches: Iterable[str]) -> None:

@@ -15,14 +15,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.support.errors import PdnasError
+
+CELL = "cell"
+"""The name of the one choice of a NAS-Bench-201 supernet."""
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The benchmark's five operations, in the benchmark's own order."""
@@ -65,21 +68,31 @@ def _benchmark_code(operation: str) -> int:
 
 
 @dataclass(frozen=True)
-class CellSpace:
+class CellSpace(CategoricalSpace):
     """All cells over ``operations``: 15 625 for the benchmark's own five."""
+
+    KEY: ClassVar = CELL
+    ARCHITECTURE: ClassVar = "cell"
+    OPTION: ClassVar = "operation"
+    SWITCHES: ClassVar = tuple(f"{source}>{target}" for source, target in EDGES)
+    ORDER: ClassVar = CHAIN
 
     operations: tuple[str, ...] = OPERATIONS
 
-    def __len__(self) -> int:
-        return len(self.operations) ** len(EDGES)
+    @property
+    def options(self) -> tuple[str, ...]:
+        return self.operations
 
-    @cached_property
+    @property
+    def gates(self) -> tuple[str, ...]:
+        return tuple(f"edge {edge}" for edge in self.SWITCHES)
+
+    @property
     def cells(self) -> NDArray[np.int8]:
         """Every cell, shape (len(self), 6), row i being the cell with id i."""
-        grids = np.indices((len(self.operations),) * len(EDGES), dtype=np.int8)
-        return np.ascontiguousarray(grids.reshape(len(EDGES), -1).T)
+        return self.codes
 
-    def canonical_cells(self) -> NDArray[np.int8]:
+    def canonical_codes(self) -> NDArray[np.int8]:
         """Every cell with the operations that lead nowhere set to ``none``, shape (cells, 6).
 
         A node whose outgoing edges are all ``none`` is not seen by the output, whatever enters it.
@@ -120,37 +133,13 @@ class CellSpace:
                 f"{', '.join(self.operations)} in another way; delete it and make it again"
             )
 
-    def _codes(self, cells: ArrayLike) -> NDArray[np.int64]:
-        """Operation codes, checked, shape (..., 6).
-
-        Raises:
-            PdnasError: they are not six to a cell, or one is no operation's code.
-        """
-        codes, last = np.asarray(cells), len(self.operations) - 1
-        known = codes.dtype.kind in "iu" and codes.shape[-1:] == (len(EDGES),)
-        if not known or ((codes < 0) | (codes > last)).any():
-            raise PdnasError(
-                f"a cell is {len(EDGES)} whole operation codes from 0 to {last}; found "
-                f"{np.array2string(codes, threshold=12)}"
-            )
-        return codes.astype(np.int64)
-
-    def ids(self, cells: ArrayLike) -> NDArray[np.int64]:
-        """Ids of cells of shape (..., 6): the codes read as digits, first edge most significant.
-
-        Raises:
-            PdnasError: a cell is not six codes of this space.
-        """
-        weights = len(self.operations) ** np.arange(len(EDGES) - 1, -1, -1, dtype=np.int64)
-        return self._codes(cells) @ weights
-
     def to_string(self, cell: ArrayLike) -> str:
         """The benchmark's architecture string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
 
         Raises:
             PdnasError: the cell is not six codes of this space.
         """
-        codes = self._codes(cell)
+        codes = self.checked(cell)
         if codes.ndim != 1:
             raise PdnasError(f"one cell has one string, not {len(codes)} cells")
         nodes: dict[int, str] = {1: "|", 2: "|", 3: "|"}

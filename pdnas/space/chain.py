@@ -1,53 +1,58 @@
-"""A cell's edges as a Markov chain: each one's operation depends on that of the edge before it.
+"""Switches as a Markov chain: each one's option depends on that of the switch before it.
 
-The order is :data:`pdnas.space.cells.CHAIN`. Independent edges are a chain whose tables of
-conditional probabilities have a single row.
+Their order is :attr:`pdnas.space.categorical.CategoricalSpace.ORDER`. Independent switches are a
+chain whose tables of conditional probabilities have a single row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from pdnas.space.cells import CHAIN
 
-
-def rows_used(cells: Tensor, rows: int) -> Tensor:
-    """Which row of an edge's conditional probabilities a cell makes use of, shape (cells, 6).
+def rows_used(codes: Tensor, rows: int, order: Sequence[int]) -> Tensor:
+    """Which row of a switch's conditional probabilities an architecture makes use of.
 
     Args:
-        cells: operation codes, shape (cells, 6).
-        rows: rows of an edge: 1 if edges are independent, else the number of operations.
+        codes: shape (architectures, switches).
+        rows: of a switch: 1 if switches are independent, else the number of options.
+        order: of the switches.
+
+    Returns:
+        Shape (architectures, switches).
     """
-    used = torch.zeros_like(cells)
+    used = torch.zeros_like(codes)
     if rows > 1:
-        used[:, CHAIN[1:]] = cells[:, CHAIN[:-1]]
+        used[:, order[1:]] = codes[:, order[:-1]]
     return used
 
 
-def row_weights(conditionals: Tensor) -> Tensor:
-    """Probability that a row is the one made use of, shape (6, rows): the forward recursion.
+def row_weights(conditionals: Tensor, order: Sequence[int]) -> Tensor:
+    """Probability that a row is the one made use of, shape (switches, rows): forward recursion.
 
     Args:
-        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+        conditionals: shape (switches, rows, options), as in :class:`CategoricalPosterior`.
+        order: of the switches.
     """
-    edges, rows, _ = conditionals.shape
+    switches, rows, _ = conditionals.shape
     if rows == 1:
-        return conditionals.new_ones(edges, 1)
+        return conditionals.new_ones(switches, 1)
     weight = torch.eye(rows, dtype=conditionals.dtype, device=conditionals.device)[0]
-    weights = [weight] * edges
-    for before, edge in pairwise(CHAIN):
+    weights = [weight] * switches
+    for before, switch in pairwise(order):
         weight = weight @ conditionals[before]
-        weights[edge] = weight
+        weights[switch] = weight
     return torch.stack(weights)
 
 
-def edge_marginals(conditionals: Tensor) -> Tensor:
-    """Marginal probability of each operation on each edge, shape (6, operations).
+def option_marginals(conditionals: Tensor, order: Sequence[int]) -> Tensor:
+    """Marginal probability of each option of each switch, shape (switches, options).
 
     Args:
-        conditionals: shape (6, rows, operations), as in :class:`CellPosterior`.
+        conditionals: shape (switches, rows, options), as in :class:`CategoricalPosterior`.
+        order: of the switches.
     """
-    return (row_weights(conditionals)[:, :, None] * conditionals).sum(dim=1)
+    return (row_weights(conditionals, order)[:, :, None] * conditionals).sum(dim=1)

@@ -1,7 +1,7 @@
 """Distributions over architectures: what a search learns and what candidates are drawn from.
 
 A posterior knows its marginals, draws candidates, and gives their probability. There is one for
-gates on channels and one for cells of operations.
+gates on channels and one for one-of-many switches.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdnas.space.candidates import CELL, Candidates
-from pdnas.space.cells import CHAIN, EDGES, CellSpace
-from pdnas.space.chain import edge_marginals, row_weights, rows_used
+from pdnas.space.candidates import Candidates
+from pdnas.space.categorical import CategoricalSpace
+from pdnas.space.chain import option_marginals, row_weights, rows_used
 from pdnas.support.errors import PdnasError
 
 
@@ -44,7 +44,7 @@ class Posterior(Sampler):
     @abstractmethod
     def marginals(self) -> pd.DataFrame:
         """One row for each gate, group and option: ``gate``, ``group``, ``option``,
-        ``probability`` and ``size`` (input channels in the group; 1 for an edge)."""
+        ``probability`` and ``size`` (input channels in the group; 1 for a one-of-many switch)."""
 
     @abstractmethod
     def entropy(self) -> float:
@@ -53,7 +53,7 @@ class Posterior(Sampler):
     @abstractmethod
     def mode(self) -> Candidates:
         """The single most probable architecture (of equals: channels, the one that keeps
-        more; cells, the first)."""
+        more; one-of-many switches, the first)."""
 
 
 class ChannelPosterior(Posterior):
@@ -125,92 +125,102 @@ class ChannelPosterior(Posterior):
         return Candidates({name: (self.channel_drop(name) <= 0.5)[None] for name in self.drop})
 
 
-class CellPosterior(Posterior):
-    """Categorical distributions over operations, one for each edge of a NAS-Bench-201 cell.
+class CategoricalPosterior(Posterior):
+    """Categorical distributions over the same options, one for each switch of a space.
 
-    Edges are independent, or each depends on the edge before it in
-    :data:`pdnas.space.cells.CHAIN` (a Markov chain). One categorical is the distribution of
-    independent Bernoulli switches on the operations of an edge, given that exactly one is on:
-    probabilities proportional to the keep odds (1 - p)/p.
+    Switches are independent, or each depends on the one before it in the space's order (a Markov
+    chain). One categorical is the distribution of independent Bernoulli switches on the options,
+    given that exactly one is on: probabilities proportional to the keep odds (1 - p)/p.
 
     Args:
-        probabilities: independent edges: shape (6, operations). A chain: (6, operations,
-            operations), where row r of an edge holds if the edge before it has operation r; the
-            chain's first edge uses row 0. Rows add up to 1.
-        space: the cell space, which names the operations.
+        probabilities: independent switches: shape (switches, options). A chain: (switches, options,
+            options), where row r of a switch holds if the switch before it has option r; the
+            chain's first switch uses row 0. Rows add up to 1.
+        space: which switches and options there are.
     """
 
-    def __init__(self, probabilities: Tensor, space: CellSpace) -> None:
-        # Independent edges are a chain with a single row.
+    def __init__(self, probabilities: Tensor, space: CategoricalSpace) -> None:
+        # Independent switches are a chain with a single row.
         tables = probabilities.unsqueeze(1) if probabilities.dim() == 2 else probabilities
         self.conditionals = tables.double()
         self.space = space
-        edges, options = len(EDGES), len(space.operations)
-        if self.conditionals.shape not in ((edges, 1, options), (edges, options, options)):
+        switches, options = len(space.SWITCHES), len(space.options)
+        if self.conditionals.shape not in (
+            (switches, 1, options),
+            (switches, options, options),
+        ):
             raise PdnasError(
-                f"a cell posterior needs {edges} x {options} probabilities, a chain {edges} x "
-                f"{options} x {options}, not {tuple(probabilities.shape)}"
+                f"a {space.ARCHITECTURE} posterior needs {switches} x {options} probabilities, a "
+                f"chain {switches} x {options} x {options}, not {tuple(probabilities.shape)}"
             )
         sums = self.conditionals.sum(dim=2)
         if not (bool((self.conditionals >= 0).all()) and torch.allclose(sums, sums.new_ones(()))):
-            raise PdnasError("a cell posterior's probabilities must add up to 1 on every edge")
+            raise PdnasError(
+                f"a {space.ARCHITECTURE} posterior's probabilities must add up to 1 for every "
+                "switch"
+            )
         self.conditionals = self.conditionals / sums[:, :, None]
 
     @staticmethod
-    def uniform(space: CellSpace) -> CellPosterior:
-        """Every cell equally likely."""
-        options = len(space.operations)
-        return CellPosterior(torch.full((len(EDGES), options), 1 / options), space)
+    def uniform(space: CategoricalSpace) -> CategoricalPosterior:
+        """Every architecture equally likely."""
+        options = len(space.options)
+        return CategoricalPosterior(torch.full((len(space.SWITCHES), options), 1 / options), space)
 
     @property
     def probabilities(self) -> Tensor:
-        """Marginal probability of each operation on each edge, shape (6, operations)."""
-        return edge_marginals(self.conditionals)
+        """Marginal probability of each option of each switch, shape (switches, options)."""
+        return option_marginals(self.conditionals, self.space.ORDER)
 
-    def cell_probabilities(self) -> NDArray[np.float64]:
-        """Probability of every cell of the space, in cell-id order, shape (len(space),)."""
-        return np.exp(self._log_of(self.space.cells))
+    def architecture_probabilities(self) -> NDArray[np.float64]:
+        """Probability of every architecture of the space, by its number, shape (len(space),)."""
+        return np.exp(self._log_of(self.space.codes))
 
     def marginals(self) -> pd.DataFrame:
         rows = [
-            (f"edge {source}>{target}", 0, operation, float(p), 1)
-            for (source, target), edge in zip(EDGES, self.probabilities, strict=True)
-            for operation, p in zip(self.space.operations, edge, strict=True)
+            (gate, 0, option, float(p), 1)
+            for gate, probabilities in zip(self.space.gates, self.probabilities, strict=True)
+            for option, p in zip(self.space.options, probabilities, strict=True)
         ]
         return pd.DataFrame(rows, columns=["gate", "group", "option", "probability", "size"])
 
     def sample(self, count: int, seed: int) -> Candidates:
+        switches = len(self.space.SWITCHES)
         generator = torch.Generator().manual_seed(seed)
-        uniform = torch.rand(count, len(EDGES), 1, dtype=torch.float64, generator=generator)
+        uniform = torch.rand(count, switches, 1, dtype=torch.float64, generator=generator)
         # Inverse CDF; the last bound is left out, so rounding can never choose past the end.
         bounds = self.conditionals.cumsum(dim=2)[:, :, :-1]
-        cells = torch.zeros(count, len(EDGES), dtype=torch.long)
-        for edge in CHAIN:
-            rows = rows_used(cells, self.conditionals.shape[1])[:, edge]
-            cells[:, edge] = (uniform[:, edge] >= bounds[edge, rows]).sum(dim=1)
-        return Candidates({CELL: cells.to(torch.int8)})
+        codes = torch.zeros(count, switches, dtype=torch.long)
+        for switch in self.space.ORDER:
+            rows = self._rows(codes)[:, switch]
+            codes[:, switch] = (uniform[:, switch] >= bounds[switch, rows]).sum(dim=1)
+        return Candidates({self.space.KEY: codes.to(torch.int8)})
 
     def log_probability(self, candidates: Candidates) -> NDArray[np.float64]:
-        candidates.check_cells(len(self.space.operations))
-        return self._log_of(candidates.choices[CELL].numpy())
+        candidates.check_codes(self.space)
+        return self._log_of(candidates.choices[self.space.KEY].numpy())
 
-    def _log_of(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
+    def _log_of(self, codes: NDArray[np.integer]) -> NDArray[np.float64]:
         log = torch.log(self.conditionals).numpy()
-        rows = rows_used(torch.tensor(cells), log.shape[1]).numpy()
-        return log[np.arange(len(EDGES)), rows, cells].sum(axis=1)
+        rows = self._rows(torch.tensor(codes)).numpy()
+        return log[np.arange(len(log)), rows, codes].sum(axis=1)
+
+    def _rows(self, codes: Tensor) -> Tensor:
+        return rows_used(codes, self.conditionals.shape[1], self.space.ORDER)
 
     def entropy(self) -> float:
         # The chain rule: every row's entropy, as often as the row is used.
         terms = torch.xlogy(self.conditionals, self.conditionals)
-        return -float((row_weights(self.conditionals)[:, :, None] * terms).sum())
+        weights = row_weights(self.conditionals, self.space.ORDER)
+        return -float((weights[:, :, None] * terms).sum())
 
     def mode(self) -> Candidates:
-        # Viterbi: backwards, the best operation for each row and the probability from there on.
+        # Viterbi: backwards, the best option for each row and the probability from there on.
         best = torch.empty(self.conditionals.shape[:2], dtype=torch.long)
         onwards = self.conditionals.new_ones(())
-        for edge in reversed(CHAIN):
-            onwards, best[edge] = (self.conditionals[edge] * onwards).max(dim=1)
-        cell = torch.zeros(1, len(EDGES), dtype=torch.long)
-        for edge in CHAIN:
-            cell[:, edge] = best[edge, rows_used(cell, best.shape[1])[:, edge]]
-        return Candidates({CELL: cell.to(torch.int8)})
+        for switch in reversed(self.space.ORDER):
+            onwards, best[switch] = (self.conditionals[switch] * onwards).max(dim=1)
+        codes = torch.zeros(1, len(best), dtype=torch.long)
+        for switch in self.space.ORDER:
+            codes[:, switch] = best[switch, self._rows(codes)[:, switch]]
+        return Candidates({self.space.KEY: codes.to(torch.int8)})

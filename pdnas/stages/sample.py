@@ -9,7 +9,7 @@ from pdnas.runs.distributions import save_candidates
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Candidates
 from pdnas.space.networks import NetworkSampler
-from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior, Sampler
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior, Posterior, Sampler
 from pdnas.space.sizes import NAMES, source_probabilities
 from pdnas.spec.names import Source
 from pdnas.spec.spec import Spec
@@ -52,9 +52,9 @@ def distribution(own: Posterior, source: Source, spec: Spec, classes: int | None
         return NetworkSampler(probabilities, own.widths[NAMES[0]])
     if source == "posterior":
         return own
-    if isinstance(own, CellPosterior):
+    if isinstance(own, CategoricalPosterior):
         if source == "uniform":
-            return CellPosterior.uniform(own.space)
+            return CategoricalPosterior.uniform(own.space)
         raise PdnasError("a cell has no drop rate to fix; choose source posterior or uniform")
     assert isinstance(own, ChannelPosterior)
     if source == "uniform":

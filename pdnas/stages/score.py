@@ -99,7 +99,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     record = {
         "images": config["images"],
         "operations": list(space.operations),
-        "distinct_cells": len(np.unique(space.canonical_cells(), axis=0)),
+        "distinct_cells": len(np.unique(space.canonical_codes(), axis=0)),
         "best": int(table["cell_id"][table["score"].argmax()]),
         "provenance": provenance(config, run.seed, journal.stopwatch),
     }
@@ -138,6 +138,6 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
             journal.append({str(name): values.tolist() for name, values in table.items()})
             progress.advance()
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
-    table = distinct.loc[space.ids(space.canonical_cells())].reset_index(drop=True)
+    table = distinct.loc[space.ids(space.canonical_codes())].reset_index(drop=True)
     table.insert(0, "cell_id", space.benchmark_ids())
     return table.sort_values("cell_id", ignore_index=True)

@@ -274,16 +274,16 @@ def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
         PdnasError: no such file, or its distribution is none over NAS-Bench-201's cells.
     """
     from pdnas.runs.distributions import load_posterior
-    from pdnas.space.posterior import CellPosterior
+    from pdnas.space.posterior import CategoricalPosterior
 
     path = run / layout.POSTERIOR
     loaded = load_posterior(path)
-    if not isinstance(loaded, CellPosterior):
+    if not isinstance(loaded, CategoricalPosterior):
         raise PdnasError(f"{path} holds no distribution over cells; give a run of nasbench201")
     space = loaded.space
     if unknown := set(space.operations) - set(OPERATIONS):
         raise PdnasError(f"{path} has operations the benchmark lacks: {', '.join(sorted(unknown))}")
-    return space, loaded.cell_probabilities()
+    return space, loaded.architecture_probabilities()
 
 
 def load_size_probabilities(run: Path) -> Floats:

@@ -1,14 +1,15 @@
 """Searches of the table that train nothing: what sampling from a posterior is compared with.
 
-The protocol is that of the benchmark's authors (Dong and Yang, "NAS-Bench-201", ICLR 2020, section
-5): a search sees the *signal* of each cell it asks for, the validation accuracy after 12 epochs;
-what it is judged by is the *true accuracy*, on the test set after 200 epochs, of the cell with the
-best signal so far. Cost is counted in queries, and in GPU hours (:mod:`pdnas.truth.seconds`; the
-authors allow 12 000 seconds a search, about 109 queries on CIFAR-10).
+The protocol is that of NAS-Bench-201's authors (Dong and Yang, ICLR 2020, section 5): a search sees
+the *signal* of each cell it asks for, the validation accuracy after 12 epochs; what it is judged by
+is the *true accuracy*, on the test set after 200 epochs, of the cell with the best signal so far.
+Cost is counted in queries, and in GPU hours (:mod:`pdnas.truth.seconds`; the authors allow 12 000
+seconds a search, about 109 queries on CIFAR-10). Other truths of one-of-many switches are searched
+alike; what their signal is, :meth:`pdnas.truth.tables.Truth.signal` says.
 
-A method takes the cell space, the signal of all cells (the higher, the better), one generator a
-seed and a number of queries, and returns the cells it asks for, in order, shape (seeds, queries).
-It looks only at the signals of cells it has asked for, a seed's cells depend on nothing but its
+A method takes the space, the signal of all architectures (the higher, the better), one generator a
+seed and a number of queries, and returns those it asks for, in order, shape (seeds, queries). It
+looks only at the signals of what it has asked for, a seed's queries depend on nothing but its
 generator, and more queries go on where fewer end. A new method is one such function, a line in
 :data:`METHODS` and its name in :mod:`pdnas.spec.names`; the tests hold all methods to this.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.spec.names import RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
@@ -38,42 +40,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Ids = NDArray[np.int64]
-Method = Callable[[CellSpace, Floats, Sequence[Generator], int], Ids]
+Method = Callable[[CategoricalSpace, Floats, Sequence[Generator], int], Ids]
 
 
 def random_search(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CategoricalSpace, signal: Floats, generators: Sequence[Generator], queries: int
 ) -> Ids:
     """Uniform samples with replacement."""
     return np.stack([rng.integers(len(space), size=queries) for rng in generators])
 
 
 def regularised_evolution(
-    space: CellSpace,
+    space: CategoricalSpace,
     signal: Floats,
     generators: Sequence[Generator],
     queries: int,
     population: int = 10,
     tournament: int = 3,
 ) -> Ids:
-    """Aging evolution (Real et al., AAAI 2019, algorithm 1), as the benchmark's authors run it.
+    """Aging evolution (Real et al., AAAI 2019, algorithm 1), as NAS-Bench-201's authors run it.
 
-    A child changes the operation of one edge of the best of a tournament, and the oldest of the
-    population dies: the population is always the last cells asked for. The authors choose a node
-    first and then one of the edges into it, so the few edges into early nodes change more often.
+    A child changes the option of one switch of the best of a tournament, and the oldest of the
+    population dies: the population is always the last architectures asked for.
 
     Args:
-        population: cells alive; the default is the authors'.
+        population: architectures alive; the default is the authors'.
         tournament: of these, those that are drawn to become a parent, with replacement; likewise.
     """
-    nodes = np.array([target for _, target in EDGES])
-    of_edge = 1 / (len(set(nodes)) * np.array([(nodes == node).sum() for node in nodes]))
-    operations = len(space.operations)
+    options = len(space.options)
     start = np.stack([rng.integers(len(space), size=population) for rng in generators])
     uniform = np.stack([rng.random((queries, tournament + 2)) for rng in generators])
     entrants = (uniform[..., :tournament] * population).astype(np.int64)
-    edge = np.searchsorted(of_edge.cumsum()[:-1], uniform[..., -2])
-    shift = 1 + (uniform[..., -1] * (operations - 1)).astype(np.int64)
+    switch = np.searchsorted(_changed(space).cumsum()[:-1], uniform[..., -2])
+    shift = 1 + (uniform[..., -1] * (options - 1)).astype(np.int64)
 
     seeds = np.arange(len(generators))
     asked = np.empty((len(generators), queries), dtype=np.int64)
@@ -81,11 +80,24 @@ def regularised_evolution(
     for step in range(population, queries):
         alive = asked[:, step - population : step]
         drawn = np.take_along_axis(alive, entrants[:, step], axis=1)
-        child = space.cells[drawn[seeds, signal[drawn].argmax(axis=1)]].copy()
-        changed = child[seeds, edge[:, step]] + shift[:, step]
-        child[seeds, edge[:, step]] = changed % operations
+        child = space.codes[drawn[seeds, signal[drawn].argmax(axis=1)]].copy()
+        changed = child[seeds, switch[:, step]] + shift[:, step]
+        child[seeds, switch[:, step]] = changed % options
         asked[:, step] = space.ids(child)
     return asked
+
+
+def _changed(space: CategoricalSpace) -> Floats:
+    """Probability that a mutation changes a switch, shape (switches,).
+
+    Of a cell NAS-Bench-201's authors choose a node first and then one of the edges into it, so the
+    few edges into early nodes change more often. Other switches are all alike.
+    """
+    if not isinstance(space, CellSpace):
+        return np.full(len(space.SWITCHES), 1 / len(space.SWITCHES))
+    nodes = np.array([target for _, target in EDGES])
+    edges: Floats = 1 / (len(set(nodes)) * np.array([(nodes == node).sum() for node in nodes]))
+    return edges
 
 
 LEARNING_RATE, BASELINE_MOMENTUM = 0.01, 0.9
@@ -95,16 +107,16 @@ queries and reaches 93.2 % on CIFAR-10, not the 93.85 % that they report."""
 
 
 def reinforce(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CategoricalSpace, signal: Floats, generators: Sequence[Generator], queries: int
 ) -> Ids:
-    """Policy gradient on one categorical an edge (Williams 1992), as the benchmark's authors do it.
+    """Policy gradient, one categorical a switch (Williams 1992), as NAS-Bench-201's authors do it.
 
-    One cell a step; the reward is the signal in percent less its bias-corrected exponential moving
-    average, which already has the step's own reward in it; Adam.
+    One architecture a step; the reward is the signal in percent less its bias-corrected exponential
+    moving average, which already has the step's own reward in it; Adam.
     """
-    shape = (len(EDGES), len(space.operations))
+    shape = (len(space.SWITCHES), len(space.options))
     logits = np.stack([1e-3 * rng.standard_normal(shape) for rng in generators])
-    uniform = np.stack([rng.random((queries, len(EDGES), 1)) for rng in generators])
+    uniform = np.stack([rng.random((queries, shape[0], 1)) for rng in generators])
     first, second = np.zeros_like(logits), np.zeros_like(logits)  # Adam's moments
     average = np.zeros(len(generators))
     asked = np.empty((len(generators), queries), dtype=np.int64)
@@ -126,24 +138,24 @@ def reinforce(
 
 
 def local_search(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CategoricalSpace, signal: Floats, generators: Sequence[Generator], queries: int
 ) -> Ids:
     """Steepest ascent with restarts (White, Nolen and Savani, UAI 2021, arXiv 2005.02960).
 
-    Ask for every cell that differs in one edge, go to the best, stop where none is better, and
-    start again from a random cell. No cell is asked for twice.
+    Ask for every architecture that differs in one switch, go to the best, stop where none is
+    better, and start again from a random one. None is asked for twice.
     """
-    neighbours = neighbours_of_cells(space)
-    return np.stack([_climb(neighbours, signal, rng, queries) for rng in generators])
+    around = neighbours(space)
+    return np.stack([_climb(around, signal, rng, queries) for rng in generators])
 
 
-def neighbours_of_cells(space: CellSpace) -> Ids:
-    """Cells that differ in exactly one edge, shape (cells, edges · (operations - 1))."""
-    operations = len(space.operations)
+def neighbours(space: CategoricalSpace) -> Ids:
+    """What differs in exactly one switch, shape (architectures, switches · (options - 1))."""
+    options, one = len(space.options), np.eye(len(space.SWITCHES), dtype=np.int8)
     changed = [
-        space.ids((space.cells + shift * np.eye(len(EDGES), dtype=np.int8)[edge]) % operations)
-        for edge in range(len(EDGES))
-        for shift in range(1, operations)
+        space.ids((space.codes + shift * switch) % options)
+        for switch in one
+        for shift in range(1, options)
     ]
     return np.stack(changed, axis=1)
 
@@ -178,26 +190,27 @@ INITIAL, BATCH = 20, 10
 
 
 def predictor_search(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CategoricalSpace, signal: Floats, generators: Sequence[Generator], queries: int
 ) -> Ids:
-    """Bayesian linear regression on pairs of edges, and Thompson sampling over all cells.
+    """Bayesian linear regression on pairs of switches, and Thompson sampling over the space.
 
-    The features are the operations of each edge and of each pair of edges, one-hot; the target is
+    The features are the options of each switch and of each pair of switches, one-hot; the target is
     the normal score of a signal's rank, since a few broken cells are far below all others. After
-    every fit, ``BATCH`` draws of the weights from their posterior each ask for the cell that they
-    predict to be best among those not asked for (Thompson, Biometrika 1933).
+    every fit, ``BATCH`` draws of the weights from their posterior each ask for the architecture
+    that they predict to be best among those not asked for (Thompson, Biometrika 1933).
     """
     features = pair_features(space)
     return np.stack([_predict(features, signal, rng, queries) for rng in generators])
 
 
-def pair_features(space: CellSpace) -> Floats:
-    """One-hot operations of every edge and every pair of edges, shape (cells, features).
+def pair_features(space: CategoricalSpace) -> Floats:
+    """One-hot options of every switch and every pair of switches, shape (n, features).
 
-    6 · K + 15 · K² features for K operations: an edge's pair with itself stands for the edge.
+    S · K + S · (S - 1) / 2 · K² features for S switches of K options: a switch's pair with itself
+    stands for the switch.
     """
-    one_hot = (space.cells[..., None] == np.arange(len(space.operations))).astype(np.float64)
-    first, second = np.triu_indices(len(EDGES))
+    one_hot = (space.codes[..., None] == np.arange(len(space.options))).astype(np.float64)
+    first, second = np.triu_indices(len(space.SWITCHES))
     pairs = one_hot[:, first, :, None] * one_hot[:, second, None, :]
     flat: Floats = pairs.reshape(len(space), -1)
     return flat[:, flat.any(axis=0)]
@@ -223,25 +236,25 @@ def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> 
 
 
 def tpe_search(
-    space: CellSpace, signal: Floats, generators: Sequence[Generator], queries: int
+    space: CategoricalSpace, signal: Floats, generators: Sequence[Generator], queries: int
 ) -> Ids:
     """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), with Optuna's defaults.
 
-    One categorical an edge. The defaults depend on Optuna's version: 4 models each edge alone, 5
+    One categorical a switch. The defaults depend on Optuna's version: 4 models each edge alone, 5
     all of them together.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it announces every study
-    operations = range(len(space.operations))
+    options = range(len(space.options))
     asked = np.empty((len(generators), queries), dtype=np.int64)
     for row, rng in zip(asked, generators, strict=True):
         sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**32)))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for step in range(queries):
             trial = study.ask()
-            cell = [trial.suggest_categorical(f"{a}>{b}", operations) for a, b in EDGES]
-            row[step] = space.ids(np.array(cell))
+            codes = [trial.suggest_categorical(name, options) for name in space.SWITCHES]
+            row[step] = space.ids(np.array(codes))
             study.tell(trial, float(signal[row[step]]))
     return asked
 
@@ -262,20 +275,24 @@ LIBRARIES: Mapping[RivalMethod, str] = {"tpe": "optuna"}
 
 
 def search(
-    method: RivalMethod, signal: ArrayLike, seeds: Sequence[int], queries: int, space: CellSpace
+    method: RivalMethod,
+    signal: ArrayLike,
+    seeds: Sequence[int],
+    queries: int,
+    space: CategoricalSpace,
 ) -> Ids:
-    """The cells that a method asks for.
+    """The architectures that a method asks for.
 
     Args:
         method: a name of :data:`METHODS`.
-        signal: what a query shows, shape (cells,), in the order of ``space``'s ids; the higher,
-            the better.
-        seeds: one search each; its cells do not depend on the other seeds.
-        queries: cells that each search asks for; a repeated cell counts again.
-        space: the cells.
+        signal: what a query shows, shape (len(space),), in the order of ``space``'s ids; the
+            higher, the better.
+        seeds: one search each; its queries do not depend on the other seeds.
+        queries: architectures that each search asks for; a repeated one counts again.
+        space: the architectures.
 
     Returns:
-        Cell ids, shape (len(seeds), queries).
+        Ids, shape (len(seeds), queries).
 
     Raises:
         PdnasError: no seed, a signal of another length, or a number of queries

@@ -70,13 +70,13 @@ def test_efficiency_is_of_the_operations_that_can_be_drawn() -> None:
     accuracy = pdnas.truth().accuracy("cifar10")
     assert found["mean_accuracy"] == pytest.approx(accuracy.mean())
     assert found["targets"][0]["mass"] == pytest.approx((accuracy >= 0.94).mean())
-    from pdnas.space.posterior import CellPosterior
+    from pdnas.space.posterior import CategoricalPosterior
 
     few = CellSpace(("nor_conv_3x3", "skip_connect"))
     strings = [few.to_string(cell) for cell in few.cells]
     space = CellSpace()
     ids = [int(space.ids(space.from_string(text))) for text in strings]
-    found = pdnas.efficiency(CellPosterior.uniform(few), targets=[0.94])
+    found = pdnas.efficiency(CategoricalPosterior.uniform(few), targets=[0.94])
     assert found["mean_accuracy"] == pytest.approx(accuracy[ids].mean())
     assert found["targets"][0]["speedup"] == pytest.approx(1)
 

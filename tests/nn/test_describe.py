@@ -10,8 +10,7 @@ from pdnas.nn.describe import describe
 from pdnas.nn.subnet import multiply_adds
 from pdnas.nn.supernets import build
 from pdnas.nn.supernets.cells.operations import AveragePool
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import OPERATIONS, CellSpace
+from pdnas.space.cells import CELL, OPERATIONS, CellSpace
 from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.truth import cost

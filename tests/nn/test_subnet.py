@@ -26,8 +26,7 @@ from pdnas.nn.subnet import extract, multiply_adds, parameters
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.names import NetworkFormat
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec

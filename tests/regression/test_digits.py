@@ -47,7 +47,7 @@ def test_every_cell_was_trained_with_every_seed_as_the_scale_says() -> None:
 
 def test_cells_that_compute_the_same_share_their_numbers() -> None:
     space = digits.space_of(digits.specification("truth"))
-    canonical = space.ids(space.canonical_cells())
+    canonical = space.ids(space.canonical_codes())
     accuracy = Digits.load().trainings()
     assert np.array_equal(accuracy, accuracy[:, canonical])
     assert len(np.unique(canonical)) == RECORD["distinct_cells"]

@@ -18,8 +18,8 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from pdnas.commands.app import app
+from pdnas.nn.supernets.categorical.credit import Credit
 from pdnas.nn.supernets.cells import scoring
-from pdnas.nn.supernets.cells.credit import Credit
 from pdnas.regression import digits, regress, tasks
 from pdnas.regression.regress import compare, load_calibration, metrics, study
 from pdnas.runs.run import Run

@@ -17,7 +17,7 @@ import torch
 from pdnas.runs.distributions import save_candidates
 from pdnas.space.candidates import Candidates
 from pdnas.space.cells import OPERATIONS, CellSpace
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.scale import Scale, load_scale
 from pdnas.support.files import write_json, write_table
 from pdnas.truth.columns import DATASETS
@@ -247,21 +247,24 @@ def truth() -> NasBench201:
 
 
 @pytest.fixture(scope="session")
-def cell_posteriors() -> list[CellPosterior]:
+def cell_posteriors() -> list[CategoricalPosterior]:
     """Three seeds' posteriors, increasingly sure of 3x3 convolutions."""
     posteriors = []
     for seed in range(3):
         logits = torch.zeros(6, len(OPERATIONS), dtype=torch.float64)
         logits[:, OPERATIONS.index("nor_conv_3x3")] = 1.5 + 0.3 * seed
-        posteriors.append(CellPosterior(torch.softmax(logits, dim=1), CellSpace()))
+        posteriors.append(CategoricalPosterior(torch.softmax(logits, dim=1), CellSpace()))
     return posteriors
 
 
 @pytest.fixture(scope="session")
-def efficiencies(truth: NasBench201, cell_posteriors: list[CellPosterior]) -> list[dict[str, Any]]:
+def efficiencies(
+    truth: NasBench201, cell_posteriors: list[CategoricalPosterior]
+) -> list[dict[str, Any]]:
     """Their exact sample efficiency."""
     return [
-        exact_efficiency(posterior.cell_probabilities(), truth) for posterior in cell_posteriors
+        exact_efficiency(posterior.architecture_probabilities(), truth)
+        for posterior in cell_posteriors
     ]
 
 
@@ -298,7 +301,7 @@ def guided_accuracies(seed: int) -> np.ndarray:
 @pytest.fixture(scope="session")
 def grown(
     tmp_path_factory: pytest.TempPathFactory,
-    cell_posteriors: list[CellPosterior],
+    cell_posteriors: list[CategoricalPosterior],
     efficiencies: list[dict[str, Any]],
 ) -> Path:
     """Runs of a scale of which most, but not all, was run: no ``warm``, one ``weak-prior``."""

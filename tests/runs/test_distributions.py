@@ -13,9 +13,9 @@ from pdnas.runs.distributions import (
     save_candidates,
     save_posterior,
 )
-from pdnas.space.candidates import CELL, Candidates
-from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.candidates import Candidates
+from pdnas.space.cells import CELL, CellSpace
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import write_tensors
 
@@ -29,10 +29,10 @@ def channels(first: Sequence[float] = (0.3, 0.8)) -> ChannelPosterior:
     )
 
 
-def cell_posterior(shape: tuple[int, ...] = (6, 3)) -> CellPosterior:
+def cell_posterior(shape: tuple[int, ...] = (6, 3)) -> CategoricalPosterior:
     options = len(THREE.operations)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(options), shape[:-1])
-    return CellPosterior(torch.from_numpy(probabilities), THREE)
+    return CategoricalPosterior(torch.from_numpy(probabilities), THREE)
 
 
 def test_channel_posterior_round_trip(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_cell_posterior_round_trip(tmp_path: Path, shape: tuple[int, ...]) -> No
     q = cell_posterior(shape)
     save_posterior(tmp_path / "q.safetensors", q, {})
     back = load_posterior(tmp_path / "q.safetensors")
-    assert isinstance(back, CellPosterior)
+    assert isinstance(back, CategoricalPosterior)
     assert back.space == THREE
     np.testing.assert_allclose(back.conditionals, q.conditionals, rtol=1e-15)
 

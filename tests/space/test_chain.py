@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.objective import Objective
-from pdnas.nn.supernets.cells.estimators.relaxed import weighted
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL, Candidates
-from pdnas.space.cells import CHAIN, EDGES, CellSpace
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.candidates import Candidates
+from pdnas.space.cells import CELL, CHAIN, EDGES, CellSpace
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.names import Dependence, Estimator
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.stages.materials import trained_supernet
@@ -43,10 +42,10 @@ def place(edge: str) -> int:
     return EDGES.index(tuple(int(node) for node in edge.split(">")))
 
 
-def chain_posterior(space: CellSpace = THREE, seed: int = 0) -> CellPosterior:
+def chain_posterior(space: CellSpace = THREE, seed: int = 0) -> CategoricalPosterior:
     options = len(space.operations)
     tables = np.random.default_rng(seed).dirichlet(np.ones(options), (6, options))
-    return CellPosterior(torch.from_numpy(tables), space)
+    return CategoricalPosterior(torch.from_numpy(tables), space)
 
 
 def by_hand(tables: NDArray[np.float64], space: CellSpace) -> NDArray[np.float64]:
@@ -93,7 +92,7 @@ def test_neighbours_in_the_chain_meet_in_a_node() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_probabilities_by_enumeration(seed: int) -> None:
     q = chain_posterior(seed=seed)
-    p = q.cell_probabilities()
+    p = q.architecture_probabilities()
     expected = by_hand(q.conditionals, THREE)
     assert p.shape == (729,)
     assert p.sum() == pytest.approx(1, rel=1e-12)
@@ -108,9 +107,11 @@ def test_probabilities_by_enumeration(seed: int) -> None:
 
 def test_a_chain_of_equal_rows_is_the_product() -> None:
     rows = torch.from_numpy(np.random.default_rng(1).dirichlet(np.ones(3), 6))
-    product = CellPosterior(rows, THREE)
-    chain = CellPosterior(rows[:, None].expand(6, 3, 3), THREE)
-    np.testing.assert_allclose(chain.cell_probabilities(), product.cell_probabilities(), rtol=1e-12)
+    product = CategoricalPosterior(rows, THREE)
+    chain = CategoricalPosterior(rows[:, None].expand(6, 3, 3), THREE)
+    np.testing.assert_allclose(
+        chain.architecture_probabilities(), product.architecture_probabilities(), rtol=1e-12
+    )
     np.testing.assert_allclose(chain.probabilities, product.probabilities, rtol=1e-12)
     assert chain.entropy() == pytest.approx(product.entropy(), rel=1e-12)
     assert torch.equal(chain.mode().choices[CELL], product.mode().choices[CELL])
@@ -134,12 +135,12 @@ def test_frequencies_follow_the_probabilities() -> None:
     drawn = q.sample(n, seed=1).choices[CELL]
     assert drawn.dtype == torch.int8
     assert goodness_of_fit(drawn.numpy(), q) > 1e-3
-    assert goodness_of_fit(drawn.numpy(), CellPosterior(q.probabilities, TWO)) < 1e-9
+    assert goodness_of_fit(drawn.numpy(), CategoricalPosterior(q.probabilities, TWO)) < 1e-9
 
 
-def goodness_of_fit(drawn: NDArray[np.integer], q: CellPosterior) -> float:
+def goodness_of_fit(drawn: NDArray[np.integer], q: CategoricalPosterior) -> float:
     """P-value of the chi-square test of drawn cells against q."""
-    expected = len(drawn) * q.cell_probabilities()
+    expected = len(drawn) * q.architecture_probabilities()
     observed = np.bincount(q.space.ids(drawn), minlength=len(expected))
     bins = np.where(expected > 5, np.arange(len(expected)), expected.argmin())  # the rare in one
     table = [np.bincount(bins, x)[np.unique(bins)] for x in (observed, expected)]
@@ -159,10 +160,10 @@ def test_certain_dependence() -> None:
     """Every edge repeats the operation before it; the first is a fair coin."""
     tables = torch.eye(2).repeat(6, 1, 1)
     tables[CHAIN[0]] = 0.5
-    q = CellPosterior(tables, TWO)
+    q = CategoricalPosterior(tables, TWO)
     assert q.sample(100, seed=0).choices[CELL].unique(dim=0).tolist() == [[0] * 6, [1] * 6]
     assert q.entropy() == pytest.approx(math.log(2))
-    assert sorted(q.cell_probabilities())[-3:] == [0, 0.5, 0.5]
+    assert sorted(q.architecture_probabilities())[-3:] == [0, 0.5, 0.5]
     np.testing.assert_allclose(q.probabilities, 0.5)
 
 
@@ -179,21 +180,21 @@ def test_certain_dependence() -> None:
 )
 def test_bad_probabilities_are_refused(tables: Tensor) -> None:
     with pytest.raises(PdnasError, match="probabilities"):
-        CellPosterior(tables, THREE)
+        CategoricalPosterior(tables, THREE)
 
 
 def test_a_new_chain_is_uniform() -> None:
     net = NasBench201Supernet(4, 1, THREE, in_channels=3, classes=10)
     net.configure_gates(GateSettings(dependence="chain"))
-    np.testing.assert_allclose(net.posterior().cell_probabilities(), 1 / 729, rtol=1e-12)
+    np.testing.assert_allclose(net.posterior().architecture_probabilities(), 1 / 729, rtol=1e-12)
 
 
 @pytest.mark.parametrize("estimator", ["score", "straight-through"])
 def test_draws_follow_the_logits(estimator: str) -> None:
     net = chain_net(estimator=estimator, temperature=0.7)
-    drawn = net.draws().cells(20_000).numpy()
+    drawn = net.draws().codes(20_000).numpy()
     assert goodness_of_fit(drawn, net.posterior()) > 1e-3
-    assert goodness_of_fit(drawn, CellPosterior(net.posterior().probabilities, TWO)) < 1e-9
+    assert goodness_of_fit(drawn, CategoricalPosterior(net.posterior().probabilities, TWO)) < 1e-9
 
 
 def test_energy_and_entropy_by_enumeration() -> None:
@@ -202,7 +203,7 @@ def test_energy_and_entropy_by_enumeration() -> None:
     cells = torch.from_numpy(THREE.cells).long()
     log_q = enumerated_log_probability(net.logits, cells)
     np.testing.assert_allclose(
-        net.posterior().cell_probabilities(), log_q.detach().exp(), rtol=1e-12
+        net.posterior().architecture_probabilities(), log_q.detach().exp(), rtol=1e-12
     )
     entropy = -(log_q.exp() * log_q).sum()
     energies = []
@@ -234,7 +235,7 @@ def test_score_surrogate_is_unbiased() -> None:
     net = chain_net()
     cells = torch.from_numpy(TWO.cells).long()
     value = torch.randn(64, dtype=torch.float64) + 3  # an NLL for every cell
-    weights = torch.from_numpy(net.posterior().cell_probabilities())
+    weights = torch.from_numpy(net.posterior().architecture_probabilities())
     total = torch.zeros((), dtype=torch.float64)
     for first, second in itertools.product(range(64), repeat=2):
         if first <= second:
@@ -277,7 +278,7 @@ def test_straight_through_gradient_by_the_definition() -> None:
             used[following, soft.argmax(dim=1)] = True
             logits = hard[edge] @ net.logits[following]
     weights = torch.stack([hard[edge] for edge in range(6)], dim=1)
-    features = weighted(net.layers[0], net.stem(x), weights)
+    features = net.layers[0].weighted(net.stem(x), weights)
     expected = net.classifier(net.head(features).mean(dim=(2, 3)))
     torch.testing.assert_close(out, expected)
     (slope,) = torch.autograd.grad(expected.square().mean(), net.logits)
@@ -295,7 +296,7 @@ def planted(codes: Tensor, strength: float = 3.0) -> Tensor:
     return strength * (codes[:, FIRST] != codes[:, SECOND]).double()
 
 
-def learned(dependence: Dependence, estimator: Estimator) -> CellPosterior:
+def learned(dependence: Dependence, estimator: Estimator) -> CategoricalPosterior:
     """The posterior learned from the planted likelihood of one example."""
     torch.manual_seed(0)
     net = NasBench201Supernet(2, 1, THREE, in_channels=1, classes=2, stages=1)
@@ -306,7 +307,7 @@ def learned(dependence: Dependence, estimator: Estimator) -> CellPosterior:
         if step == 200:
             optimiser.param_groups[0]["lr"] = 0.01
         if estimator == "score":
-            net.drawn = net.draws().cells(128)
+            net.drawn = net.draws().codes(128)
             nll = planted(net.drawn)
         else:
             soft = net.draws().relaxed(128)
@@ -326,7 +327,7 @@ def test_a_chain_learns_a_planted_dependence_that_a_product_cannot(estimator: st
     bounds, equal = {}, {}
     for dependence in ("chain", "independent"):
         q = learned(dependence, estimator)
-        p = q.cell_probabilities()
+        p = q.architecture_probabilities()
         bounds[dependence] = q.entropy() - 6 * math.log(3) - p @ nll
         equal[dependence] = p[nll == 0].sum()
     # The true posterior is a chain. A product agrees more often only by choosing less freely.

@@ -10,9 +10,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from pdnas.space.candidates import CELL, Candidates
-from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior, Posterior
+from pdnas.space.candidates import Candidates
+from pdnas.space.cells import CELL, CellSpace
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior, Posterior
 from pdnas.support.errors import PdnasError
 
 THREE = CellSpace(("none", "skip_connect", "nor_conv_3x3"))
@@ -31,9 +31,11 @@ def every_mask() -> Candidates:
     return Candidates({"a": masks[:, :3], "b.conv": masks[:, 3:]})
 
 
-def cell_posterior(space: CellSpace = THREE, seed: int = 0) -> CellPosterior:
+def cell_posterior(space: CellSpace = THREE, seed: int = 0) -> CategoricalPosterior:
     rng = np.random.default_rng(seed)
-    return CellPosterior(torch.from_numpy(rng.dirichlet(np.ones(len(space.operations)), 6)), space)
+    return CategoricalPosterior(
+        torch.from_numpy(rng.dirichlet(np.ones(len(space.operations)), 6)), space
+    )
 
 
 def test_channel_probabilities_by_enumeration() -> None:
@@ -91,11 +93,11 @@ def test_certain_switches() -> None:
 def test_certain_cells(operation: int) -> None:
     probabilities = torch.zeros(6, 3)
     probabilities[:, operation] = 1
-    q = CellPosterior(probabilities, THREE)
+    q = CategoricalPosterior(probabilities, THREE)
     assert (q.sample(500, seed=0).choices[CELL] == operation).all()
     assert q.entropy() == 0
-    assert q.cell_probabilities().max() == 1
-    assert q.cell_probabilities().sum() == 1
+    assert q.architecture_probabilities().max() == 1
+    assert q.architecture_probabilities().sum() == 1
 
 
 def test_constant_rate_keeps_the_gates() -> None:
@@ -106,7 +108,7 @@ def test_constant_rate_keeps_the_gates() -> None:
 
 def test_cell_probabilities_by_enumeration() -> None:
     q = cell_posterior()
-    p = q.cell_probabilities()
+    p = q.architecture_probabilities()
     assert p.shape == (729,)
     assert p.sum() == pytest.approx(1, rel=1e-12)
     by_hand = [
@@ -120,8 +122,8 @@ def test_cell_probabilities_by_enumeration() -> None:
 
 
 def test_uniform_cells() -> None:
-    q = CellPosterior.uniform(CellSpace())
-    np.testing.assert_allclose(q.cell_probabilities(), 1 / 15_625, rtol=1e-10)
+    q = CategoricalPosterior.uniform(CellSpace())
+    np.testing.assert_allclose(q.architecture_probabilities(), 1 / 15_625, rtol=1e-10)
     assert q.entropy() == pytest.approx(6 * math.log(5))
 
 
@@ -132,7 +134,7 @@ def test_cell_frequencies_follow_the_probabilities() -> None:
     assert drawn.dtype == torch.int8
     marginal = np.stack([(drawn.numpy() == code).mean(axis=0) for code in range(2)], axis=1)
     np.testing.assert_allclose(marginal, q.probabilities, atol=0.01)
-    expected = n * q.cell_probabilities()
+    expected = n * q.architecture_probabilities()
     observed = np.bincount(space.ids(drawn.numpy()), minlength=64)
     common = expected > 5
     table = [np.append(x[common], x[~common].sum()) for x in (observed, expected)]
@@ -160,7 +162,7 @@ def test_modes_have_the_highest_probability() -> None:
     assert q.mode()[0]["b.conv"].all()  # of equals, the one that keeps more
     cells = cell_posterior()
     assert math.exp(cells.log_probability(cells.mode())[0]) == pytest.approx(
-        cells.cell_probabilities().max()
+        cells.architecture_probabilities().max()
     )
 
 
@@ -209,4 +211,4 @@ def test_bad_drop_probabilities_are_refused(rates: list[float]) -> None:
 )
 def test_bad_cell_probabilities_are_refused(probabilities: Tensor) -> None:
     with pytest.raises(PdnasError, match="probabilities"):
-        CellPosterior(probabilities, THREE)
+        CategoricalPosterior(probabilities, THREE)

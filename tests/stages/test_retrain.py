@@ -16,8 +16,7 @@ from pdnas.nn.supernets import ChannelSupernet
 from pdnas.runs import kept
 from pdnas.runs.distributions import load_candidates, save_posterior
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import JudgedSource, RetrainMode

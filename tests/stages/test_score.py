@@ -25,8 +25,7 @@ from pdnas.nn.supernets.cells.scoring import (
     score_block,
 )
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
+from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.scale import load_scale
 from pdnas.stages import score
 from pdnas.stages.materials import loader_of, trained_supernet
@@ -79,7 +78,7 @@ def test_scores_are_those_of_the_cells_one_by_one(space: CellSpace) -> None:
 def test_canonical_cells_compute_the_same() -> None:
     net = trained_alike(CellSpace())
     x, y = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randint(10, (6,))
-    canonical = net.space.canonical_cells()
+    canonical = net.space.canonical_codes()
     changed = np.flatnonzero((canonical != net.space.cells).any(axis=1))
     assert len(np.unique(canonical, axis=0)) == 12_204 + 1
     for cell in np.random.default_rng(1).choice(changed, 20):
@@ -121,7 +120,7 @@ def test_blocks_hold_every_distinct_cell_once() -> None:
     parts = blocks(SMALL)
     everything = np.concatenate(parts)
     assert np.array_equal(
-        np.unique(SMALL.ids(everything)), np.unique(SMALL.ids(SMALL.canonical_cells()))
+        np.unique(SMALL.ids(everything)), np.unique(SMALL.ids(SMALL.canonical_codes()))
     )
     assert len(everything) == len(np.unique(everything, axis=0))
     for part in parts:

@@ -19,8 +19,8 @@ from pdnas.nn.objective import Objective
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.cells import CELL
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.spec.names import Source
 from pdnas.spec.scale import load_scale
 from pdnas.spec.spec import Spec
@@ -377,10 +377,10 @@ def test_candidates_follow_the_distribution_that_they_name(source: Source, spoil
 def test_cells_follow_the_posterior_or_nothing(tmp_path: Path) -> None:
     run = search(tmp_path, make_spec("nasbench201"))
     own = run.posterior()
-    assert isinstance(own, CellPosterior)
+    assert isinstance(own, CategoricalPosterior)
     sure = torch.full_like(own.probabilities, 0.01)
     sure[:, 3] = 1 - 0.01 * (sure.shape[1] - 1)
-    surer = CellPosterior(sure, own.space)
+    surer = CategoricalPosterior(sure, own.space)
     save_posterior(run.folder / "posterior.safetensors", surer, {}, run.identity)
     shares = {}
     sources: tuple[Source, ...] = ("posterior", "uniform")

@@ -18,7 +18,7 @@ from pdnas.commands.app import app
 from pdnas.runs.distributions import save_posterior
 from pdnas.runs.layout import POSTERIOR
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.space.sizes import network_probabilities
 from pdnas.support.errors import PdnasError
 from pdnas.truth.efficiency import dataset_efficiency, exact_efficiency
@@ -337,7 +337,7 @@ class TestCommand:
         said = self.call("natsbench-size", "--probabilities", tmp_path, "--json")
         expected = measure(open_truth("natsbench-size"), network_probabilities(learned))
         assert json.loads(said)["mean_parameters"] == pytest.approx(expected["mean_parameters"])
-        cells = CellPosterior.uniform(CellSpace())
+        cells = CategoricalPosterior.uniform(CellSpace())
         save_posterior(tmp_path / POSTERIOR, cells, {}, "run")
         with pytest.raises(PdnasError, match="give a run of natsbench-size"):
             self.call("natsbench-size", "--probabilities", tmp_path)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from pdnas.commands.nasbench import app
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import OPERATIONS, CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Path:
     edge = torch.tensor([0.02, 0.08, 0.2, 0.6, 0.1])
     folder = tmp_path / "seed0"
     save_posterior(
-        folder / "posterior.safetensors", CellPosterior(edge.repeat(6, 1), CellSpace()), {}
+        folder / "posterior.safetensors", CategoricalPosterior(edge.repeat(6, 1), CellSpace()), {}
     )
     return folder
 
@@ -53,7 +53,7 @@ def test_efficiency_is_written_over_the_same_alone(run: Path, tmp_path: Path) ->
         call("efficiency", run, "--target", 90, "--out", out)
     other = tmp_path / "other"
     edges = torch.full((6, 5), 0.2)
-    save_posterior(other / "posterior.safetensors", CellPosterior(edges, CellSpace()), {})
+    save_posterior(other / "posterior.safetensors", CategoricalPosterior(edges, CellSpace()), {})
     with pytest.raises(PdnasError, match=r"other numbers.*--force"):
         call("efficiency", other, "--out", out)
     files.write_json(tmp_path / "run.json", {"seed": 0})
@@ -179,7 +179,9 @@ class TestEfficiency:
 
     def test_several_seeds(self, run: Path, tmp_path: Path) -> None:
         other = tmp_path / "seed1"
-        save_posterior(other / "posterior.safetensors", CellPosterior.uniform(CellSpace()), {})
+        save_posterior(
+            other / "posterior.safetensors", CategoricalPosterior.uniform(CellSpace()), {}
+        )
         found = json.loads(call("efficiency", run, other, "--json").stdout)
         assert found["seeds"] == 2
         assert set(found["runs"]) == {str(run), str(other)}
@@ -235,9 +237,9 @@ def test_posterior_of_another_supernet(tmp_path: Path) -> None:
 SMALL = CellSpace(("nor_conv_3x3", "none", "skip_connect"))
 
 
-def save_small(folder: Path) -> CellPosterior:
+def save_small(folder: Path) -> CategoricalPosterior:
     """A posterior over three operations, in another order than the benchmark's."""
-    posterior = CellPosterior(torch.tensor([0.6, 0.1, 0.3]).repeat(6, 1), SMALL)
+    posterior = CategoricalPosterior(torch.tensor([0.6, 0.1, 0.3]).repeat(6, 1), SMALL)
     save_posterior(folder / "posterior.safetensors", posterior, {})
     return posterior
 
@@ -260,7 +262,7 @@ class TestOtherOperations:
         record = json.loads(call("efficiency", tmp_path, "--target", 93, "--json").stdout)
         rows = truth.table.set_index("cell")["test_200_cifar10"]
         accuracy = np.array([rows[SMALL.to_string(cell)] for cell in SMALL.cells])
-        q = posterior.cell_probabilities()
+        q = posterior.architecture_probabilities()
         found = record["datasets"]["cifar10"]
         (target,) = found["targets"]
         good = accuracy >= 0.93
@@ -278,7 +280,7 @@ class TestOtherOperations:
     ) -> None:
         """A perfect score is perfect, however the run orders its operations."""
         space = CellSpace(operations)
-        save_posterior(tmp_path / "posterior.safetensors", CellPosterior.uniform(space), {})
+        save_posterior(tmp_path / "posterior.safetensors", CategoricalPosterior.uniform(space), {})
         ids = np.sort(space.benchmark_ids())
         frame = pd.DataFrame({"cell_id": ids, "score": truth.accuracy()[ids]})
         files.write_table(tmp_path / "scores.parquet", frame)
@@ -322,7 +324,9 @@ class TestWhatEfficiencyIsAbout:
             call("efficiency", run)
         assert call("efficiency", run, "--dataset", "cifar10").exit_code == 0
         other = tmp_path / "seed1"
-        save_posterior(other / "posterior.safetensors", CellPosterior.uniform(CellSpace()), {})
+        save_posterior(
+            other / "posterior.safetensors", CategoricalPosterior.uniform(CellSpace()), {}
+        )
         with pytest.raises(PdnasError, match="trained on cifar10 and digits"):
             call("efficiency", run, other)
 

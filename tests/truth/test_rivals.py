@@ -156,7 +156,7 @@ def test_reinforce_is_that_of_torch(rate: float, monkeypatch: pytest.MonkeyPatch
 
 class TestLocalSearch:
     def test_neighbours(self) -> None:
-        found = rivals.neighbours_of_cells(SPACE)
+        found = rivals.neighbours(SPACE)
         assert found.shape == (729, 12)
         for cell in (0, 100, 728):
             distance = (SPACE.cells != SPACE.cells[cell]).sum(axis=1)

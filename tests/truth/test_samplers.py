@@ -12,7 +12,7 @@ import torch
 from pdnas.runs.distributions import save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.support.errors import PdnasError
 from pdnas.truth.samplers import of_anything, product, read
@@ -37,7 +37,7 @@ class TestForms:
         assert read(path, SMALL).tolist() == [0.75, 0, 0, 0, 0, 0.25]
 
     def test_a_run_or_its_folder(self, tmp_path: Path) -> None:
-        uniform = CellPosterior.uniform(CellSpace())
+        uniform = CategoricalPosterior.uniform(CellSpace())
         save_posterior(tmp_path / "posterior.safetensors", uniform, {})
         run = Run(tmp_path, {}, load_scale("smoke").spec("nasbench201", "guided"))
         for given in (tmp_path, str(tmp_path), run):

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from pdnas.commands.truth import app
 from pdnas.data.sources import SOURCES
 from pdnas.regression.digits import specification
-from pdnas.space.candidates import CELL
+from pdnas.space.cells import CELL
 from pdnas.stages.materials import make_supernet
 from pdnas.support import files
 from pdnas.support.errors import PdnasError

@@ -25,8 +25,8 @@ from pdnas.report.collect import Collection, describe_supernet
 from pdnas.report.style import OPERATION_NAMES, Drawing
 from pdnas.runs import layout
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL, Choice
-from pdnas.space.cells import EDGES
+from pdnas.space.candidates import Choice
+from pdnas.space.cells import CELL, EDGES
 from pdnas.space.posterior import Posterior
 from pdnas.spec import selection
 from pdnas.support.errors import PdnasError

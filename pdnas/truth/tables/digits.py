@@ -84,7 +84,7 @@ class Digits(Truth):
     @cached_property
     def isomorphism_classes(self) -> Integers:
         """471 classes: operations that lead nowhere do not count. Each was trained once a seed."""
-        canonical = SPACE.ids(SPACE.canonical_cells())
+        canonical = SPACE.ids(SPACE.canonical_codes())
         return np.unique(canonical, return_inverse=True)[1].astype(np.int64)
 
     def accuracy(self, dataset: str | None = None) -> Floats:

@@ -15,17 +15,16 @@ from torch.nn import functional as F
 
 from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.supernets import Supernet, build
-from pdnas.nn.supernets.cells import credit
-from pdnas.nn.supernets.cells.credit import products
-from pdnas.nn.supernets.cells.draws import CellDraws
-from pdnas.nn.supernets.cells.estimators import ESTIMATORS
-from pdnas.nn.supernets.cells.estimators.relaxed import weighted
-from pdnas.nn.supernets.cells.mixture import CellMixture, find_routes
+from pdnas.nn.supernets.categorical import credit
+from pdnas.nn.supernets.categorical.credit import products
+from pdnas.nn.supernets.categorical.draws import Draws
+from pdnas.nn.supernets.categorical.estimators import ESTIMATORS
+from pdnas.nn.supernets.categorical.mixture import find_routes
+from pdnas.nn.supernets.cells.mixture import CellMixture
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.operations import make_operation
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet, ShakeShake
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import EDGES, CellSpace
+from pdnas.space.cells import CELL, EDGES, CellSpace
 from pdnas.space.posterior import ChannelPosterior
 from pdnas.spec.names import Estimator
 from pdnas.spec.supernets import NAMED, MultiBranchConfig, NasBench201Config
@@ -386,7 +385,7 @@ def test_dispatch_equals_one_cell_when_all_images_draw_it(
         grads = {n: p.grad for n, p in net.named_parameters() if n != "logits"}
         return out, {n: g for n, g in grads.items() if g is not None}
 
-    monkeypatch.setattr(CellDraws, "cells", lambda _, n: torch.tensor(codes).expand(n, 6))
+    monkeypatch.setattr(Draws, "codes", lambda _, n: torch.tensor(codes).expand(n, 6))
     dispatched, gradients = outcome()
     with net.candidate(cell(*codes)):
         alone, expected = outcome()
@@ -405,7 +404,7 @@ def test_each_image_of_a_mixed_batch_passes_through_its_own_cell(
     rows = CellSpace().cells
     drawn = torch.from_numpy(rows[np.random.default_rng(0).integers(0, len(rows), 24)]).long()
     assert (drawn == 0).any()
-    monkeypatch.setattr(CellDraws, "cells", lambda _, images: drawn)
+    monkeypatch.setattr(Draws, "codes", lambda _, images: drawn)
     x = torch.randn(24, 3, 8, 8, dtype=torch.float64)
     mixed = net(x)
     for image in range(len(x)):
@@ -503,7 +502,7 @@ def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells: int) 
     weights = nn.functional.one_hot(chosen, 5) + soft - soft.detach()
     outputs = [
         mixture(x, find_routes(chosen, mixture.operations), soft, cells),
-        weighted(mixture, x, weights, cells),
+        mixture.weighted(x, weights, cells),
     ]
     torch.testing.assert_close(*outputs)
     parameters = [soft, mixture.operation(0, "nor_conv_3x3")[1].weight]
@@ -598,7 +597,7 @@ def test_straight_through_gradient_is_the_loss_s_slope_at_the_drawn_cell_times_t
         features = net.stem(x)
         for layer in net.layers:
             is_cell = isinstance(layer, CellMixture)
-            features = weighted(layer, features, weights) if is_cell else layer(features)
+            features = layer.weighted(features, weights) if is_cell else layer(features)
         return net.classifier(net.head(features).mean(dim=(2, 3))).square().mean()
 
     # Not by differences: a node that nothing reaches is zero, where ReLU has a kink.
@@ -703,7 +702,7 @@ def test_every_estimator_of_the_vocabulary_is_there_and_no_other() -> None:
 def test_draws_follow_the_logits() -> None:
     torch.manual_seed(1)
     net = cells_net()
-    drawn = net.draws().cells(20_000)
+    drawn = net.draws().codes(20_000)
     assert drawn.shape == (20_000, 6)
     frequencies = nn.functional.one_hot(drawn, 5).double().mean(dim=0)
     np.testing.assert_allclose(frequencies, net.posterior().probabilities, atol=0.015)
@@ -741,13 +740,13 @@ def test_score_surrogate_of_larger_batches_agrees_on_average() -> None:
     net = cells_net(space=space)
     value = torch.randn(64, dtype=torch.float64)
     weights = 2 ** torch.arange(5, -1, -1)
-    q = net.posterior().cell_probabilities()
+    q = net.posterior().architecture_probabilities()
     cells = torch.from_numpy(space.cells).long()
     log_q = torch.log_softmax(net.logits, dim=1)[torch.arange(6), cells].sum(dim=1)
     (exact,) = torch.autograd.grad((torch.from_numpy(q) * value * log_q).sum(), net.logits)
     draws = []
     for _ in range(1500):
-        net.drawn = net.draws().cells(16)
+        net.drawn = net.draws().codes(16)
         surrogate = net.score_surrogate(value[net.drawn @ weights])
         draws.append(torch.autograd.grad(surrogate, net.logits)[0])
     draws = torch.stack(draws)

@@ -14,9 +14,8 @@ from pdnas.report.paper import architecture as drawing
 from pdnas.report.style import Drawing, style
 from pdnas.runs.distributions import save_candidates, save_posterior
 from pdnas.runs.run import Run
-from pdnas.space.candidates import CELL
-from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior, ChannelPosterior
+from pdnas.space.cells import CELL, CellSpace
+from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.spec.supernets import NAMED, MultiBranchConfig
 from pdnas.support import files
@@ -122,7 +121,9 @@ def test_a_candidate_shows_its_masks() -> None:
 
 def test_a_cell_shows_probabilities_or_what_was_chosen() -> None:
     space = CellSpace()
-    learned = CellPosterior(torch.softmax(torch.arange(30.0).reshape(6, 5) / 10, dim=1), space)
+    learned = CategoricalPosterior(
+        torch.softmax(torch.arange(30.0).reshape(6, 5) / 10, dim=1), space
+    )
     network = build(NAMED["nasbench201"].model_copy(update={"channels": 4}), 3, 10)
     found = drawing.operations(network, learned, None)
     assert [operation.share for operation in found] == pytest.approx(

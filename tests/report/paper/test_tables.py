@@ -16,7 +16,7 @@ from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Table, text
 from pdnas.report.paper.reported import paper
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 from pdnas.support.statistics import Interval
@@ -339,10 +339,12 @@ def test_ablations_need_no_code_of_their_own(tree: Tree) -> None:
     )
 
 
-def test_efficiency(tree: Tree, truth: NasBench201, cell_posteriors: list[CellPosterior]) -> None:
+def test_efficiency(
+    tree: Tree, truth: NasBench201, cell_posteriors: list[CategoricalPosterior]
+) -> None:
     table = make("efficiency", tree)
     accuracy = truth.accuracy()
-    q = [posterior.cell_probabilities() for posterior in cell_posteriors]
+    q = [posterior.architecture_probabilities() for posterior in cell_posteriors]
     for target in (0.93, 0.935, 0.94):
         row = row_of(table, quantity=f"expected samples to {100 * target:.1f} % on cifar10")
         good = accuracy >= target

@@ -20,7 +20,7 @@ from pdnas.report.truth.methods import expected_cost, methods
 from pdnas.report.truth.posterior import posterior_mass
 from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
-from pdnas.space.posterior import CellPosterior
+from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec import products
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json, write_table
@@ -49,13 +49,13 @@ def one_shot_scores(truth: NasBench201, seed: int) -> np.ndarray:
     return truth.accuracy() / 2 + noise
 
 
-Studied = list[tuple[str, str, int, CellPosterior, dict[str, Any]]]
+Studied = list[tuple[str, str, int, CategoricalPosterior, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
-def studied(truth: NasBench201, cell_posteriors: list[CellPosterior]) -> Studied:
+def studied(truth: NasBench201, cell_posteriors: list[CategoricalPosterior]) -> Studied:
     """Study, variant, seed, distribution, and its exact sample efficiency with all cells scored."""
-    uniform = CellPosterior.uniform(CellSpace())
+    uniform = CategoricalPosterior.uniform(CellSpace())
     runs = [
         *(("cells", "guided", seed, cell_posteriors[seed]) for seed in range(3)),
         *(("rivals", "spos", seed, uniform) for seed in range(2)),
@@ -65,7 +65,7 @@ def studied(truth: NasBench201, cell_posteriors: list[CellPosterior]) -> Studied
         (
             *(study, variant, seed, posterior),
             exact_efficiency(
-                posterior.cell_probabilities(), truth, scores=one_shot_scores(truth, seed)
+                posterior.architecture_probabilities(), truth, scores=one_shot_scores(truth, seed)
             ),
         )
         for study, variant, seed, posterior in runs
@@ -93,7 +93,7 @@ def collection(tree: Tree, truth: NasBench201, studied: Studied) -> Collection:
 
 
 def test_table_of_methods(
-    collection: Collection, truth: NasBench201, cell_posteriors: list[CellPosterior]
+    collection: Collection, truth: NasBench201, cell_posteriors: list[CategoricalPosterior]
 ) -> None:
     made = catalogue.table("nasbench", collection)
     keys = [column.key for column in made.columns]
@@ -102,7 +102,8 @@ def test_table_of_methods(
 
     guided = rows["posterior-guided"]
     needed = [
-        1 / mass_at_least(q.cell_probabilities(), truth.accuracy(), 0.935) for q in cell_posteriors
+        1 / mass_at_least(q.architecture_probabilities(), truth.accuracy(), 0.935)
+        for q in cell_posteriors
     ]
     samples = guided["ours_samples_to_935"]
     assert isinstance(samples, Interval)
@@ -110,7 +111,7 @@ def test_table_of_methods(
     assert samples.count == guided["ours_seeds"] == 3
     chosen = [
         expected_accuracy_of_chosen(
-            q.cell_probabilities(), one_shot_scores(truth, seed), truth.accuracy(), 100
+            q.architecture_probabilities(), one_shot_scores(truth, seed), truth.accuracy(), 100
         )[0]
         for seed, q in enumerate(cell_posteriors)
     ]
@@ -180,7 +181,7 @@ def test_searches_for_another_data_set_are_refused(collection: Collection) -> No
 
 
 def test_methods_without_scores_choose_the_mode(
-    collection: Collection, truth: NasBench201, cell_posteriors: list[CellPosterior]
+    collection: Collection, truth: NasBench201, cell_posteriors: list[CategoricalPosterior]
 ) -> None:
     for seed in collection.efficiencies("nasbench")["cells", "guided"]:
         (seed.run.folder / "efficiency-scored.json").unlink()
@@ -188,7 +189,9 @@ def test_methods_without_scores_choose_the_mode(
     keys = [column.key for column in made.columns]
     guided = dict(zip(keys, made.rows[0], strict=True))
     assert guided["ours_chosen_by"] == "mode"
-    modes = [truth.accuracy("cifar100")[q.cell_probabilities().argmax()] for q in cell_posteriors]
+    modes = [
+        truth.accuracy("cifar100")[q.architecture_probabilities().argmax()] for q in cell_posteriors
+    ]
     assert guided["ours_chosen_cifar100_pct"].estimate == pytest.approx(100 * np.mean(modes))
 
 
@@ -257,7 +260,9 @@ def test_figures_of_three_operations(collection: Collection, truth: NasBench201)
     for seed in methods(collection)[0].seeds:
         table = pd.DataFrame({"cell_id": space.benchmark_ids(), "score": np.arange(729) / 729})
         write_table(seed.run.folder / "scores.parquet", table)
-        save_posterior(seed.run.folder / "posterior.safetensors", CellPosterior.uniform(space), {})
+        save_posterior(
+            seed.run.folder / "posterior.safetensors", CategoricalPosterior.uniform(space), {}
+        )
     drawn, mass = one_shot(collection), posterior_mass(collection)
     assert drawn is not None
     assert mass is not None

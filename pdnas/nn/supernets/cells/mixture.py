@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pdnas.nn.supernets.categorical.mixture import NOTHING, Mixture, Routes
 from pdnas.nn.supernets.cells.credit import Credits, Outputs
 from pdnas.nn.supernets.cells.operations import applied, convolved, evaluated, make_operation
 from pdnas.space.cells import EDGES, NODES, leaving
-
-Routes = list[dict[str, Tensor]]
-"""For each edge: operation name -> indices of the images that take it."""
 
 
 class Layout(NamedTuple):
@@ -29,18 +27,6 @@ class Layout(NamedTuple):
 
 CHANNELS_LAST = Layout((0, 2, 3, 1), (0, 3, 1, 2))
 CHANNELS_FIRST = Layout((0, 1, 2, 3), (0, 1, 2, 3))
-
-
-def find_routes(cells: Tensor, operations: Sequence[str]) -> Routes:
-    """Which images take which operation, if image i has the cell ``cells[i]``; (images, 6)."""
-    # Edge by edge, the images of one operation after those of another.
-    images = cells.argsort(dim=0, stable=True).T.contiguous()
-    taken = F.one_hot(cells.long(), len(operations)).sum(dim=0)
-    routes: Routes = []
-    for edge, sizes in enumerate(taken.tolist()):  # the one time that a GPU is waited for
-        parts = zip(operations, images[edge].split(sizes), strict=True)
-        routes.append({name: part for name, part in parts if name != "none" and len(part)})
-    return routes
 
 
 def node_by_node(
@@ -63,7 +49,7 @@ def node_by_node(
     return credits.finished(nodes[-1], NODES - 1).permute(layout.to_images)
 
 
-class CellMixture(nn.Module):
+class CellMixture(Mixture):
     """A cell that holds every operation on every edge."""
 
     def __init__(self, channels: int, operations: tuple[str, ...]) -> None:
@@ -71,7 +57,7 @@ class CellMixture(nn.Module):
         self.operations = operations
         self.edges = nn.ModuleList(
             nn.ModuleDict(
-                {name: make_operation(name, channels) for name in operations if name != "none"}
+                {name: make_operation(name, channels) for name in operations if name != NOTHING}
             )
             for _ in EDGES
         )
@@ -87,24 +73,14 @@ class CellMixture(nn.Module):
         x: Tensor,
         routes: Routes,
         soft: Tensor | None = None,
-        cells_per_batch: int | None = None,
+        per_batch: int | None = None,
     ) -> Tensor:
-        """Send every image through the operations that it chose.
-
-        Args:
-            x: (images, channels, height, width).
-            routes: which images take what, by edge.
-            soft: (images, edges, operations); relaxed choices that are to get the straight-through
-                gradient. They change no output.
-            cells_per_batch: cells that the images share, if each has not its own; image i has
-                number i modulo this, and BatchNorm takes the images of each cell by themselves.
-        """
         # Gathering and adding images copies rows. Channels last is what convolutions like best;
         # channels first, what BatchNorm by cell needs.
         layout, considered = CHANNELS_LAST, evaluated
-        if cells_per_batch is not None:
+        if per_batch is not None:
             layout = CHANNELS_FIRST
-            considered = partial(convolved, cells_per_batch=cells_per_batch)
+            considered = partial(convolved, cells_per_batch=per_batch)
 
         def send(source: int, nodes: list[Tensor]) -> Outputs:
             # One gather for all that leaves a node: many small ones would each cost a full-size
@@ -119,7 +95,7 @@ class CellMixture(nn.Module):
                 pieces = nodes[source].index_select(0, rows)
                 sizes = [len(images) for *_, images in sent]
                 for (edge, name, images), piece in zip(sent, pieces.split(sizes), strict=True):
-                    cells = cells_per_batch and len(images) * cells_per_batch // len(x)
+                    cells = per_batch and len(images) * per_batch // len(x)
                     operation = self.operation(edge, name)
                     out = applied(operation, piece.permute(layout.to_images), cells)
                     nodes[EDGES[edge][1]].index_add_(0, images, out.permute(layout.to_rows))
@@ -130,6 +106,30 @@ class CellMixture(nn.Module):
                 return self.outputs(images, leaving(source), considered)
 
         return node_by_node(x, layout, soft, send)
+
+    def weighted(self, x: Tensor, weights: Tensor, per_batch: int | None = None) -> Tensor:
+        # The weights' gradient is computed as credit: autograd would fill two more full-size
+        # tensors for each.
+        through = partial(convolved, cells_per_batch=per_batch)
+
+        def send(source: int, nodes: list[Tensor]) -> Outputs:
+            images = nodes[source].permute(CHANNELS_LAST.to_images)
+            outputs = self.outputs(images, leaving(source), through)
+            for edge, added in outputs.items():
+                for weight, out in zip(weights.detach()[:, edge].unbind(1), added, strict=True):
+                    if out is not None:
+                        share = weight.to(x.dtype)[:, None, None, None]
+                        rows = out.permute(CHANNELS_LAST.to_rows)
+                        nodes[EDGES[edge][1]].addcmul_(share, rows)
+            return outputs
+
+        # Channels last is how convolutions of few channels are fast on a CPU. Nobody needs credit
+        # in a step of the weights of the network alone.
+        credited = weights if weights.requires_grad else None
+        return node_by_node(x, CHANNELS_LAST, credited, send)
+
+    def alone(self, x: Tensor, names: Sequence[str], per_batch: int | None = None) -> Tensor:
+        return self.nodes(x, names, per_batch)[-1]
 
     def outputs(
         self, x: Tensor, edges: Iterable[int], through: Callable[[nn.Sequential, Tensor], Tensor]
@@ -146,7 +146,7 @@ class CellMixture(nn.Module):
         for edge in edges:
             outputs[edge] = []
             for name in self.operations:
-                operation = None if name == "none" else self.operation(edge, name)
+                operation = None if name == NOTHING else self.operation(edge, name)
                 if operation is None:
                     out = None
                 elif isinstance(operation, nn.Sequential):
@@ -167,14 +167,14 @@ class CellMixture(nn.Module):
         adds BatchNorm's offset: so it is in training, and in the benchmark's own network.
 
         Args:
-            cells_per_batch: as in :meth:`forward`; a single cell that is drawn for a batch has 1.
+            cells_per_batch: as in :class:`Mixture`; a single cell that is drawn for a batch has 1.
         """
         nodes = [x]
         for edge, name in enumerate(names):
             source, target = EDGES[edge]  # in the order of targets
             if target == len(nodes):
                 nodes.append(torch.zeros_like(x))
-            if name != "none":
+            if name != NOTHING:
                 operation = self.operation(edge, name)
                 nodes[target] = nodes[target] + applied(operation, nodes[source], cells_per_batch)
         return nodes

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pdnas.nn.supernets.cells.mixture import CHANNELS_LAST, CellMixture, Routes, find_routes
+from pdnas.nn.supernets.categorical.mixture import Mixture, Routes, find_routes
+from pdnas.nn.supernets.cells.mixture import CHANNELS_LAST, CellMixture
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.operations import convolved
 from pdnas.space.cells import CellSpace
@@ -118,14 +118,18 @@ def _score_cells(
                 rows += out
     taken = suffixes.repeat_interleave(images, dim=0).to(some.device)
     routes = find_routes(taken, supernet.space.operations)
-    through = partial(_through_cell, prefix=prefix, routes=routes)
+
+    def through(cell: Mixture, x: Tensor) -> Tensor:
+        assert isinstance(cell, CellMixture)
+        return _through_cell(cell, x, prefix, routes)
+
     logits = supernet.through_layers(features, through, first=1)
     return logits.unflatten(0, (len(suffixes), images))
 
 
 def blocks(space: CellSpace) -> list[NDArray[np.int8]]:
     """The distinct cells, shape (cells, 6) each, by the operations leading to nodes 1 and 2."""
-    distinct = np.unique(space.canonical_cells(), axis=0)
+    distinct = np.unique(space.canonical_codes(), axis=0)
     _, block = np.unique(distinct[:, _PREFIX], axis=0, return_inverse=True)
     return [distinct[block.ravel() == number] for number in range(block.max() + 1)]
 

@@ -1,4 +1,4 @@
-"""Random cells from the logits of a supernet's operations."""
+"""Random architectures from the logits of one-of-many switches."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pdnas.nn.noise import shared
-from pdnas.space.cells import CHAIN, EDGES
+from pdnas.space.categorical import CategoricalSpace
 
 
 @dataclass(frozen=True)
-class CellDraws:
-    """Draws a cell for each image of a batch, or a few cells that its images share.
+class Draws:
+    """Draws an architecture for each image of a batch, or a few that its images share.
 
     Attributes:
-        logits: (6, operations), or of a chain (6, operations, operations): row r of an edge counts
-            where the edge before it in :data:`pdnas.space.cells.CHAIN` has operation r.
-        operations: their names.
+        logits: (switches, options), or of a chain (switches, options, options): row r of a switch
+            counts where the switch before it in the space's order has option r.
+        space: which switches and options there are.
         temperature: τ of the Gumbel softmax.
-        cells_per_batch: how many cells a batch has, of which image i takes number i modulo this;
+        per_batch: how many architectures a batch has, of which image i takes number i modulo this;
             None: every image has its own.
         for_images: draws by a function of the number of images, as
             :meth:`pdnas.nn.noise.DrawsNoise.for_images`.
     """
 
     logits: Tensor
-    operations: tuple[str, ...]
+    space: CategoricalSpace
     temperature: float
-    cells_per_batch: int | None
+    per_batch: int | None
     for_images: Callable[[int, Callable[[int], Tensor]], Tensor]
 
-    def cells(self, images: int) -> Tensor:
-        """Operation codes, shape (images, 6)."""
+    def codes(self, images: int) -> Tensor:
+        """Hard choices, shape (images, switches)."""
         return self._for_all(images, self._codes)
 
     def relaxed(self, images: int) -> Tensor:
-        """Weights of all operations, a Gumbel softmax; shape (images, 6, operations)."""
+        """Weights of all options, a Gumbel softmax; shape (images, switches, options)."""
         return self._for_all(images, self._weights)
 
     def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
-        if self.cells_per_batch is None:
+        if self.per_batch is None:
             return self.for_images(images, draw)
-        return shared(draw(self.cells_per_batch), images)
+        return shared(draw(self.per_batch), images)
 
     @torch.no_grad()
     def _codes(self, count: int) -> Tensor:
@@ -56,20 +56,21 @@ class CellDraws:
         return torch.multinomial(probabilities, count, replacement=True).T
 
     def _weights(self, count: int) -> Tensor:
-        """A Gumbel softmax for each edge.
+        """A Gumbel softmax for each switch.
 
-        In a chain, edge by edge: the choice on one edge (its largest entry) says which row of the
-        next edge's logits counts. Only that row gets a gradient; the choice that led to it gets its
+        In a chain, switch by switch: the choice of one (its largest entry) says which row of the
+        next one's logits counts. Only that row gets a gradient; the choice that led to it gets its
         own, straight through, since another choice would have brought another row.
         """
         if self.logits.dim() == 2:
             return F.gumbel_softmax(self.logits.expand(count, -1, -1), tau=self.temperature)
-        soft = [self.logits.new_empty(())] * len(EDGES)
-        logits = self.logits[CHAIN[0], 0].expand(count, -1)
-        for before, edge in pairwise(CHAIN):
+        order = self.space.ORDER
+        soft = [self.logits.new_empty(())] * len(order)
+        logits = self.logits[order[0], 0].expand(count, -1)
+        for before, switch in pairwise(order):
             soft[before] = F.gumbel_softmax(logits, tau=self.temperature)
-            table, chosen = self.logits[edge], soft[before]
+            table, chosen = self.logits[switch], soft[before]
             change = chosen - chosen.detach()  # zero, with the gradient of the relaxed choice
             logits = table[chosen.argmax(dim=1)] + change @ table.detach()
-        soft[CHAIN[-1]] = F.gumbel_softmax(logits, tau=self.temperature)
+        soft[order[-1]] = F.gumbel_softmax(logits, tau=self.temperature)
         return torch.stack(soft, dim=1)

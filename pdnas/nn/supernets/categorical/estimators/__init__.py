@@ -3,7 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from pdnas.nn.supernets.cells.estimators.base import ESTIMATORS, GradientEstimator, Way
+from pdnas.nn.supernets.categorical.estimators.base import ESTIMATORS, GradientEstimator, Way
 
 __all__ = ["ESTIMATORS", "GradientEstimator", "Way"]
 

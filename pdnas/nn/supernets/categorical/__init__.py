@@ -1,0 +1,1 @@
+"""What supernets of one-of-many switches share: draws, credit, estimators, the network's part."""
