@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
+from pdnas.nn.supernets.categorical.scoring import folded
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
-from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, folded, score_block
+from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run

@@ -21,8 +21,9 @@ from benchmarks.measure import Effort
 from benchmarks.scaling import cell_step, gated_step, ranking
 from benchmarks.training import random_batch, training_step
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets.categorical.scoring import folded
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
-from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, folded, score_block
+from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.space.cells import CellSpace
 from pdnas.support.files import atomic_path, write_json
 from pdnas.support.provenance import Stopwatch, provenance

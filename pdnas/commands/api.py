@@ -336,6 +336,10 @@ def efficiency(
     if isinstance(of, ChannelPosterior):
         raise PdnasError("this is a distribution over channels; give a run of nasbench201")
     if isinstance(of, CategoricalPosterior):
+        if not isinstance(of.space, CellSpace):
+            raise PdnasError(
+                "this is a distribution over no cells; name its truth: efficiency(truth, run)"
+            )
         ids, q = of.space.benchmark_ids(), of.architecture_probabilities()
     elif is_names(of) or is_names(getattr(of, "index", None)) or isinstance(of, tables):
         raise PdnasError(

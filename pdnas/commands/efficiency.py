@@ -11,7 +11,7 @@ import typer
 from pdnas.commands.console import number, print_table
 from pdnas.commands.nasbench import fraction
 from pdnas.commands.pipeline import Force, Json
-from pdnas.commands.truth import Name
+from pdnas.commands.truth import Name, ends, print_measured
 from pdnas.support.errors import PdnasError
 
 
@@ -69,7 +69,7 @@ def efficiency(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
-    _print_efficiency(record)
+    print_measured(record)
     if device is not None:
         _print_latency(record["latency"])
     typer.echo("retrained: the 95 % interval that the noise of the trainings leaves")
@@ -92,43 +92,6 @@ def band(text: str | None) -> tuple[float, float] | None:
     return int(low), int(high)
 
 
-def _print_efficiency(record: dict[str, Any]) -> None:
-    typer.echo(
-        f"entropy {record['entropy']:.3f} nats = {record['effective_cells']:.1f} equally likely "
-        f"architectures; mode {record['mode']} ({record['mode_probability']:.2%})"
-    )
-    size = f"{record['mean_parameters'] / 1e3:.1f} k parameters a sample"
-    if record["parameters"] is not None:
-        low, high = record["parameters"]
-        size += (
-            f"; {record['cells']} architectures of {low:.0f} to {high:.0f} parameters, "
-            f"{record['mass_in_band']:.4g} of the distribution"
-        )
-    typer.echo(size)
-    for name, facts in record["datasets"].items():
-        title = (
-            f"{name}: mean accuracy of a sample {100 * facts['mean_accuracy']:.2f} % "
-            f"(uniform {100 * facts['uniform_mean_accuracy']:.2f} %), mode "
-            f"{100 * facts['mode_accuracy']:.2f} %, best {100 * facts['best_accuracy']:.2f} %"
-        )
-        hours = facts["near_best"]["uniform_training_hours"] is not None
-        goals = [("", each) for each in facts["targets"]]
-        goals += [("near the best", facts["near_best"]), ("top 1 %", facts["top"])]
-        rows = []
-        for what, each in goals:
-            row = [f"{100 * each['target']:.2f} % {what}".rstrip()]
-            names = ("mass", "expected_samples", "uniform_expected_samples", "speedup")
-            row += [number(each[name]) for name in names]
-            row += [_interval(each["retrained"][name]) for name in ("expected_samples", "speedup")]
-            if hours:
-                row += [number(each[name]) for name in ("training_hours", "uniform_training_hours")]
-            rows.append(row)
-        columns = ["target", "mass", "expected samples", "uniform", "fewer by"]
-        columns += ["samples, retrained", "fewer by, retrained"]
-        columns += ["hours of training", "uniform"] if hours else []
-        print_table(title, columns, rows)
-
-
 def _print_latency(record: dict[str, Any]) -> None:
     rows = []
     for quartile in record["quartiles"]:
@@ -144,15 +107,9 @@ def _print_latency(record: dict[str, Any]) -> None:
                     number(each["expected_samples"]),
                     number(each["uniform_expected_samples"]),
                     number(each["speedup"]),
-                    _interval(each["retrained"]["expected_samples"]),
+                    ends(each["retrained"]["expected_samples"]),
                 )
             )
     columns = ("latency", "mass", "best", "target", "expected samples", "uniform", "fewer by")
     title = f"{record['dataset']}, within each quartile of latency on {record['device']}"
     print_table(title, (*columns, "samples, retrained"), rows)
-
-
-def _interval(values: dict[str, float | None]) -> str:
-    if values["low"] is None:
-        return "–"
-    return f"{number(values['low'])} to {number(values['high'])}"

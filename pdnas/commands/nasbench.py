@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from pdnas.commands.pipeline import (
 from pdnas.spec import limits
 from pdnas.spec.names import Encoding, RivalMethod, TruthData
 from pdnas.support.errors import PdnasError
+
+if TYPE_CHECKING:
+    from pdnas.truth.tables import Truth
 
 app = typer.Typer(help="NAS-Bench-201: ground truth of all 15 625 cells, exact sample efficiency.")
 
@@ -207,18 +210,33 @@ def rival(
     It sees validation accuracies after 12 epochs and is judged by test accuracy after 200.
     Example: pdnas nasbench rival evolution --seeds 0-499 --queries 100
     """
+    from pdnas.truth.tables.nasbench201 import NasBench201
+
+    config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
+    search_table(NasBench201.load(), config, out, force, as_json)
+
+
+def search_table(
+    truth: Truth, config: dict[str, Any], out: Path | None, force: bool, as_json: bool
+) -> None:
+    """Search a truth's table and print, or write, how that went.
+
+    Args:
+        config: ``method``, ``dataset``, ``seeds``, ``queries``, and what else the record is to
+            keep of how it was made.
+    """
     from pdnas.runs import kept
     from pdnas.support import files
     from pdnas.support.provenance import Stopwatch, provenance
     from pdnas.truth.rivals import compete
 
     stopwatch = Stopwatch()
-    config = {"method": method, "dataset": dataset, "seeds": seeds, "queries": queries}
     if out is not None:
         require_parquet(out)
         summary = out.with_suffix(".json")
         kept.configured_like(summary, config, None, force, others=[out])
-    table, record = compete(method, dataset, seed_range(seeds), queries)
+    seeds = seed_range(config["seeds"])
+    table, record = compete(config["method"], truth, config["dataset"], seeds, config["queries"])
     if out is not None:
         written = {**record, "provenance": provenance(config, None, stopwatch)}
         kept.record_like(summary, written, None, force, others=[out])

@@ -10,7 +10,9 @@ import typer
 
 from pdnas.commands import complete
 from pdnas.commands.console import number, print_table, require_parquet
+from pdnas.commands.nasbench import search_table
 from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
+from pdnas.spec.names import RivalMethod
 
 app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
 
@@ -143,6 +145,69 @@ def sizes(
 
 
 @app.command()
+def macro(
+    run: RunFolder, scale: ScaleNow = None, force: Force = False, as_json: Json = False
+) -> None:
+    """What a run of nasbench-macro is worth, exactly; writes macro.json there.
+
+    Where `pdnas nasbench score` has scored all networks, the choice by their scores is judged too.
+
+    Example:
+
+        pdnas truth macro runs/laptop/nasbench-macro/posterior/seed1
+    """
+    from pdnas.runs import kept, layout
+    from pdnas.truth.macro import judge_run
+
+    found = load_run(run, scale)
+    record = judge_run(found, force)
+    kept.record_like(run / layout.MACRO, record, found.identity, force)
+    found.write(layout.MACRO, record)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        print_measured(record)
+
+
+@app.command()
+def rival(
+    name: Name,
+    method: Annotated[RivalMethod, typer.Argument(help="The method.")],
+    seeds: Annotated[str, typer.Option(help="A seed, or a range like 0-99.")] = "0-99",
+    queries: Annotated[int, typer.Option(help="Architectures that each search asks for.")] = 300,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set; by default the truth's first.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write every query to this .parquet, the summary to .json beside it."),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Search a truth's table with a method that trains nothing, many times.
+
+    It sees validation accuracies of a short training, or the first training's test accuracies where
+    the truth has no other, and is judged by the mean of all trainings.
+
+    Example:
+
+        pdnas truth rival nasbench-macro evolution --seeds 0-499
+    """
+    from pdnas.truth.tables import open_truth
+
+    truth = open_truth(name)
+    config = {
+        "truth": name,
+        "method": method,
+        "dataset": truth.known(dataset),
+        "seeds": seeds,
+        "queries": queries,
+    }
+    search_table(truth, config, out, force, as_json)
+
+
+@app.command()
 def build(
     name: Name,
     out: Annotated[
@@ -246,3 +311,48 @@ def _print_noise(record: dict[str, Any]) -> None:
     ]
     columns = ("target", "reach it", "by luck", "missed by bad luck", "deviation, points")
     print_table(None, columns, rows)
+
+
+def print_measured(record: dict[str, Any]) -> None:
+    """What :func:`pdnas.truth.measure.measure` says of a distribution."""
+    typer.echo(
+        f"entropy {record['entropy']:.3f} nats = {record['effective_cells']:.1f} equally likely "
+        f"architectures; mode {record['mode']} ({record['mode_probability']:.2%})"
+    )
+    size = f"{record['mean_parameters'] / 1e3:.1f} k parameters a sample"
+    if record["parameters"] is not None:
+        low, high = record["parameters"]
+        size += (
+            f"; {record['cells']} architectures of {low:.0f} to {high:.0f} parameters, "
+            f"{record['mass_in_band']:.4g} of the distribution"
+        )
+    typer.echo(size)
+    for name, facts in record["datasets"].items():
+        title = (
+            f"{name}: mean accuracy of a sample {100 * facts['mean_accuracy']:.2f} % "
+            f"(uniform {100 * facts['uniform_mean_accuracy']:.2f} %), mode "
+            f"{100 * facts['mode_accuracy']:.2f} %, best {100 * facts['best_accuracy']:.2f} %"
+        )
+        hours = facts["near_best"]["uniform_training_hours"] is not None
+        goals = [("", each) for each in facts["targets"]]
+        goals += [("near the best", facts["near_best"]), ("top 1 %", facts["top"])]
+        rows = []
+        for what, each in goals:
+            row = [f"{100 * each['target']:.2f} % {what}".rstrip()]
+            names = ("mass", "expected_samples", "uniform_expected_samples", "speedup")
+            row += [number(each[name]) for name in names]
+            row += [ends(each["retrained"][name]) for name in ("expected_samples", "speedup")]
+            if hours:
+                row += [number(each[name]) for name in ("training_hours", "uniform_training_hours")]
+            rows.append(row)
+        columns = ["target", "mass", "expected samples", "uniform", "fewer by"]
+        columns += ["samples, retrained", "fewer by, retrained"]
+        columns += ["hours of training", "uniform"] if hours else []
+        print_table(title, columns, rows)
+
+
+def ends(values: dict[str, float | None]) -> str:
+    """An interval by its ends."""
+    if values["low"] is None:
+        return "–"
+    return f"{number(values['low'])} to {number(values['high'])}"

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pdnas.nn.subnet import multiply_adds
 from pdnas.nn.supernets import CategoricalSupernet, ChannelSupernet, build
 from pdnas.space.candidates import Choice
-from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.base import first_problem
+from pdnas.spec.spec import CATEGORICAL
 from pdnas.spec.supernets import (
     NAMED,
     DenseNetConfig,
@@ -30,7 +30,7 @@ def describe(
     Args:
         name: a key of :data:`pdnas.spec.supernets.NAMED`; ``d169`` is short for ``supernet-d169``.
         width: channels, filters or growth rate in place of the supernet's own.
-        cell: for nasbench201, the network of this one cell.
+        cell: the network of this one cell of nasbench201, or this one of nasbench-macro.
         classes: None for those of the data set the supernet was made for.
         size: pixels a side of an image; None likewise.
 
@@ -49,7 +49,7 @@ def describe(
             config = type(config).model_validate(settings)
         except ValidationError as error:
             raise PdnasError(f"{name}: {first_problem(error)}") from error
-    if cell is not None and not isinstance(config, NasBench201Config):
+    if cell is not None and not isinstance(config, CATEGORICAL):
         raise PdnasError(f"{name} has no cells; leave out --cell")
     imagenet = isinstance(config, (ResNetConfig, DenseNetConfig))
     classes = classes or (1000 if imagenet else 10)
@@ -63,11 +63,12 @@ def describe(
         network = build(config, 3, classes).eval()
         image = torch.empty(1, 3, size, size)
     choice: Choice | None = None
-    if isinstance(config, NasBench201Config):
-        space = CellSpace(config.operations)
-        # As a supernet it has no one network; its largest cell stands for what a step can cost.
-        largest = space.from_string(cell) if cell else [space.operations.index("nor_conv_3x3")] * 6
-        choice = {CELL: torch.tensor(list(largest), dtype=torch.int8, device="cpu")}
+    if isinstance(network, CategoricalSupernet):
+        # As a supernet it has no one network; its largest stands for what a step can cost.
+        space = network.space
+        heaviest = [space.options.index(space.HEAVIEST)] * len(space.SWITCHES)
+        codes = space.from_string(cell) if cell else heaviest
+        choice = {space.KEY: torch.tensor(list(codes), dtype=torch.int8, device="cpu")}
         network.choose(choice)
     if isinstance(network, ChannelSupernet):
         gates = [

@@ -37,6 +37,7 @@ TABLES = {
     "nasbench": "truth.tables:nasbench",
     "rivals": "truth.tables:rivals",
     "truths": "truth.sizes:truths",
+    "macro": "truth.macro:macro",
 }
 
 FIGURES = {
@@ -59,6 +60,8 @@ FIGURES = {
     "cost": "truth.choice:cost",
     "size-widths": "truth.sizes:size_widths",
     "size-samples": "truth.sizes:size_samples",
+    "macro-samples": "truth.macro:macro_samples",
+    "macro-blocks": "truth.macro:macro_blocks",
     "truth-noise": "truth.quality:truth_noise",
 }
 

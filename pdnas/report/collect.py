@@ -212,13 +212,17 @@ class Collection:
 
     @cached_property
     def rivals(self) -> dict[str, Rival]:
-        """Searches of the table, by the method's name.
+        """Searches of NAS-Bench-201's table; see :meth:`rivals_of`."""
+        return self.rivals_of("nasbench201")
+
+    def rivals_of(self, truth: str) -> dict[str, Rival]:
+        """Searches of a truth's table, by the method's name.
 
         Raises:
             PdnasError: one of them is about another data set than the study.
         """
         found = {}
-        for path in sorted(self.folder.glob(layout.rival_record("*"))):
+        for path in sorted(self.folder.glob(layout.rival_record("*", truth))):
             record = read_json(path)
             if record["dataset"] != "cifar10":
                 raise PdnasError(

@@ -24,6 +24,7 @@ SCORES_RECORD = "scores.json"
 EFFICIENCY = "efficiency.json"
 EFFICIENCY_SCORED = "efficiency-scored.json"
 SIZES = "sizes.json"
+MACRO = "macro.json"
 SUBNET_FOLDER = "subnet"
 SUBNET_RECORD = "subnet.json"
 NETWORK_FILES = ("network.py", "weights.safetensors", "network.pt2", "network.onnx")
@@ -82,6 +83,7 @@ RECORDS = (
     "efficiency*.json",
     SCORES_RECORD,
     SIZES,
+    MACRO,
     SUBNET,
 )
 """Patterns of the records that reports are made from; each has its provenance. Results of given
@@ -113,9 +115,15 @@ def run_folder(study: str, variant: str, seed: int | str) -> str:
     return f"{study}/{variant}/seed{seed}"
 
 
-def rival_record(method: str) -> str:
-    return f"{RIVALS}/{method}.json"
+def rival_record(method: str, truth: str = "nasbench201") -> str:
+    """How searches of a truth's table went."""
+    return f"{_rivals(truth)}/{method}.json"
 
 
-def rival_trace(method: str) -> str:
-    return f"{RIVALS}/{method}.parquet"
+def rival_trace(method: str, truth: str = "nasbench201") -> str:
+    """What they asked for."""
+    return f"{_rivals(truth)}/{method}.parquet"
+
+
+def _rivals(truth: str) -> str:
+    return RIVALS if truth == "nasbench201" else f"{RIVALS}/{truth}"

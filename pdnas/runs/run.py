@@ -23,7 +23,6 @@ from pdnas.spec.names import JudgedSource, RetrainMode
 from pdnas.spec.scale import Scale
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import Spec
-from pdnas.spec.supernets import NasBench201Config
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import (
     read_json,
@@ -184,6 +183,10 @@ class Run:
         """What its posterior over the size space's widths is worth in its band."""
         return self._record(layout.SIZES)
 
+    def macro_record(self) -> dict[str, Any] | None:
+        """What its distribution over NAS-Bench-Macro's networks is worth."""
+        return self._record(layout.MACRO)
+
     def subnet(self) -> dict[str, Any] | None:
         """Sizes and speed of the chosen candidate as a network of its own."""
         return self._record(layout.SUBNET)
@@ -326,6 +329,10 @@ class Run:
         if sizes and any(older(sizes, each) for each in self.ranking_records.values()):
             path = self.folder / layout.SIZES
             raise PdnasError(f"{path} is older than a ranking that it is made of; make it again")
+        macro, scored = self.macro_record(), self.scores_record
+        if macro and scored and older(macro, scored):
+            path = self.folder / layout.MACRO
+            raise PdnasError(f"{path} is older than the scores that it is made of; make it again")
 
     def _drawn_anew(self, source: str, record: Mapping[str, Any]) -> bool:
         """Whether other candidates are there now than those that a record is about."""
@@ -334,10 +341,9 @@ class Run:
         return drawn is not None and there and drawn != self.candidates_sha256(source)
 
     def cell_string(self, choice: Choice) -> str | None:
-        """A candidate's architecture string; None where candidates are no cells."""
-        from pdnas.space.cells import CELL
-
-        return None if self.space is None else self.space.to_string(choice[CELL].numpy())
+        """How a candidate is written; None where candidates are masks of channels."""
+        space = self.spec.space
+        return None if space is None else space.to_string(choice[space.KEY].numpy())
 
     def write(self, name: str, content: Mapping[str, Any] | pd.DataFrame) -> None:
         """Write a record or a table of this run; of several processes, the first does.
@@ -357,17 +363,15 @@ class Run:
     def _cell(self, text: str) -> Architecture:
         import torch
 
-        from pdnas.space.cells import CELL
-
-        benchmark = CellSpace()
-        if self.space is None:
+        space = self.spec.space
+        if space is None:
             raise PdnasError(
                 f"{self.folder} has no cells (supernet {self.spec.supernet.name}); give a "
                 "candidate's number"
             )
-        codes = self.space.from_string(text)
-        cell_id = int(benchmark.ids(benchmark.from_string(text)))
-        choice = {CELL: torch.from_numpy(codes)}
+        codes = space.from_string(text)
+        cell_id = int(space.benchmark_ids()[space.ids(codes)])
+        choice = {space.KEY: torch.from_numpy(codes)}
         return Architecture(layout.cell_label(cell_id), None, None, choice)
 
     def _best(self, source: str) -> int:
@@ -383,15 +387,10 @@ class Run:
     def _record(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
         record = read_json(path, self.identity) if path.is_file() else None
-        if record is not None and name in _ABOUT_ALL_CELLS and self.space is not None:
-            self.space.require_benchmark_ids(record, path)
+        space = self.spec.space
+        if record is not None and name in _ABOUT_ALL_CELLS and isinstance(space, CellSpace):
+            space.require_benchmark_ids(record, path)
         return record
-
-    @property
-    def space(self) -> CellSpace | None:
-        """The cells that it chose from; None for a supernet without cells."""
-        supernet = self.spec.supernet
-        return CellSpace(supernet.operations) if isinstance(supernet, NasBench201Config) else None
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.folder / name

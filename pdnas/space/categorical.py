@@ -25,6 +25,8 @@ class CategoricalSpace(ABC):
     """What people call one architecture."""
     OPTION: ClassVar[str]
     """What they call one option."""
+    HEAVIEST: ClassVar[str]
+    """The option with the most arithmetic."""
     SWITCHES: ClassVar[tuple[str, ...]]
     """Names of the switches."""
     ORDER: ClassVar[tuple[int, ...]]

@@ -74,6 +74,7 @@ class CellSpace(CategoricalSpace):
     KEY: ClassVar = CELL
     ARCHITECTURE: ClassVar = "cell"
     OPTION: ClassVar = "operation"
+    HEAVIEST: ClassVar = "nor_conv_3x3"
     SWITCHES: ClassVar = tuple(f"{source}>{target}" for source, target in EDGES)
     ORDER: ClassVar = CHAIN
 

@@ -26,6 +26,7 @@ class MacroSpace(CategoricalSpace):
     KEY: ClassVar = "blocks"
     ARCHITECTURE: ClassVar = "network"
     OPTION: ClassVar = "block"
+    HEAVIEST: ClassVar = "2"
     SWITCHES: ClassVar = tuple(f"layer{number}" for number in range(LAYERS))
     ORDER: ClassVar = tuple(range(LAYERS))
 

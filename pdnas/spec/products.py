@@ -74,6 +74,7 @@ TABLES = _named(
     Product("table", "nasbench", selection.over_cells, target="nasbench"),
     Product("table", "rivals", _no_study, target="nasbench"),  # searches of a table are no runs
     Product("table", "truths", selection.over_sizes, target="truths"),
+    Product("table", "macro", selection.over_macro, target="truths"),
 )
 """Every table by its name, in the order in which people read them."""
 
@@ -102,6 +103,8 @@ FIGURES = _named(
     ),
     Product("figure", "size-widths", selection.over_sizes, target="truths"),
     Product("figure", "size-samples", selection.over_sizes, target="truths"),
+    Product("figure", "macro-samples", selection.over_macro, target="truths"),
+    Product("figure", "macro-blocks", selection.over_macro, target="truths"),
     Product("figure", "truth-noise", _no_study, target="truths"),
 )
 """Every figure by its name, in the order in which people read them."""

@@ -34,9 +34,9 @@ class Roles(NamedTuple):
 
 
 def source_of(spec: Spec) -> JudgedSource:
-    """What a run's own candidates are drawn from: the plain network has just itself, and cells of a
-    one-hot supernet with fixed gates are all as likely."""
-    if spec.gates.mode == "fixed" and spec.of_cells:
+    """What a run's own candidates are drawn from: the plain network has just itself, and all
+    architectures of one-of-many switches that are fixed are as likely."""
+    if spec.gates.mode == "fixed" and spec.space is not None:
         return "uniform"
     return SOURCES[spec.gates.mode]
 

@@ -138,8 +138,8 @@ class Scale(Strict):
         content, spec = self.studies[study], self.spec(study, variant)
         if variant in content.finetune and spec.retrain is None:
             yield "finetune needs retrain, which says how"
-        if spec.of_cells and variant in (*content.finetune, *content.extract):
-            yield "cells are not fine-tuned or extracted"
+        if spec.space is not None and variant in (*content.finetune, *content.extract):
+            yield f"{spec.space.ARCHITECTURE}s are not fine-tuned or extracted"
         validation, scoring = spec.data.validation, content.score_images or 0
         if not validation and content.target != "nasbench":
             yield "data.validation: 0 leaves no images to judge candidates on; set it to 1 or more"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any, get_args
 
+from pdnas.space.macro import MacroSpace
 from pdnas.spec.names import TruthData
 from pdnas.spec.roles import roles
 from pdnas.spec.scale import Scale
@@ -40,8 +41,11 @@ def on_cifar10(scale: Scale, supernet: str | None = None) -> dict[str, str]:
 
 def over_channels(scale: Scale) -> list[str]:
     """Studies of gates on channels that the target ``all`` runs."""
-    cells, studies = over_cells(scale), scale.studies.items()
-    return [name for name, study in studies if name not in cells and study.target == "all"]
+    return [
+        name
+        for name, study in scale.studies.items()
+        if study.target == "all" and _first(scale, name).space is None
+    ]
 
 
 def guided_over_channels(scale: Scale) -> list[str]:
@@ -65,6 +69,15 @@ def over_sizes(scale: Scale) -> list[str]:
         name
         for name, study in scale.studies.items()
         if study.target == "truths" and _first(scale, name).candidates.band is not None
+    ]
+
+
+def over_macro(scale: Scale) -> list[str]:
+    """Studies of NAS-Bench-Macro's networks, which the target ``truths`` runs."""
+    return [
+        name
+        for name, study in scale.studies.items()
+        if study.target == "truths" and isinstance(_first(scale, name).space, MacroSpace)
     ]
 
 

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from pdnas.space.categorical import CategoricalSpace
+from pdnas.space.cells import CellSpace
 from pdnas.space.sizes import WIDTHS, within
 from pdnas.spec.base import Strict
 from pdnas.spec.candidates import JUDGED, CandidateConfig
@@ -18,17 +20,22 @@ from pdnas.spec.supernets import (
     DenseNetConfig,
     EnasConfig,
     NasBench201Config,
+    NasBenchMacroConfig,
     NatsBenchSizeConfig,
     SupernetConfig,
 )
 from pdnas.spec.training import RetrainConfig, TrainingConfig
+
+CATEGORICAL = (NasBench201Config, NasBenchMacroConfig)
+"""Supernets of one-of-many switches."""
 
 SEARCH_PARTS = ("data", "supernet", "training", "gates")
 """The parts of a specification that decide a search; the others act on what it found."""
 
 
 WARM_UP_GATES = {"warmup_epochs", "length_scale2", "examples", "form", "prior", "noise"}
-"""The settings of `gates` that the warm-up of cells depends on: it draws them uniformly."""
+"""The settings of `gates` that the warm-up of one-of-many switches depends on: it draws
+uniformly."""
 
 
 class Spec(Strict):
@@ -71,19 +78,29 @@ class Spec(Strict):
         """
         gates = self.gates
         together = gates.mode == "learned" and gates.learning_rate is None
-        alike = self.of_cells or gates.size_target is not None
+        alike = self.space is not None or gates.size_target is not None
         if not alike or not gates.warmup_epochs or together:
             return None
-        deciding = (
-            WARM_UP_GATES if self.of_cells else set(GateConfig.model_fields) - {"size_target"}
-        )
-        parts = {"data": True, "supernet": True, "training": True, "gates": deciding}
+        uniform = self.space is not None
+        deciding = WARM_UP_GATES if uniform else set(GateConfig.model_fields) - {"size_target"}
+        parts: dict[str, Any] = {
+            "data": True,
+            "supernet": True,
+            "training": True,
+            "gates": deciding,
+        }
         return self.model_dump(mode="json", include=parts)
+
+    @property
+    def space(self) -> CategoricalSpace | None:
+        """The architectures of a supernet of one-of-many switches; None: it has none such."""
+        network = self.supernet
+        return network.space if isinstance(network, CATEGORICAL) else None
 
     @property
     def of_cells(self) -> bool:
         """Whether what is searched is a cell of NAS-Bench-201."""
-        return isinstance(self.supernet, NasBench201Config)
+        return isinstance(self.space, CellSpace)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -93,29 +110,31 @@ class Spec(Strict):
         return self
 
 
-def _cells_are_gated(spec: Spec) -> Iterator[str]:
-    if spec.of_cells and spec.gates.mode == "none":
-        yield "supernet nasbench201 has no plain network; use gates mode: fixed"
+def _one_of_many_is_gated(spec: Spec) -> Iterator[str]:
+    if spec.space is not None and spec.gates.mode == "none":
+        yield f"supernet {spec.supernet.name} has no plain network; use gates mode: fixed"
 
 
-def _score_compares_cells(spec: Spec) -> Iterator[str]:
-    if not spec.of_cells or spec.gates.estimator != "score":
+def _score_compares_architectures(spec: Spec) -> Iterator[str]:
+    if spec.space is None or spec.gates.estimator != "score":
         return
     if spec.gates.noise == "batch":
+        many = f"{spec.space.ARCHITECTURE}s"
         yield (
-            "gates.estimator: score compares the cells of a batch, which has one; use "
-            "noise: image, or a number of cells"
+            f"gates.estimator: score compares the {many} of a batch, which has one; use "
+            f"noise: image, or a number of {many}"
         )
     if (spec.training.micro_batch or spec.training.batch) == 1:
         yield "gates.estimator: score needs two images at once or more"
 
 
-def _shared_cells_are_recalibrated(spec: Spec) -> Iterator[str]:
-    shared = spec.of_cells and spec.gates.noise != "image"
-    if shared and spec.candidates.batchnorm == "running":
+def _shared_architectures_are_recalibrated(spec: Spec) -> Iterator[str]:
+    if spec.space is None or spec.gates.noise == "image":
+        return
+    if spec.candidates.batchnorm == "running":
         yield (
-            "cells that images share leave no running BatchNorm statistics; use "
-            "candidates.batchnorm: recalibrated"
+            f"{spec.space.ARCHITECTURE}s that images share leave no running BatchNorm statistics; "
+            "use candidates.batchnorm: recalibrated"
         )
 
 
@@ -146,16 +165,17 @@ def _heldout_images_move_switches_alone(spec: Spec) -> Iterator[str]:
         )
 
 
-def _chains_are_of_cells(spec: Spec) -> Iterator[str]:
-    if spec.gates.dependence == "chain" and not spec.of_cells:
-        yield "gates.dependence: chain needs supernet nasbench201"
+def _chains_are_of_one_of_many(spec: Spec) -> Iterator[str]:
+    if spec.gates.dependence == "chain" and spec.space is None:
+        yield "gates.dependence: chain needs supernet nasbench201 or nasbench-macro"
 
 
 def _sizes_are_of_channels(spec: Spec) -> Iterator[str]:
     gates = spec.gates
     for key in ("size_prior", "size_target"):
-        if getattr(gates, key) and spec.of_cells:
-            yield f"gates.{key} needs channel gates; leave it out with supernet nasbench201"
+        if getattr(gates, key) and spec.space is not None:
+            name = spec.supernet.name
+            yield f"gates.{key} needs channel gates; leave it out with supernet {name}"
     if gates.size_target and (gates.mode != "learned" or gates.learning_rate is None):
         yield "gates.size_target needs gates mode: learned and a gates.learning_rate"
 
@@ -196,14 +216,14 @@ def _images_fit(spec: Spec) -> Iterator[str]:
 
 
 RULES = (
-    _cells_are_gated,
-    _score_compares_cells,
-    _shared_cells_are_recalibrated,
+    _one_of_many_is_gated,
+    _score_compares_architectures,
+    _shared_architectures_are_recalibrated,
     _masks_divide_a_batch,
     _racing_needs_images_in_memory,
     _warmup_ends,
     _heldout_images_move_switches_alone,
-    _chains_are_of_cells,
+    _chains_are_of_one_of_many,
     _sizes_are_of_channels,
     _bands_are_of_sizes,
     _enas_alone_has_heads_and_drop_path,

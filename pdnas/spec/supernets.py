@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pdnas.space.cells import OPERATIONS
+from pdnas.space.cells import OPERATIONS, CellSpace
+from pdnas.space.macro import MacroSpace
 from pdnas.space.sizes import LARGEST
 from pdnas.spec.base import Depth, Strict, Width
 from pdnas.spec.names import BranchMerge
@@ -101,6 +102,11 @@ class NasBench201Config(Strict):
         )
 
     @property
+    def space(self) -> CellSpace:
+        """The cells that are searched."""
+        return CellSpace(self.operations)
+
+    @property
     def cells_per_stage(self) -> int:
         """``cells`` by a name that cannot be taken for architectures."""
         return self.cells
@@ -134,13 +140,28 @@ class NatsBenchSizeConfig(Strict):
         return self
 
 
+class NasBenchMacroConfig(Strict):
+    """NAS-Bench-Macro's skeleton; the default is the benchmark's."""
+
+    WIDTH: ClassVar = "channels"
+    name: Literal["nasbench-macro"]
+    channels: Width = 32
+    """Channels of the stem; stages have 2, 4 and 8 times as many, the last convolution 40 times."""
+
+    @property
+    def space(self) -> MacroSpace:
+        """The networks that are searched."""
+        return MacroSpace()
+
+
 SupernetConfig = Annotated[
     MultiBranchConfig
     | EnasConfig
     | ResNetConfig
     | DenseNetConfig
     | NasBench201Config
-    | NatsBenchSizeConfig,
+    | NatsBenchSizeConfig
+    | NasBenchMacroConfig,
     Field(discriminator="name"),
 ]
 
@@ -155,5 +176,6 @@ NAMED: Mapping[str, SupernetConfig] = {
     "supernet-d201": DenseNetConfig(name="densenet", layers=(6, 12, 48, 32)),
     "nasbench201": NasBench201Config(name="nasbench201"),
     "natsbench-size": NatsBenchSizeConfig(name="natsbench-size"),
+    "nasbench-macro": NasBenchMacroConfig(name="nasbench-macro"),
 }
 """The supernets of the paper at full size, and the benchmarks' own networks."""

@@ -44,7 +44,7 @@ def distribution(own: Posterior, source: Source, spec: Spec, classes: int | None
         classes: how many there are; default: as in the data set as published.
 
     Raises:
-        PdnasError: ``random`` was asked for on cells, whose switches have no rate to fix.
+        PdnasError: ``random`` was asked for on one-of-many switches, which have no rate to fix.
     """
     if spec.candidates.band is not None:
         assert isinstance(own, ChannelPosterior)
@@ -55,7 +55,8 @@ def distribution(own: Posterior, source: Source, spec: Spec, classes: int | None
     if isinstance(own, CategoricalPosterior):
         if source == "uniform":
             return CategoricalPosterior.uniform(own.space)
-        raise PdnasError("a cell has no drop rate to fix; choose source posterior or uniform")
+        what = own.space.ARCHITECTURE
+        raise PdnasError(f"a {what} has no drop rate to fix; choose source posterior or uniform")
     assert isinstance(own, ChannelPosterior)
     if source == "uniform":
         return ChannelPosterior.constant(own, 0.5)

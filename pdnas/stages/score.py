@@ -1,15 +1,23 @@
-"""One-shot scores of every cell of a run's space, computed and kept block by block."""
+"""One-shot scores of every architecture of a run's space, computed and kept block by block.
+
+Architectures are cells of NAS-Bench-201 or networks of NAS-Bench-Macro.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from pdnas.data.batches import Batch
+from pdnas.nn.supernets import CategoricalSupernet
+from pdnas.nn.supernets.categorical.scoring import folded
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.scoring import (
     GPU_IMAGES_AT_ONCE,
@@ -17,10 +25,11 @@ from pdnas.nn.supernets.cells.scoring import (
     IMAGES_AT_ONCE,
     ROWS_AT_ONCE,
     blocks,
-    folded,
     score_alone,
     score_block,
 )
+from pdnas.nn.supernets.macro import scoring as macro
+from pdnas.nn.supernets.macro.network import NasBenchMacroSupernet
 from pdnas.runs import layout
 from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
@@ -34,16 +43,16 @@ from pdnas.train.device import autocast
 
 @dataclass(frozen=True)
 class Inputs:
-    """What cells are scored with.
+    """What architectures are scored with.
 
     Attributes:
         supernet: the trained one.
         images: all together, and their labels.
         training: for its precision.
-        alone: each cell has BatchNorm statistics of its own.
+        alone: each architecture has BatchNorm statistics of its own.
     """
 
-    supernet: NasBench201Supernet
+    supernet: CategoricalSupernet
     images: Batch
     training: TrainingConfig
     alone: bool = False
@@ -56,11 +65,14 @@ class Inputs:
             images: how many to use; None: all of them.
 
         Raises:
-            PdnasError: the run's supernet has no cells, or there are not so many images.
+            PdnasError: the run's supernet has channel gates, or there are not so many images.
         """
         supernet = trained_supernet(run, device)
-        if not isinstance(supernet, NasBench201Supernet):
-            raise PdnasError(f"{run.folder} is no run of nasbench201; only cells can all be scored")
+        if not isinstance(supernet, CategoricalSupernet):
+            raise PdnasError(
+                f"{run.folder} is no run of nasbench201 or nasbench-macro; only what these choose "
+                "from can all be scored"
+            )
         batches = loader_of(run, "validation", device).epoch(0)
         x, y = (torch.cat(part) for part in zip(*batches, strict=True))
         if images is not None:
@@ -74,7 +86,7 @@ class Inputs:
 
 
 def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, Any]:
-    """Score every cell of a run's space; writes ``scores.parquet`` and ``scores.json``.
+    """Score every architecture of a run's space; writes ``scores.parquet`` and ``scores.json``.
 
     A killed call goes on after the last block that it finished.
 
@@ -85,7 +97,8 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
         the record written to ``scores.json``.
 
     Raises:
-        PdnasError: the run's supernet has no cells, or more images are asked for than there are.
+        PdnasError: the run's supernet has channel gates, or more images are asked for than there
+            are.
     """
     inputs = Inputs.open(run, images, device)
     config = {
@@ -98,7 +111,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     space = inputs.supernet.space
     record = {
         "images": config["images"],
-        "operations": list(space.operations),
+        "operations": list(space.options),
         "distinct_cells": len(np.unique(space.canonical_codes(), axis=0)),
         "best": int(table["cell_id"][table["score"].argmax()]),
         "provenance": provenance(config, run.seed, journal.stopwatch),
@@ -109,32 +122,52 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     return record
 
 
+Blocks = list[NDArray[np.int8]]
+Score = Callable[[NDArray[np.int8], list[Batch]], pd.DataFrame]
+
+
+def _plan(inputs: Inputs) -> tuple[Blocks, Score, int]:
+    """What is scored together, how, and how many images go through at once."""
+    supernet, alone = inputs.supernet, inputs.alone
+    on_gpu = inputs.images[0].device.type == "cuda"
+    images_at_once = GPU_IMAGES_AT_ONCE if on_gpu else IMAGES_AT_ONCE
+    if alone:
+        images_at_once = EVALUATION_BATCH
+    else:
+        supernet = folded(supernet)
+    if isinstance(supernet, NasBenchMacroSupernet):
+        score_networks = partial(macro.score_block, supernet, alone=alone)
+        return macro.blocks(supernet.space), score_networks, images_at_once
+    assert isinstance(supernet, NasBench201Supernet)
+    cells, rows_at_once = supernet, GPU_ROWS_AT_ONCE if on_gpu else ROWS_AT_ONCE
+    score_cells = score_alone if alone else score_block
+    return (
+        blocks(cells.space),
+        lambda codes, batches: score_cells(cells, codes, batches, rows_at_once),
+        images_at_once,
+    )
+
+
 def score(inputs: Inputs, journal: Journal | None = None, description: str = "") -> pd.DataFrame:
-    """Score every cell of a supernet's space, those that compute the same once.
+    """Score every architecture of a supernet's space, those that compute the same once.
 
     Args:
-        journal: keeps each block of cells, so that a killed call goes on where it was.
+        journal: keeps each block of architectures, so that a killed call goes on where it was.
         description: what is being done, for people.
 
     Returns:
-        a row a cell, in the order of the benchmark's ids: ``cell_id`` (that id), ``score``
+        a row an architecture, in the order of the benchmark's ids: ``cell_id`` (that id), ``score``
         (accuracy), ``loss`` (docs/files.md).
     """
     journal = journal or Journal()
-    supernet, (x, y) = inputs.supernet, inputs.images
-    on_gpu = x.device.type == "cuda"
-    rows_at_once = GPU_ROWS_AT_ONCE if on_gpu else ROWS_AT_ONCE
-    images_at_once = GPU_IMAGES_AT_ONCE if on_gpu else IMAGES_AT_ONCE
-    if inputs.alone:
-        score_cells, images_at_once = score_alone, EVALUATION_BATCH
-    else:
-        score_cells, supernet = score_block, folded(supernet)
+    todo, score_some, images_at_once = _plan(inputs)
+    x, y = inputs.images
     batches = list(zip(x.split(images_at_once), y.split(images_at_once), strict=True))
-    space, todo, done = supernet.space, blocks(supernet.space), len(journal.rows)
+    space, done = inputs.supernet.space, len(journal.rows)
     progress = Progress(description, len(todo), done, quiet=not description)
     with progress, autocast(x.device, inputs.training):
-        for cells in todo[done:]:
-            table = score_cells(supernet, cells, batches, rows_at_once)
+        for codes in todo[done:]:
+            table = score_some(codes, batches)
             journal.append({str(name): values.tolist() for name, values in table.items()})
             progress.advance()
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")

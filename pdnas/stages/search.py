@@ -104,7 +104,7 @@ class Inputs:
     @property
     def fixed_drop(self) -> float | None:
         """The drop probability where it is a fixed one."""
-        return self.drop if self.spec.gates.mode == "fixed" and not self.spec.of_cells else None
+        return self.drop if self.spec.gates.mode == "fixed" and self.spec.space is None else None
 
     @property
     def own_data(self) -> dict[str, Any]:

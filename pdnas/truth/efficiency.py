@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pdnas.runs import kept, layout
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import OPERATIONS, CellSpace
+from pdnas.space.macro import MacroSpace
 from pdnas.spec.names import TruthData
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
@@ -278,9 +280,9 @@ def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
 
     path = run / layout.POSTERIOR
     loaded = load_posterior(path)
-    if not isinstance(loaded, CategoricalPosterior):
+    space = loaded.space if isinstance(loaded, CategoricalPosterior) else None
+    if not isinstance(loaded, CategoricalPosterior) or not isinstance(space, CellSpace):
         raise PdnasError(f"{path} holds no distribution over cells; give a run of nasbench201")
-    space = loaded.space
     if unknown := set(space.operations) - set(OPERATIONS):
         raise PdnasError(f"{path} has operations the benchmark lacks: {', '.join(sorted(unknown))}")
     return space, loaded.architecture_probabilities()
@@ -308,20 +310,39 @@ def load_size_probabilities(run: Path) -> Floats:
     return network_probabilities(loaded)
 
 
-def load_scores(path: Path, space: CellSpace = CellSpace()) -> Floats:
-    """One-shot scores of all cells of a space, shape (cells,), in the order of its cells.
+def load_macro_probabilities(run: Path) -> Floats:
+    """The probabilities that a run's posterior gives to NAS-Bench-Macro's networks, shape (6561,).
 
     Args:
-        path: Parquet table with the columns ``cell_id`` (the benchmark's) and ``score``, a row a
-            cell in any order.
-        space: the cells that must be there.
+        run: folder with ``posterior.safetensors``.
+
+    Raises:
+        PdnasError: no such file, or its distribution is over other architectures.
+    """
+    from pdnas.runs.distributions import load_posterior
+    from pdnas.space.posterior import CategoricalPosterior
+
+    path = run / layout.POSTERIOR
+    loaded = load_posterior(path)
+    if not isinstance(loaded, CategoricalPosterior) or not isinstance(loaded.space, MacroSpace):
+        raise PdnasError(f"{path} is of other architectures; give a run of nasbench-macro")
+    return loaded.architecture_probabilities()
+
+
+def load_scores(path: Path, space: CategoricalSpace = CellSpace()) -> Floats:
+    """One-shot scores of a whole space, shape (len(space),), in the order of its architectures.
+
+    Args:
+        path: Parquet table with the columns ``cell_id`` (the benchmark's) and ``score``, a row an
+            architecture in any order.
+        space: the architectures that must be there.
 
     Raises:
         PdnasError: no such table, a cell without a finite score, one with two or none of the
             space's, or ids of an earlier version, which were the run's own.
     """
     made_by = path.with_suffix(".json")
-    if made_by.is_file():
+    if made_by.is_file() and isinstance(space, CellSpace):
         space.require_benchmark_ids(files.read_json(made_by), made_by)
     table, ids = files.read_table(path), space.benchmark_ids()
     if {"cell_id", "score"} <= set(table):
@@ -331,6 +352,6 @@ def load_scores(path: Path, space: CellSpace = CellSpace()) -> Floats:
             return in_order
     raise PdnasError(
         f"{path} must have the columns cell_id and score, and a finite score of each of the "
-        f"{ids.size} cells of the run's space once (operations: {', '.join(space.operations)}); "
-        "score the cells again"
+        f"{ids.size} {space.ARCHITECTURE}s of the run's space once ({space.OPTION}s: "
+        f"{', '.join(space.options)}); score the {space.ARCHITECTURE}s again"
     )

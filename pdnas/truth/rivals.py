@@ -27,13 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import EDGES, CellSpace
-from pdnas.spec.names import RivalMethod, TruthData
+from pdnas.spec.names import RivalMethod
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval, finite_or_none
-from pdnas.truth.columns import TARGETS
 from pdnas.truth.noise import DRAWS, TWO_SIDED_95, factor_ends, pair_spread, retrained_pairs
 from pdnas.truth.sampling import QUANTILES, Floats
 from pdnas.truth.seconds import query_seconds, search_hours
+from pdnas.truth.tables.base import Truth
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 if TYPE_CHECKING:
@@ -313,8 +313,8 @@ def trace(asked: Ids, seeds: Sequence[int], signal: Floats, accuracy: Floats) ->
     """What each search knew after each query, one row a seed and query.
 
     Columns: ``seed``, ``query`` (from 1), ``cell_id``, ``signal`` and ``accuracy`` (the true one)
-    of the cell asked for; ``best_cell_id``, ``best_signal`` and ``best_accuracy`` of the cell with
-    the best signal so far (the first of equals).
+    of what was asked for; ``best_cell_id``, ``best_signal`` and ``best_accuracy`` of what has the
+    best signal so far (the first of equals). A ``cell_id`` is a row of the truth.
 
     Args:
         asked: cell ids, shape (seeds, queries).
@@ -444,35 +444,41 @@ def summarise_searches(table: pd.DataFrame, targets: Sequence[float]) -> dict[st
 
 
 def compete(
-    method: RivalMethod, dataset: TruthData, seeds: Sequence[int], queries: int
+    method: RivalMethod, truth: Truth, dataset: str, seeds: Sequence[int], queries: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Search the benchmark's table: the :func:`trace`, and what ``rival.json`` says about it."""
-    signal = NasBench201.load().validation_12(dataset)
-    asked = search(method, signal, seeds, queries, CellSpace())
+    """Search a truth's table: the :func:`trace`, and what ``rival.json`` says about it.
+
+    Raises:
+        PdnasError: as :func:`search`, or the truth has no space of one-of-many switches.
+    """
+    if truth.space is None:
+        raise PdnasError(f"{truth.name} has no one-of-many switches, which these methods search")
+    asked = search(method, truth.signal(dataset), seeds, queries, truth.space)
     package = LIBRARIES.get(method)
     library = f"{package} {version(package)}" if package else None
-    return judge(method, library, dataset, seeds, asked)
+    return judge(method, library, truth, dataset, seeds, asked)
 
 
 def judge(
-    method: str, library: str | None, dataset: TruthData, seeds: Sequence[int], asked: Ids
+    method: str, library: str | None, truth: Truth, dataset: str, seeds: Sequence[int], asked: Ids
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The :func:`trace` of searches of the benchmark's table, and what ``rival.json`` says.
+    """The :func:`trace` of searches of a truth's table, and what ``rival.json`` says.
 
     Args:
         method: its name.
         library: name and version of what the method is taken from, if it is not ours.
-        asked: cell ids, shape (seeds, queries).
+        asked: rows, shape (seeds, queries).
     """
-    truth, targets = NasBench201.load(), TARGETS[dataset]
-    accuracy = truth.accuracy(dataset)
-    table = trace(asked, seeds, truth.validation_12(dataset), accuracy)
+    accuracy, targets = truth.accuracy(dataset), truth.targets[dataset]
+    table = trace(asked, seeds, truth.signal(dataset), accuracy)
     summary = summarise_searches(table, targets)
-    hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
     chosen = table["best_cell_id"].to_numpy()[asked.shape[1] - 1 :: asked.shape[1]]
     pairs = retrained_pairs(truth, dataset, DRAWS)
     noise = noise_of_searches(asked, chosen, accuracy, pairs, targets)
     summary["chosen_accuracy"]["retrained"] = noise["chosen_accuracy"]
+    hours: dict[str, Any] = {"whole": None, "targets": [None] * len(targets)}
+    if isinstance(truth, NasBench201):  # of the others nobody knows what a query takes
+        hours = search_hours(asked, query_seconds(truth, dataset), accuracy, targets)
     for each, until, new in zip(
         summary["targets"], hours["targets"], noise["targets"], strict=True
     ):

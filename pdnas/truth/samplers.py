@@ -25,7 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 from pdnas.runs.run import Run
 from pdnas.space.cells import CellSpace
 from pdnas.support.errors import PdnasError, first_line
-from pdnas.truth.efficiency import load_probabilities, load_size_probabilities
+from pdnas.truth.efficiency import (
+    load_macro_probabilities,
+    load_probabilities,
+    load_size_probabilities,
+)
 from pdnas.truth.sampling import Floats, normalised
 from pdnas.truth.tables import Truth
 
@@ -72,7 +76,7 @@ def _csv(path: Path) -> pd.DataFrame:
 def _of_run(folder: Path, truth: Truth) -> Floats:
     if truth.name not in _OF_RUNS:
         raise PdnasError(
-            f"{folder} is a folder; only runs of {' and '.join(_OF_RUNS)} are read as one"
+            f"{folder} is a folder; only runs of {', '.join(_OF_RUNS)} are read as one"
         )
     return _OF_RUNS[truth.name](folder)
 
@@ -87,6 +91,7 @@ def _of_cells(folder: Path) -> Floats:
 _OF_RUNS: dict[str, Callable[[Path], Floats]] = {
     "nasbench201": _of_cells,
     "natsbench-size": load_size_probabilities,
+    "nasbench-macro": load_macro_probabilities,
 }
 """Truths that there are supernets of, and how a run's posterior is read over all their rows."""
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdnas.spec.names import TruthData
 from pdnas.support.statistics import confidence_interval
 from pdnas.truth.sampling import Floats
 from pdnas.truth.tables.nasbench201 import NasBench201
@@ -24,7 +23,7 @@ _SHARE_OF_IMAGES: dict[str, float] = {"cifar10": 0.5}
 _HOUR = 3600
 
 
-def query_seconds(truth: NasBench201, dataset: TruthData) -> Floats:
+def query_seconds(truth: NasBench201, dataset: str) -> Floats:
     """Seconds that a query of each cell stands for, shape (15625,).
 
     Raises:

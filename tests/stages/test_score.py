@@ -17,13 +17,9 @@ from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner
 
 from pdnas.commands.app import app
+from pdnas.nn.supernets.categorical.scoring import folded
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
-from pdnas.nn.supernets.cells.scoring import (
-    blocks,
-    folded,
-    score_alone,
-    score_block,
-)
+from pdnas.nn.supernets.cells.scoring import blocks, score_alone, score_block
 from pdnas.runs.run import Run
 from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.scale import load_scale

@@ -223,9 +223,9 @@ class TestTpe:
         assert rivals.search("tpe", SIGNAL, [7], 60, SPACE).tolist() == [asked]
 
     def test_its_version_is_on_record(self) -> None:
-        _, record = rivals.compete("tpe", "cifar10", [0], 12)
+        _, record = rivals.compete("tpe", NasBench201.load(), "cifar10", [0], 12)
         assert record["library"] == f"optuna {optuna.__version__}"
-        _, record = rivals.compete("evolution-30", "cifar10", [0], 12)
+        _, record = rivals.compete("evolution-30", NasBench201.load(), "cifar10", [0], 12)
         assert record["library"] is None
 
     def test_good_on_the_benchmark(self, truth: NasBench201) -> None:
@@ -302,7 +302,7 @@ class TestNoise:
 
     def test_of_a_real_search(self) -> None:
         """The interval lies around what was measured; the cells asked for stay the same."""
-        table, record = rivals.compete("evolution-30", "cifar10", range(10), 60)
+        table, record = rivals.compete("evolution-30", NasBench201.load(), "cifar10", range(10), 60)
         target = record["targets"][0]
         first = table[table["accuracy"] >= target["target"]].groupby("seed")["query"].min()
         noise = target["retrained"]

@@ -43,7 +43,7 @@ class TestForms:
         for given in (tmp_path, str(tmp_path), run):
             found = of_anything(given, open_truth("nasbench201"))
             assert found == pytest.approx(np.full(15_625, 1 / 15_625))
-        with pytest.raises(PdnasError, match="only runs of nasbench201 and natsbench-size"):
+        with pytest.raises(PdnasError, match="runs of nasbench201, natsbench-size, nasbench-macro"):
             of_anything(run, SMALL)
 
     def test_a_series_is_by_its_names(self) -> None:

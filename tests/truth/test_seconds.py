@@ -29,7 +29,7 @@ def test_by_hand() -> None:
 
 
 def test_a_rival_says_what_it_costs(truth: NasBench201) -> None:
-    trace, record = compete("evolution", "cifar10", range(3), 40)
+    trace, record = compete("evolution", NasBench201.load(), "cifar10", range(3), 40)
     seconds = query_seconds(truth, "cifar10")[trace["cell_id"]]
     assert record["gpu_hours"]["estimate"] == pytest.approx(seconds.sum() / 3 / 3600)
     assert record["targets"][0]["gpu_hours"]["count"] == 3

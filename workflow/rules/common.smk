@@ -11,7 +11,7 @@ from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod, Source
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
-from pdnas.spec.selection import judged_by, over_sizes
+from pdnas.spec.selection import judged_by, over_macro, over_sizes
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support import forkserver
 from pdnas.support.errors import PdnasError
@@ -114,7 +114,7 @@ def has_truth(settings):
 def ends(settings, content, variant):
     """The last files of a run that `all` is to make."""
     source = source_of(settings)
-    if settings.of_cells:
+    if settings.space is not None:
         return [layout.ranking_record(source), *[layout.EFFICIENCY] * has_truth(settings)]
     return [
         layout.result(source, "none"),
@@ -146,9 +146,20 @@ def nasbench_results(chosen=STUDIES):
 
 def truths_results(chosen=STUDIES):
     """The last file of everything that `truths` is to run, or of some studies of it."""
-    studies = over_sizes(SCALE)
-    return [
-        f"{RUNS}/{layout.run_folder(study, variant, seed)}/{layout.SIZES}"
+    ends = dict.fromkeys(over_sizes(SCALE), layout.SIZES)
+    ends |= dict.fromkeys(over_macro(SCALE), layout.MACRO)
+    found = [
+        f"{RUNS}/{layout.run_folder(study, variant, seed)}/{ends[study]}"
         for study, _, variant, seed, _ in runs()
-        if study in studies and study in chosen
+        if study in ends and study in chosen
     ]
+    # Searches of the table go with studies that it is the truth of.
+    if any(
+        settings.data.name == "cifar10" and ends.get(study) == layout.MACRO and study in chosen
+        for study, *_, settings in runs()
+    ):
+        found += [
+            f"{RUNS}/{layout.rival_record(method, 'nasbench-macro')}"
+            for method in get_args(RivalMethod)
+        ]
+    return found

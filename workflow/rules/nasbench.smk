@@ -76,6 +76,7 @@ rule rival:
     wildcard_constraints:
         method="|".join(get_args(RivalMethod)),
     params:
+        command="nasbench rival",
         seeds="0-199",
         queries=300,
     log:
@@ -86,5 +87,5 @@ rule rival:
     message:
         "search the table: {wildcards.method}"
     shell:
-        "pdnas nasbench rival {wildcards.method} --seeds {params.seeds}"
+        "pdnas {params.command} {wildcards.method} --seeds {params.seeds}"
         " --queries {params.queries} --out {output.trace:q} >{log:q} 2>&1"

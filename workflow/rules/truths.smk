@@ -1,4 +1,4 @@
-"""NATS-Bench's size space: posteriors over widths against the ground truth, in bands of parameters."""
+"""NATS-Bench's size space in bands of parameters, and NAS-Bench-Macro, against their ground truths."""
 
 
 def ranked_sources(wildcards, pattern):
@@ -26,3 +26,45 @@ rule sizes:
         "samples saved by {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
     shell:
         "pdnas truth sizes {params.out:q} --scale {params.scale:q} >{log:q} 2>&1"
+
+
+rule macro:
+    input:
+        f"{RUN}/{layout.RUN}",
+        f"{RUN}/{layout.POSTERIOR}",
+        lambda w: (
+            searched(w, w.variant, layout.SCORES, layout.SCORES_RECORD)
+            if SCALE.studies[w.study].score_images
+            else []
+        ),
+    output:
+        f"{RUN}/{layout.MACRO}",
+    params:
+        out=subpath(output[0], parent=True),
+        scale=config["scale"],
+    log:
+        f"{RUN}/log/macro.log",
+    benchmark:
+        f"{RUN}/log/macro.tsv"
+    resources:
+        **limits(0),
+    message:
+        "samples saved by {wildcards.study}/{wildcards.variant} seed {wildcards.seed}"
+    shell:
+        "pdnas truth macro {params.out:q} --scale {params.scale:q} >{log:q} 2>&1"
+
+
+use rule rival as macro_rival with:
+    output:
+        trace=f"{RUNS}/{layout.rival_trace('{method}', 'nasbench-macro')}",
+        summary=f"{RUNS}/{layout.rival_record('{method}', 'nasbench-macro')}",
+    params:
+        command="truth rival nasbench-macro",
+        seeds="0-99",
+        queries=300,
+    log:
+        f"{RUNS}/{layout.RIVALS}/nasbench-macro/log/{{method}}.log",
+    benchmark:
+        f"{RUNS}/{layout.RIVALS}/nasbench-macro/log/{{method}}.tsv"
+    message:
+        "search NAS-Bench-Macro's table: {wildcards.method}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import (
     Interval,
     expected_draws_over_seeds,
+    geometric_interval,
 )
 from pdnas.truth.rivals import queries_to_reach
 from pdnas.truth.seconds import query_seconds
@@ -129,6 +130,23 @@ def published(method: str | None, dataset: str) -> Cell:
     return f"{row['test_accuracy_pct']:.2f}{spread}"
 
 
+def retrained(seeds: Sequence[Mapping[str, Any]], quantity: str) -> Interval | None:
+    """What the noise of the truth leaves of a positive quantity: geometric means over seeds of both
+    ends; None: unknown.
+
+    Args:
+        seeds: what is said of one target, by seed.
+    """
+    ends = [[each["retrained"][quantity][end] for each in seeds] for end in ("low", "high")]
+    if any(end is None for both in ends for end in both):
+        return None
+    centre, low, high = (
+        geometric_interval(values).estimate
+        for values in ([each[quantity] for each in seeds], *ends)
+    )
+    return Interval(centre, low, high, len(seeds))
+
+
 def expected_cost(spent: NDArray[np.float64], reached: NDArray[np.bool_]) -> Interval:
     """Expected cost until a target is reached, if a failed search is begun anew.
 
@@ -158,7 +176,7 @@ def expected_cost(spent: NDArray[np.float64], reached: NDArray[np.bool_]) -> Int
 
 def rival_queries(rival: Rival, targets: Sequence[float]) -> list[Interval]:
     """:func:`expected_cost` in queries to each target."""
-    return _rival_cost(rival, targets, np.ones(len(NasBench201.load())))
+    return _rival_cost(rival, targets)
 
 
 def rival_hours(rival: Rival, targets: Sequence[float]) -> list[Interval]:
@@ -167,13 +185,14 @@ def rival_hours(rival: Rival, targets: Sequence[float]) -> list[Interval]:
 
 
 def _rival_cost(
-    rival: Rival, targets: Sequence[float], price: NDArray[np.float64]
+    rival: Rival, targets: Sequence[float], price: NDArray[np.float64] | None = None
 ) -> list[Interval]:
-    """Where a query of each cell has its price, shape (cells,)."""
+    """Where a query of each cell has its price, shape (cells,); None: each costs 1."""
     trace = rival.trace().pivot(index="seed", columns="query", values=["accuracy", "cell_id"])
     accuracy = trace["accuracy"].to_numpy()
     cells = trace["cell_id"].to_numpy(dtype=np.int64)
-    spent: NDArray[np.float64] = price[cells].cumsum(axis=1)
+    prices = np.ones(cells.shape) if price is None else price[cells]
+    spent: NDArray[np.float64] = prices.cumsum(axis=1)
     costs = []
     for first in queries_to_reach(accuracy, targets).T:
         last = np.minimum(first, spent.shape[1]).astype(np.int64) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -154,8 +154,6 @@ def _best_of_n(axis: Any, study: str, seeds: list[RunEfficiency]) -> pd.DataFram
 
 def samples_to_target(collection: Collection) -> Drawing | None:
     """Expected samples until a target is reached, every method, with intervals."""
-    import pandas as pd
-
     found = methods(collection)
     if not found:
         return None
@@ -168,16 +166,32 @@ def samples_to_target(collection: Collection) -> Drawing | None:
         (f"{rival.label} (table)", "table", rival_queries(rival, targets))
         for rival in collection.rivals.values()
     ]
+    where = data_name(found[0].truth)
+    titles = {target: f"to {100 * target:.1f} % on {where}" for target in targets}
+    return draw_samples(kinds, titles)
+
+
+def draw_samples(
+    kinds: Sequence[tuple[str, str, Sequence[Interval]]], titles: Mapping[float, str]
+) -> Drawing:
+    """Expected samples or queries to targets, a panel each.
+
+    Args:
+        kinds: name, kind (``sampling``, ``one-shot`` or ``table``) and samples to each target.
+        titles: of the panels, by target (a fraction).
+    """
+    import pandas as pd
+
     records = [
         (name, kind, 100 * target, each.estimate, each.low, each.high)
         for name, kind, intervals in kinds
-        for target, each in zip(targets, intervals, strict=True)
+        for target, each in zip(titles, intervals, strict=True)
     ]
     names = ["method", "kind", "target_pct", "samples", "low95", "high95"]
     data = pd.DataFrame(records, columns=names)
     order = list(dict.fromkeys(data["method"]))[::-1]
     height = 0.9 + 0.22 * len(order)
-    figure, axes = style.panels(1, len(targets), height=height, sharex=True, sharey=True)
+    figure, axes = style.panels(1, len(titles), height=height, sharex=True, sharey=True)
     marks = {
         "sampling": {"marker": "s", "color": RANDOM_COLOUR, "label": "uniform sampling"},
         "one-shot": {"marker": "o", "color": GUIDED_COLOUR, "label": "samples of a method"},
@@ -185,14 +199,14 @@ def samples_to_target(collection: Collection) -> Drawing | None:
     }
     known: Any
     style.rows(axes[0], order)
-    for axis, target in zip(axes[0], targets, strict=True):
+    for axis, (target, title) in zip(axes[0], titles.items(), strict=True):
         style.log_x(axis)
         # No number is below 1; three seeds that disagree have intervals over many powers of ten.
         axis.set_xlim(0.7, 4 * data["samples"].replace(np.inf, np.nan).max())
         for known in data[data["target_pct"] == 100 * target].itertuples():
             interval = known.samples, max(known.low95, 1), known.high95
             style.row(axis, order.index(known.method), interval, **marks[known.kind])
-        style.title(axis, f"to {100 * target:.1f} % on {data_name(found[0].truth)}")
+        style.title(axis, title)
     figure.supxlabel("expected samples or queries", fontsize=9)
     style.explain_bars(axes[0, 0], "95 % interval over seeds or searches")
     style.legend_above(figure)

@@ -15,7 +15,7 @@ from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table
 from pdnas.report.measures import bounds, estimate
 from pdnas.report.notes import conditions
 from pdnas.report.style import GUIDED_COLOUR, RANDOM_COLOUR, REFERENCE_COLOUR, Drawing
-from pdnas.report.truth.methods import data_name
+from pdnas.report.truth.methods import data_name, retrained
 from pdnas.runs.run import Run
 from pdnas.space.sizes import LARGEST, NAMES
 from pdnas.spec import selection
@@ -140,15 +140,7 @@ class Band:
 
     def retrained(self, sampler: str, dataset: str, goal: str) -> Interval | None:
         """The speed-up with the interval that the noise of the truth leaves; None: unknown."""
-        goals = [each[goal] for each in self.facts(sampler, dataset)]
-        ends = [[each["retrained"]["speedup"][end] for each in goals] for end in ("low", "high")]
-        if any(end is None for both in ends for end in both):
-            return None
-        centre, low, high = (
-            geometric_interval(values).estimate
-            for values in ([each["speedup"] for each in goals], *ends)
-        )
-        return Interval(centre, low, high, len(goals))
+        return retrained([each[goal] for each in self.facts(sampler, dataset)], "speedup")
 
 
 def bands(collection: Collection) -> list[Band]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pdnas.space.categorical import CategoricalSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 
@@ -48,6 +49,9 @@ class Truth(ABC):
     """Data sets, and for each the accuracies that are asked for if nobody names others."""
     switches: ClassVar[Mapping[str, tuple[str, ...]]]
     """What is chosen, and among which options; architectures are all combinations."""
+    space: ClassVar[CategoricalSpace | None] = None
+    """The switches as a space that supernets and searches know, its numbers being rows; None: no
+    supernet has it."""
     sources: ClassVar[tuple[str, ...]] = ()
     """Downloads that :meth:`assemble` takes, by their names in :mod:`pdnas.data.sources`."""
     devices: ClassVar[tuple[str, ...]] = ()
@@ -177,6 +181,17 @@ class Truth(ABC):
         """Validation accuracy after a short training, what a search sees, shape (n,)."""
         self.known(dataset)
         return None
+
+    def signal(self, dataset: str | None = None) -> Floats:
+        """What a search of the table sees of each architecture, shape (n,).
+
+        Validation accuracy after a short training; where nobody knows that, the test accuracy of
+        the first training, which is also a part of the true accuracy.
+        """
+        validation, trainings = self.validation(dataset), self.trainings(dataset)
+        if validation is not None:
+            return validation
+        return self.accuracy(dataset) if trainings is None else trainings[0]
 
     def training_seconds(self, dataset: str | None = None) -> Floats | None:
         """What one whole training takes, shape (n,)."""

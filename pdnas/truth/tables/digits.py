@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pdnas.space.cells import EDGES, CellSpace
+from pdnas.space.cells import CellSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth import cost
@@ -38,7 +38,8 @@ class Digits(Truth):
     name = "digits"
     title = "digits: one of three operations on each of six edges of a cell, 8x8 images"
     targets: ClassVar = {"digits": (0.9, 0.92, 0.93)}
-    switches: ClassVar = {f"{source}>{target}": SPACE.operations for source, target in EDGES}
+    space: ClassVar = SPACE
+    switches: ClassVar = dict.fromkeys(space.SWITCHES, space.options)
     isomorphic_share_trainings = True
 
     @classmethod

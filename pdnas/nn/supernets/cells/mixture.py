@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdnas.nn.supernets.categorical.mixture import NOTHING, Mixture, Routes
+from pdnas.nn.supernets.categorical.mixture import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    NOTHING,
+    Layout,
+    Mixture,
+    Routes,
+)
 from pdnas.nn.supernets.cells.credit import Credits, Outputs
 from pdnas.nn.supernets.cells.operations import applied, convolved, evaluated, make_operation
 from pdnas.space.cells import EDGES, NODES, leaving
-
-
-class Layout(NamedTuple):
-    """How a node is kept: as rows, each one image, contiguous in memory."""
-
-    to_rows: tuple[int, ...]
-    """Order of dimensions that makes rows of (images, channels, height, width)."""
-    to_images: tuple[int, ...]
-    """That which takes it back."""
-
-
-CHANNELS_LAST = Layout((0, 2, 3, 1), (0, 3, 1, 2))
-CHANNELS_FIRST = Layout((0, 1, 2, 3), (0, 1, 2, 3))
 
 
 def node_by_node(

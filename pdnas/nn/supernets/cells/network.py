@@ -14,10 +14,11 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.supernets.categorical.batchnorm import normalised
 from pdnas.nn.supernets.categorical.mixture import NOTHING, Mixture, find_routes
 from pdnas.nn.supernets.categorical.network import CategoricalSupernet
 from pdnas.nn.supernets.cells.mixture import CellMixture
-from pdnas.nn.supernets.cells.operations import applied, conv_op, normalised
+from pdnas.nn.supernets.cells.operations import applied, conv_op
 from pdnas.nn.supernets.registry import register
 from pdnas.space.cells import CellSpace
 from pdnas.spec.supernets import NasBench201Config

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pdnas.nn.supernets.categorical.batchnorm import normalised, with_running_statistics
 from pdnas.support.errors import PdnasError
 
 
@@ -48,23 +48,6 @@ def make_operation(name: str, channels: int) -> nn.Module:
     raise PdnasError(f"no operation {name!r} in NAS-Bench-201's cell space")
 
 
-def normalised(norm: nn.Module, x: Tensor, cells_per_batch: int | None) -> Tensor:
-    """BatchNorm, with the statistics of the images of each cell if they share any.
-
-    Args:
-        x: (images, channels, height, width); image i belongs to cell i modulo ``cells_per_batch``.
-        cells_per_batch: None: BatchNorm as usual. A number: running statistics stay as they are.
-    """
-    if cells_per_batch is None:
-        return norm(x)
-    assert isinstance(norm, nn.BatchNorm2d)
-    # In this order, the images of all cells look like the channels of a smaller batch.
-    as_channels = x.reshape(len(x) // cells_per_batch, -1, *x.shape[2:])
-    weight, bias = norm.weight.repeat(cells_per_batch), norm.bias.repeat(cells_per_batch)
-    out = F.batch_norm(as_channels, None, None, weight, bias, training=True, eps=norm.eps)
-    return out.view_as(x)
-
-
 def convolved(
     operation: nn.Sequential, rectified: Tensor, cells_per_batch: int | None = None
 ) -> Tensor:
@@ -74,19 +57,9 @@ def convolved(
 
 
 def evaluated(operation: nn.Sequential, rectified: Tensor) -> Tensor:
-    """As :func:`convolved`, with running statistics also while the network trains.
-
-    BatchNorm is then a scale and an offset of each channel, which the convolution takes over.
-    """
+    """As :func:`convolved`, with running statistics also while the network trains."""
     _, convolution, norm = operation
-    assert isinstance(convolution, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    kernel = convolution.weight * scale[:, None, None, None]
-    offset = norm.bias - norm.running_mean * scale
-    return F.conv2d(rectified, kernel, offset, padding=convolution.padding)
+    return with_running_statistics(convolution, norm, rectified)
 
 
 def applied(operation: nn.Module, x: Tensor, cells_per_batch: int | None = None) -> Tensor:

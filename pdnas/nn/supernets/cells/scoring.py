@@ -12,19 +12,16 @@ do cells here, and nothing can be shared: what a layer does depends on the whole
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pdnas.nn.supernets.categorical.mixture import Mixture, Routes, find_routes
-from pdnas.nn.supernets.cells.mixture import CHANNELS_LAST, CellMixture
+from pdnas.nn.supernets.categorical.mixture import CHANNELS_LAST, Mixture, Routes, find_routes
+from pdnas.nn.supernets.categorical.scoring import sums
+from pdnas.nn.supernets.cells.mixture import CellMixture
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.operations import convolved
 from pdnas.space.cells import CellSpace
@@ -40,21 +37,6 @@ benchmark's 16 channels in float32, and a cell holds about ten of that."""
 
 _PREFIX, _SUFFIX = slice(0, 3), slice(3, 6)
 # EDGES are ordered by target: the first three lead to nodes 1 and 2, the others to the output.
-
-
-def folded(supernet: NasBench201Supernet) -> NasBench201Supernet:
-    """A copy for evaluation, each BatchNorm part of the convolution before it.
-
-    Outputs are equal but for rounding; BatchNorm's pass over every output is saved.
-    """
-    copied = deepcopy(supernet).eval()
-    for block in copied.modules():
-        if not isinstance(block, nn.Sequential):
-            continue
-        for place, (layer, after) in enumerate(pairwise(block)):
-            if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
-                block[place], block[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
-    return copied
 
 
 def _last_outputs(cell: CellMixture, prefix: Sequence[str], x: Tensor) -> list[list[Tensor | None]]:
@@ -162,7 +144,7 @@ def score_block(
         for start in range(0, len(cells), step):
             now = slice(start, start + step)
             logits = _score_cells(supernet, prefix, suffixes[now], outputs)
-            right, nll = _sums(logits, y).cpu().numpy()
+            right, nll = sums(logits, y).cpu().numpy()
             correct[now] += right
             loss[now] += nll
     ids = supernet.space.ids(cells)
@@ -182,24 +164,11 @@ def score_alone(
     """
     device = batches[0][0].device
     images = sum(len(y) for _, y in batches)
-    sums = []
+    parts = []
     for some in torch.from_numpy(cells).split(max(1, rows_at_once // len(batches[0][0]))):
         chosen = some.to(device)
-        parts = [_sums(supernet.forward_cells(x, chosen), y) for x, y in batches]
-        sums.append(torch.stack(parts).sum(dim=0))
-    score, mean_loss = (torch.cat(sums, dim=1) / images).cpu().numpy()
+        of_batches = [sums(supernet.forward_cells(x, chosen), y) for x, y in batches]
+        parts.append(torch.stack(of_batches).sum(dim=0))
+    score, mean_loss = (torch.cat(parts, dim=1) / images).cpu().numpy()
     ids = supernet.space.ids(cells)
     return pd.DataFrame({"cell_id": ids, "score": score, "loss": mean_loss})
-
-
-def _sums(logits: Tensor, y: Tensor) -> Tensor:
-    """Right images and summed cross-entropy of each cell, shape (2, cells), float64.
-
-    Args:
-        logits: (cells, images, classes).
-        y: labels, shape (images,).
-    """
-    labels = y.repeat(len(logits))
-    nll = cross_entropy(logits.flatten(0, 1).double(), labels, reduction="none")
-    right = (logits.argmax(dim=2) == y).sum(dim=1)
-    return torch.stack([right.double(), nll.view(len(logits), -1).sum(dim=1)])
