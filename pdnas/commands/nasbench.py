@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -248,6 +249,57 @@ def search_table(
         print_rival(record)
 
 
+@app.command()
+def alone(
+    study: Annotated[Path, typer.Argument(help="YAML: cells, seeds and ways of training.")],
+    out: Annotated[
+        Path, typer.Option(help="Write every training to this .parquet, the summary to .json.")
+    ],
+    jobs: Annotated[int, typer.Option(min=1, max=limits.THREADS, help="Processes.")] = 1,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train cells alone for a few steps: what does such evidence say of their true accuracy?
+
+    A killed call goes on after the trainings that it finished.
+    Example: pdnas nasbench alone alone.yaml --out alone.parquet
+    """
+    from pdnas.runs import kept
+    from pdnas.runs.tasks import cached_journal, work_done
+    from pdnas.spec.alone import AloneStudy
+    from pdnas.spec.scale import read_model
+    from pdnas.stages.alone import train_sample
+    from pdnas.support import files
+    from pdnas.truth.evidence import ceiling, compare, stratified_sample
+    from pdnas.truth.tables.nasbench201 import NasBench201
+
+    require_parquet(out)
+    set_threads(1)
+    asked, truth = read_model(study, AloneStudy), NasBench201.load()
+    drawn = asked.sample
+    sample = stratified_sample(truth.accuracy(), drawn.bounds, drawn.counts, drawn.seed)
+    summary, config = out.with_suffix(".json"), asked.model_dump(mode="json")
+    with files.claim(out.parent, f"alone-{out.stem}"):
+        record = kept.study_of_cells(summary, out, config, force)
+        if record is None:
+            journal = cached_journal("alone", asked, asked.seeds)
+            trained = train_sample(asked, sample.ids.tolist(), jobs, journal)
+            every, best = ceiling(truth, truth.datasets[0], sample)
+            record = {
+                "cells": sample.ids.size,
+                "tau_ceiling": {"all": every, "best_tenth": best},
+                "evidence": compare(asked, trained, sample, truth),
+                "provenance": work_done(asked, trained, journal),
+            }
+            files.write_table(out, trained)
+            files.write_json(summary, record)
+            journal.remove()
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        _print_evidence(record)
+
+
 def fraction(percent: float) -> float:
     """An accuracy in percent as the nearest fraction: 93.1 / 100 itself is a little above 0.931."""
     if not 1 <= percent <= 100:  # NaN fails as well
@@ -329,6 +381,29 @@ def print_rival(record: dict[str, Any]) -> None:
         f"deviation {number(chosen['standard_deviation'], 100)}; "
         f"{_interval(record['gpu_hours'])} GPU hours",
         ("target", "seeds that reach it", "mean queries", "median", "5 % to 95 %", "GPU hours"),
+        rows,
+    )
+
+
+def _print_evidence(record: Mapping[str, Any]) -> None:
+    shown = [
+        name for name in record["evidence"][0] if isinstance(record["evidence"][0][name], dict)
+    ]
+    rows = [
+        (
+            each["variant"],
+            f"{each['steps']}",
+            each["evidence"],
+            number(each["seconds"]),
+            *(_interval(each[name]) for name in shown),
+        )
+        for each in record["evidence"]
+    ]
+    ceiling = record["tau_ceiling"]
+    print_table(
+        f"{record['cells']} cells; no tau can be expected above {number(ceiling['all'])} (best "
+        f"tenth: {number(ceiling['best_tenth'])})",
+        ("variant", "steps", "evidence", "seconds", *shown),
         rows,
     )
 

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from pdnas.data.batches import Loader
 from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
-from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
+from pdnas.runs.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.names import Part
 from pdnas.spec.scale import load_scale

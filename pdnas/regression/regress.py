@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from pdnas.regression.digits import FOLDER, STUDY, specification
-from pdnas.regression.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.runs import layout
 from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
+from pdnas.runs.tasks import cached_journal, quiet, rows_of, work_done
 from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.spec import Spec
 from pdnas.stages.score import score_run

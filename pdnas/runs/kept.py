@@ -291,6 +291,26 @@ def _config(record: Record) -> Record:
     return config
 
 
+def study_of_cells(summary: Path, table: Path, config: Record, force: bool) -> Record | None:
+    """The record of a study of cells that is finished already, with the trainings beside it.
+
+    Args:
+        config: what is asked for, ready for JSON.
+
+    Raises:
+        PdnasError: something else is there, and it is not to be replaced.
+    """
+    present = [each for each in (summary, table) if each.exists()]
+    if force or not present:
+        return None
+    there = _readable(lambda: read_json(summary))
+    if there is None or "evidence" not in there:
+        raise _another(f"{present[0]} is there already, and is something else")
+    made, asked = (flatten(each) for each in (there["provenance"]["config"], config))
+    _same(summary, dict.fromkeys(asked) | made, dict.fromkeys(made) | asked)
+    return there if table.is_file() else None
+
+
 def _content(record: Record) -> Record:
     """A record without when and where it was made."""
     return {key: value for key, value in record.items() if key != "provenance"}

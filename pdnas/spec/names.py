@@ -28,6 +28,9 @@ Prior = Literal["kept", "constant"]
 Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
 """Gradient of one-of-many switches."""
 
+Kernels = Literal["random", "identity"]
+"""How the kernels of cells begin: He's initialisation, or as skip connections."""
+
 Dependence = Literal["independent", "chain"]
 """How the operations of a cell's edges depend on each other."""
 

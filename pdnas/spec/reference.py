@@ -8,16 +8,26 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pdnas.spec.alone import AloneConfig, AloneStudy
+from pdnas.spec.base import Strict
 from pdnas.spec.limits import MOST
 from pdnas.spec.scale import Scale
 from pdnas.spec.spec import Spec
 
 MARKS = "<!-- python -m pdnas.spec.reference writes from here -->", "<!-- to here -->"
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+_PLACES: Mapping[str, type[Strict]] = {
+    "a scale": Scale,
+    "a specification": Spec,
+    "a study of cells trained alone": AloneStudy,
+    "a cell trained alone": AloneConfig,
+}
+"""What is described, and its model."""
 
 Schema = dict[str, Any]
 """A JSON schema, or a part of one."""
@@ -31,9 +41,10 @@ def renewed(text: str) -> str:
 
 def sections() -> list[str]:
     """A heading, a line and a table for each model, in Markdown."""
-    scale, spec = Scale.model_json_schema(), Spec.model_json_schema()
-    found = [*_sections("a scale", scale, scale["$defs"])]
-    found += _sections("a specification", spec, spec["$defs"])
+    found: list[str] = []
+    for place, model in _PLACES.items():
+        schema = model.model_json_schema()
+        found += _sections(place, schema, schema["$defs"])
     return list(dict.fromkeys(found))  # schedules are those of two keys
 
 

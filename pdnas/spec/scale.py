@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -21,6 +21,8 @@ from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem
 from pdnas.spec.names import Device, Role, Target
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
+
+Model = TypeVar("Model", bound=Strict)
 
 SCALES = Path(__file__).with_name("scales")
 
@@ -164,7 +166,7 @@ class Scale(Strict):
             raise PdnasError(
                 f"no variant {variant!r} in study {study!r}; choose {_names(content.variants)}"
             )
-        return Spec.model_validate(_merge(content.base, content.variants[variant]))
+        return Spec.model_validate(merge(content.base, content.variants[variant]))
 
     def searched_by(self, study: str, variant: str) -> str:
         """The variant whose supernet this one takes: the first with the same search, maybe itself.
@@ -201,13 +203,13 @@ def _names(choices: Mapping[str, Any]) -> str:
     return ", ".join(choices)
 
 
-def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """``override`` laid over ``base``, mapping by mapping."""
     merged = dict(base)
     for key, value in override.items():
         below = merged.get(key)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(below, value)
+            merged[key] = merge(below, value)
         else:
             merged[key] = value
     return merged
@@ -238,9 +240,17 @@ def load_scale(name: str) -> Scale:
     Raises:
         PdnasError: no such scale, unreadable YAML, or a wrong key or value, which is named.
     """
-    path = scale_path(name)
+    return read_model(scale_path(name), Scale)
+
+
+def read_model(path: Path, model: type[Model]) -> Model:
+    """Read a YAML file as a model.
+
+    Raises:
+        PdnasError: no such file, unreadable YAML, or a wrong key or value, which is named.
+    """
     try:
-        return Scale.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))
+        return model.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))
     except PdnasError as error:
         raise PdnasError(f"{path}: {error}") from error
     except OSError as error:

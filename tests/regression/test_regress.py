@@ -20,8 +20,9 @@ from typer.testing import CliRunner, Result
 from pdnas.commands.app import app
 from pdnas.nn.supernets.categorical.credit import Credit
 from pdnas.nn.supernets.cells import scoring
-from pdnas.regression import digits, regress, tasks
+from pdnas.regression import digits, regress
 from pdnas.regression.regress import compare, load_calibration, metrics, study
+from pdnas.runs import tasks
 from pdnas.runs.run import Run
 from pdnas.spec.spec import Spec
 from pdnas.stages import score

@@ -17,15 +17,15 @@ import torch
 
 from pdnas.data.sources import cache_directory
 from pdnas.runs.journal import Journal
-from pdnas.spec.spec import Spec
+from pdnas.spec.base import Strict
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import code_version, fingerprint, provenance
 
 
-def cached_journal(name: str, spec: Spec, seeds: Sequence[int]) -> Journal:
-    """A journal in the cache of work that this code does with a specification and seeds."""
-    identity = {"spec": spec.model_dump(mode="json"), "seeds": [*seeds], "code": code_version()}
-    return Journal(cache_directory() / "regression" / f"{name}-{fingerprint(identity)}")
+def cached_journal(name: str, config: Strict, seeds: Sequence[int]) -> Journal:
+    """A journal in the cache of work that this code does with a configuration and seeds."""
+    identity = {"config": config.model_dump(mode="json"), "seeds": [*seeds], "code": code_version()}
+    return Journal(cache_directory() / "journals" / f"{name}-{fingerprint(identity)}")
 
 
 def rows_of(
@@ -63,9 +63,9 @@ def _timed(function: Callable[..., dict[str, Any]], *task: Any) -> dict[str, Any
     return {**function(*task), "cpu_seconds": process_time() - started}
 
 
-def work_done(spec: Spec, rows: pd.DataFrame, journal: Journal) -> dict[str, Any]:
+def work_done(config: Strict, rows: pd.DataFrame, journal: Journal) -> dict[str, Any]:
     """Provenance of a result, with the processor time of all processes."""
-    made = provenance(spec.model_dump(mode="json"), None, journal.stopwatch)
+    made = provenance(config.model_dump(mode="json"), None, journal.stopwatch)
     return {**made, "cpu_seconds": round(float(rows["cpu_seconds"].sum()), 3)}
 
 

@@ -1,0 +1,98 @@
+"""``pdnas nasbench alone``: a table and its summary, resumed after a kill, never overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from pdnas.commands.app import app
+from pdnas.spec.alone import AloneStudy
+from pdnas.spec.scale import read_model
+from pdnas.stages import alone
+from pdnas.support.errors import PdnasError
+from pdnas.support.files import read_json, read_table
+
+STUDY = {
+    "sample": {"bounds": [0.94], "counts": [3, 2]},
+    "seeds": [0],
+    "base": {
+        "dataset": "digits",
+        "train": 100,
+        "supernet": {"name": "nasbench201", "channels": 4, "cells": 1},
+        "steps": 4,
+        "batch": 10,
+        "learning_rate": 0.1,
+    },
+    "variants": {"random": {}, "identity": {"kernels": "identity"}},
+}
+
+
+def call(*arguments: object) -> Result:
+    words = ["nasbench", "alone", *map(str, arguments)]
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PDNAS_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(STUDY))
+    return path
+
+
+def test_a_killed_study_goes_on_and_a_finished_one_is_kept(
+    tmp_path: Path, study: Path, kill_at: Callable[[Any, str, int], list[Any]]
+) -> None:
+    out, calls = tmp_path / "alone.parquet", kill_at(alone, "train_alone", 7)
+    assert call(study, "--out", out).exit_code != 0
+    assert not out.exists()
+    assert "tau" in call(study, "--out", out).output
+    assert len(calls) == 10 + 1, "only the killed one is trained again"
+    table, record = read_table(out), read_json(out.with_suffix(".json"))
+    assert table.groupby("variant").size().to_dict() == {"random": 5, "identity": 5}
+    assert [len(losses) for losses in table["losses"]] == [4] * 10
+    assert record["cells"] == 5
+    assert record["provenance"]["cpu_seconds"] > 0
+    assert 0 < record["tau_ceiling"]["all"] <= 1
+    assert not list((tmp_path / "cache").rglob("alone-*"))
+    said = call(study, "--out", out, "--json").output
+    assert json.loads(said)["evidence"] == record["evidence"]
+    assert len(calls) == 11, "it was finished"
+
+
+def test_another_study_does_not_take_its_place(tmp_path: Path, study: Path) -> None:
+    out = tmp_path / "alone.parquet"
+    out.write_text("mine")
+    with pytest.raises(PdnasError, match=r"alone\.parquet is there already.*--force"):
+        call(study, "--out", out)
+    out.unlink()
+    call(study, "--out", out)
+    for changes in ({"seeds": [1]}, {"variants": {"random": {}}}):
+        study.write_text(yaml.safe_dump(STUDY | changes))
+        with pytest.raises(PdnasError, match=r"is finished, with .*--force"):
+            call(study, "--out", out)
+    with pytest.raises(PdnasError, match=r"must end in \.parquet"):
+        call(study, "--out", tmp_path / "alone.csv")
+    with pytest.raises(PdnasError, match=r"cannot read .*nowhere\.yaml"):
+        call(tmp_path / "nowhere.yaml", "--out", out)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same(tmp_path: Path, study: Path) -> None:
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    call(study, "--out", one)
+    call(study, "--out", two, "--jobs", 2)
+    same = ["variant", "seed", "cell_id", "losses"]
+    assert read_table(one)[same].to_json() == read_table(two)[same].to_json()
+
+
+def test_the_projects_own_study_is_sound() -> None:
+    asked = read_model(Path(__file__).parents[2] / "config/alone.yaml", AloneStudy)
+    assert {asked.config(variant).kernels for variant in asked.variants} == {"random", "identity"}
+    assert {asked.config(variant).supernet.cells for variant in asked.variants} == {1, 2, 3, 5}
