@@ -6,7 +6,6 @@ training pictures, rounded to four digits as published ones are, become part of 
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdnas.data.absence import root_of
 from pdnas.data.dataset import DatasetInfo, Files, ImageFiles, Statistics
 from pdnas.data.decode import CompactImages, Fit, Pictures, decode, default_workers, read_picture
 from pdnas.data.folders import ClassFolders, some
@@ -48,16 +48,6 @@ def pictures(config: FoldersConfig) -> DatasetInfo:
         contents=lambda directory: _folders(config, directory).contents(),
         measure=partial(_measure, config),
     )
-
-
-def root_of(config: FoldersConfig, directory: Path | None) -> Path:
-    """The folder, whether it exists or not.
-
-    Args:
-        directory: in which a relative one lies; default ``PDNAS_DATA``, else the working folder.
-    """
-    home = directory or os.environ.get("PDNAS_DATA") or "."
-    return Path(home).expanduser() / Path(config.root).expanduser()
 
 
 def _folders(config: FoldersConfig, directory: Path | None) -> ClassFolders:

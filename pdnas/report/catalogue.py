@@ -7,12 +7,13 @@ imported when it is asked for: some need torch, which takes longer than making m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 
 from pdnas.report import style
 from pdnas.report.collect import Collection
-from pdnas.report.formats import Table
+from pdnas.report.formats import NO_DATA, NOT_RUN, Table
 from pdnas.report.style import Drawing
 from pdnas.spec import products
 from pdnas.spec.products import Kind, Product
@@ -85,9 +86,20 @@ def _find(kind: Kind, name: str, known: Mapping[str, Product]) -> Product:
 
 
 def table(name: str, collection: Collection) -> Table:
-    """Make a table by its name; see :func:`find_table`."""
-    make: Callable[[Collection], Table] = resolve_name(f"{REPORT}.{TABLES[find_table(name).name]}")
-    return make(collection)
+    """Make a table by its name; see :func:`find_table`.
+
+    Where all studies that it lacks were left out for want of images, it says so.
+    """
+    product = find_table(name)
+    make: Callable[[Collection], Table] = resolve_name(f"{REPORT}.{TABLES[product.name]}")
+    made, run = make(collection), {run.study for run in collection.runs}
+    lacking = set(product.studies(collection.scale)) - run
+    if not lacking or lacking - set(collection.left_out):
+        return made
+    rows = (tuple(NO_DATA if cell == NOT_RUN else cell for cell in row) for row in made.rows)
+    reasons = dict.fromkeys(collection.left_out[study] for study in sorted(lacking))
+    notes = (f"{NO_DATA[0].upper()}{NO_DATA[1:]}: {reason}." for reason in reasons)
+    return replace(made, rows=tuple(rows), notes=(*made.notes, *notes))
 
 
 def find_figure(name: str) -> Product:

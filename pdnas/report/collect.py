@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdnas.runs import layout
+from pdnas.runs.left_out import left_out
 from pdnas.runs.records import seconds
 from pdnas.runs.run import Run, different_images
 from pdnas.spec.products import Selector
@@ -157,6 +158,11 @@ class Collection:
     scale: Scale
     runs: tuple[Run, ...]
     folder: Path
+
+    @cached_property
+    def left_out(self) -> Mapping[str, str]:
+        """Why studies were left out that had no images, by study."""
+        return left_out(self.folder)
 
     @cached_property
     def measurements(self) -> pd.DataFrame:

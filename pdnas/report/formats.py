@@ -16,6 +16,7 @@ from pdnas.support.files import atomic_path
 from pdnas.support.statistics import Interval, finite_or_none
 
 NOT_RUN = "not run"
+NO_DATA = "not run: no data"
 """What a cell says that nobody has measured."""
 
 PAPER, OURS = "paper", "ours"

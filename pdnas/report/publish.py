@@ -63,6 +63,8 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
                 shutil.copyfile(path, copy)
         if (runs / layout.RIVALS).is_dir():
             shutil.copytree(runs / layout.RIVALS, partial / layout.RIVALS, ignore=_LOGS)
+        if collection.left_out:
+            write_json(partial / layout.LEFT_OUT, collection.left_out)
         shutil.copyfile(scale_path(scale), partial / f"{collection.name}.yaml")
         write_json(partial / layout.PUBLICATION, summary)
         shutil.rmtree(out, ignore_errors=True)

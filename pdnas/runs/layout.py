@@ -108,6 +108,8 @@ WARM_UPS = "warm-ups"
 RIVALS = "rivals"
 REPORT = "report"
 PUBLICATION = "published.json"
+LEFT_OUT = "left-out.json"
+"""Studies whose images could not be had, in the folder of a scale's runs."""
 
 
 def run_folder(study: str, variant: str, seed: int | str) -> str:

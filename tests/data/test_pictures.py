@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from pdnas.commands.data import app
 from pdnas.data import memory
+from pdnas.data.absence import root_of
 from pdnas.data.dataset import ImageSet
 from pdnas.data.loaders import build_loader
-from pdnas.data.pictures import root_of
 from pdnas.data.sets import dataset
 from pdnas.data.splits import load_part, make_splits
 from pdnas.spec.data import Augmentation, FoldersConfig

@@ -120,6 +120,50 @@ def test_the_official_logs_are_asked_for_by_the_suites_own_scales_alone(tmp_path
         assert done.stdout.count(": the official SupNet-D-121 search") == count
 
 
+NO_PICTURES = """
+description: Digits, and pictures that nobody has
+studies:
+  digits: &study
+    seeds: [0]
+    base: &base
+      data: {name: digits, train: 100, validation: 20}
+      supernet: {name: multibranch, width: 2, blocks: 1}
+      training: {epochs: 1, batch: 50, learning_rate: 0.1}
+      gates: {length_scale2: 0}
+      candidates: {count: 2}
+    variants:
+      guided: {}
+  r50:
+    <<: *study
+    stands_for: R-50
+    base:
+      <<: *base
+      data: {name: folders, root: nobodys, side: 16, validation: 20}
+      supernet: {name: resnet, width: 2, blocks: [1, 1, 1, 1], kernels: [3]}
+"""
+
+
+def test_a_study_without_images_is_left_out_and_its_table_says_so(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(NO_PICTURES)
+    config = ("--config", "scale=own.yaml")
+    planned = start(tmp_path, "--dry-run", "all", *config)
+    assert planned.returncode == 0, planned.stderr[-2000:]
+    said = planned.stdout + planned.stderr
+    line = "pdnas: study r50 is left out: nobodys (data.root) is no folder in PDNAS_DATA"
+    assert said.count(line) == 1
+    assert set(re.findall(r"^Job \d+: search (\S+)/", said, re.MULTILINE)) == {"digits"}
+    made = start(tmp_path, "table9", *config)
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert "| not run: no data |" in (tmp_path / "runs/own/report/tables/table9.md").read_text()
+
+
+def test_where_no_study_has_images_that_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(NO_PICTURES)
+    done = start(tmp_path, "all", "--config", "scale=own.yaml", "studies=r50")
+    assert done.returncode != 0
+    assert "pdnas: error: nobodys (data.root) is no folder" in done.stderr
+
+
 def jobs(folder: Path, snakefile: Path = SNAKEFILE) -> tuple[set[str], set[str]]:
     """The jobs that `all` would run now: those that compute, and those that report."""
     said = snakemake(folder, "--dry-run", snakefile=snakefile)

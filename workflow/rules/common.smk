@@ -4,8 +4,10 @@ import sys
 from functools import cache
 from typing import get_args
 
+from pdnas.data.absence import absent
 from pdnas.runs import layout
 from pdnas.runs.kept import claim_runs_folder, runs_folder
+from pdnas.runs.left_out import remember
 from pdnas.spec.base import NAME
 from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod, Source
@@ -96,6 +98,28 @@ def limits(gpus=GPUS):
 
 
 @cache
+def left_out(study):
+    """Why a study cannot run: its images cannot be had, and those of others can. None: it can."""
+    if not workflow.is_main_process:  # a job does what it was started for
+        return None
+    reason = why_absent(study)
+    if reason and all(map(why_absent, STUDIES)):  # nothing is left; fetching it says the reason
+        reason = None
+    if reason:
+        print(f"pdnas: study {study} is left out: {reason}", file=sys.stderr)
+    if not workflow.output_settings.dryrun:
+        remember(Path(RUNS), study, reason)
+    return reason
+
+
+@cache
+def why_absent(study):
+    """Why the images of a study cannot be had; None: they can."""
+    data = SCALE.spec(study, next(iter(STUDIES[study].variants))).data
+    return absent(data, fetch=not workflow.output_settings.dryrun)
+
+
+@cache
 def runs():
     """(study, its settings, variant, seed, specification) of every run of the chosen studies."""
     return [
@@ -129,7 +153,7 @@ def results(chosen=STUDIES):
     return [
         f"{RUNS}/{layout.run_folder(study, variant, seed)}/{name}"
         for study, content, variant, seed, settings in runs()
-        if content.target == "all" and study in chosen
+        if content.target == "all" and study in chosen and not left_out(study)
         for name in ends(settings, content, variant)
     ]
 
@@ -140,7 +164,7 @@ def nasbench_results(chosen=STUDIES):
         f"{RUNS}/{layout.run_folder(study, variant, seed)}/"
         + (layout.EFFICIENCY_SCORED if content.score_images else layout.EFFICIENCY)
         for study, content, variant, seed, settings in runs()
-        if has_truth(settings) and study in chosen
+        if has_truth(settings) and study in chosen and not left_out(study)
     ]
 
 
@@ -151,7 +175,7 @@ def truths_results(chosen=STUDIES):
     found = [
         f"{RUNS}/{layout.run_folder(study, variant, seed)}/{ends[study]}"
         for study, _, variant, seed, _ in runs()
-        if study in ends and study in chosen
+        if study in ends and study in chosen and not left_out(study)
     ]
     # Searches of the table go with studies that it is the truth of.
     if any(

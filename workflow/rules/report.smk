@@ -1,5 +1,7 @@
 """Tables and figures from the finished runs."""
 
+from functools import partial
+
 from pdnas.spec.products import FIGURES, TABLES
 from pdnas.spec.scale import SCALES, scale_path
 
@@ -30,7 +32,7 @@ def products(target):
     return found
 
 
-def inputs(product):
+def inputs(product, wildcards):
     """What a table or figure is made from: the ends of its studies' runs."""
     found = RESULTS[product.target](product.studies(SCALE))
     return found if product.networks else [end for end in found if not end.endswith(layout.SUBNET)]
@@ -51,7 +53,7 @@ for product in (*TABLES.values(), *FIGURES.values()):
         name:
             product.rule
         input:
-            inputs(product),
+            partial(inputs, product),
         output:
             captioned(product.kind, first),
             others,
