@@ -5,13 +5,15 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported, and by commands
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from pdnas.support import forkserver, hand_over
 
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 """For commands that tests start: what is installed beside this Python comes first."""
@@ -29,6 +31,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Files with slow tests first: begun last, one of them would keep a single process busy.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[dict[str, str]]:
+    """The environment of commands that are forked from one process, so that none imports torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hand_over.VARIABLE, "")
+        server = forkserver.start(forkserver.COMPUTING, threads=1)
+        yield ENVIRONMENT | {hand_over.VARIABLE: os.environ[hand_over.VARIABLE]}
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait()
 
 
 @pytest.fixture

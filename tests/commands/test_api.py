@@ -17,6 +17,8 @@ from pdnas.commands import api
 from pdnas.space.cells import CellSpace
 from pdnas.truth import load as load_truth
 
+from ..processes import forked
+
 NAMES = {"search", "sample", "rank", "retrain", "extract", "load_run", "truth", "efficiency"}
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -56,9 +58,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     code = "\n".join(blocks)
     assert all(f"pdnas.{name}(" in code for name in NAMES)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = forked(lambda: exec(code, {"__name__": "__main__"}), tmp_path)
     assert done.returncode == 0, done.stderr
     (said,) = re.findall(r"print\(error\)  # (.*)", code)
     assert done.stdout.strip().endswith(said)

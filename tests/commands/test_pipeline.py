@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -25,18 +26,27 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pdnas.cli", *map(str, arguments)]
 
 
-def pdnas(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**ENVIRONMENT, **environment},
-    )
+Pdnas = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pdnas(served: dict[str, str]) -> Pdnas:
+    """Runs a command; keywords go into its environment."""
+
+    def execute(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**served, **environment},
+        )
+
+    return execute
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pdnas: Pdnas) -> Path:
     """A finished, uninterrupted search."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = pdnas("search", "multibranch", "guided", "--scale", "smoke", "--out", folder)
@@ -63,7 +73,9 @@ def test_no_stage_imports_torchvision_or_the_compiler() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
+def test_a_killed_search_ends_with_the_same_bits(
+    run: Path, tmp_path: Path, served: dict[str, str]
+) -> None:
     search = command("search", "multibranch", "guided", "--scale", "smoke", "--out", tmp_path)
     process = subprocess.Popen(search, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     while not list(
@@ -76,7 +88,7 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     process.wait()
     assert not (tmp_path / "run.json").exists(), "it was killed too late to test anything"
 
-    done = subprocess.run(search, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    done = subprocess.run(search, capture_output=True, text=True, check=False, env=served)
     assert done.returncode == 0, done.stderr
     assert "1/6" not in done.stderr, "it began anew instead of going on"
     for name in ("weights.safetensors", "posterior.safetensors"):
@@ -88,7 +100,7 @@ def test_a_killed_search_ends_with_the_same_bits(run: Path, tmp_path: Path) -> N
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_a_search_that_stops_in_time_says_so_and_goes_on(tmp_path: Path) -> None:
+def test_a_search_that_stops_in_time_says_so_and_goes_on(pdnas: Pdnas, tmp_path: Path) -> None:
     search = ["search", "nasbench201", "guided", "--scale", "smoke", "--out", tmp_path]
     done = pdnas(*search, "--stop-after", "0")
     assert done.returncode == 75
@@ -130,7 +142,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) 
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
 
 
-def test_search_refuses_what_is_unknown(tmp_path: Path) -> None:
+def test_search_refuses_what_is_unknown(pdnas: Pdnas, tmp_path: Path) -> None:
     assert_refused(pdnas("search", "multibranch", "guided", "--scale", "huge"), "huge", "laptop")
     assert_refused(pdnas("search", "nope", "guided", "--scale", "smoke"), "nope", "multibranch")
     broken = tmp_path / "broken.yaml"
@@ -139,7 +151,9 @@ def test_search_refuses_what_is_unknown(tmp_path: Path) -> None:
     assert_refused(pdnas("search", "multibranch", "guided", "--scale", broken), "mnist")
 
 
-def test_later_stages_refuse_what_is_missing_or_damaged(run: Path, tmp_path: Path) -> None:
+def test_later_stages_refuse_what_is_missing_or_damaged(
+    pdnas: Pdnas, run: Path, tmp_path: Path
+) -> None:
     assert_refused(pdnas("sample", tmp_path), "no finished search")
     assert_refused(pdnas("rank", run, "--source", "uniform"), "candidates-uniform")
     copy = tmp_path / "copy"
@@ -150,7 +164,7 @@ def test_later_stages_refuse_what_is_missing_or_damaged(run: Path, tmp_path: Pat
     assert_refused(pdnas("rank", copy), "weights.safetensors", "delete it")
 
 
-def test_missing_data_without_network(tmp_path: Path) -> None:
+def test_missing_data_without_network(pdnas: Pdnas, tmp_path: Path) -> None:
     scale = tmp_path / "real.yaml"
     scale.write_text((SCALES / "smoke.yaml").read_text().replace("name: digits", "name: cifar100"))
     environment = {"PDNAS_DATA": str(tmp_path), "PDNAS_CACHE": str(tmp_path / "cache")}

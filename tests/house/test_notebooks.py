@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from ..conftest import ENVIRONMENT
+from ..processes import forked
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -24,13 +24,6 @@ def test_it_runs_and_holds_no_outputs(path: Path) -> None:
     assert re.search("^import pdnas$", source, re.MULTILINE), "what people are told to use"
     assert not re.search(r"pdnas\.(stages\.(search|sample|retrain|extract)|truth)\b", source)
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
-    done = subprocess.run(
-        [sys.executable, "-c", source],
-        cwd=path.parent,
-        env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    environment = ENVIRONMENT | {"MPLBACKEND": "agg"}
+    done = forked(lambda: exec(source, {"__name__": "__main__"}), path.parent, environment)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -6,16 +6,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import main
 
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.spec.selection import over_cells
 
-from ..conftest import ENVIRONMENT
+from ..processes import forked
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -26,15 +26,9 @@ REPORT = ("table ", "figure ", "one page of all tables and figures")
 def start(
     folder: Path, *options: str, snakefile: Path = SNAKEFILE
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
-    return subprocess.run(
-        [*command, *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT,
-    )
+    """Snakemake, which takes longer to import than to plan."""
+    words = ["--snakefile", str(snakefile), "--cores", "1", *options]
+    return forked(lambda: main(words), folder)
 
 
 def snakemake(folder: Path, *options: str, snakefile: Path = SNAKEFILE) -> str:
