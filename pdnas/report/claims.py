@@ -19,6 +19,7 @@ from pdnas.report.collect import Collection
 from pdnas.report.columns import SEEDS, words
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Column, Table
 from pdnas.report.measures import measured
+from pdnas.report.truth.macro import macro_methods
 from pdnas.report.truth.methods import data_name
 from pdnas.report.truth.sizes import bands
 from pdnas.spec import selection
@@ -26,6 +27,7 @@ from pdnas.spec.names import RetrainMode
 from pdnas.support.statistics import (
     Interval,
     confidence_interval,
+    expected_draws,
     geometric_interval,
     holm,
     mean_is_zero,
@@ -109,6 +111,7 @@ def claims(collection: Collection) -> Iterator[Claim]:
         yield from _length_scale(collection, study)
     yield from _sample_efficiency(collection)
     yield from _equal_sizes(collection)
+    yield from _macro(collection)
 
 
 def corrected(together: Iterable[Claim]) -> list[Claim]:
@@ -288,6 +291,20 @@ def _equal_sizes(collection: Collection) -> Iterator[Claim]:
             band.speedups("posterior", dataset, "top"),
             band.most(dataset, "top"),
         )
+
+
+def _macro(collection: Collection) -> Iterator[Claim]:
+    """NAS-Bench-Macro, which the paper does not have."""
+    for method in macro_methods(collection):
+        if method.guided:
+            top = [record["top"] for record in method.records]
+            yield _fewer_samples(
+                method.study,
+                "how many times fewer samples does the posterior need than uniform sampling, for "
+                "the best 1 % of NAS-Bench-Macro's networks?",
+                [float(each["speedup"]) for each in top],
+                expected_draws(top[0]["uniform_mass"]),
+            )
 
 
 def _values(

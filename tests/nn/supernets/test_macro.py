@@ -35,6 +35,7 @@ def small(**settings: object) -> NasBenchMacroSupernet:
     """Two channels in float64, with BatchNorm values that are not those of a new one."""
     torch.manual_seed(0)
     net = NasBenchMacroSupernet(2, 3, 10)
+    net.begin_alone()
     net.configure_gates(GateSettings(temperature=1.0, **settings))  # type: ignore[arg-type]
     with torch.no_grad():
         net.logits.normal_()
@@ -87,6 +88,7 @@ def test_some_networks_on_their_own() -> None:
     """Built of nothing but their blocks, counted by torch."""
     torch.manual_seed(0)
     net = NasBenchMacroSupernet(32, 3, 10).eval()
+    net.begin_alone()
     x = torch.randn(1, 3, 32, 32)
     for codes in some_networks(30):
         alone = extract(net, choice(codes), x)
@@ -103,6 +105,26 @@ def test_some_networks_on_their_own() -> None:
         )
         assert parameters(alone) in (TRUTH.parameters[row], TRUTH.parameters[row] - norms)
         assert multiply_adds(alone, x) == TRUTH.multiply_adds[row]
+
+
+def test_all_blocks_of_a_layer_begin_alike() -> None:
+    """But for the input that a residual block adds; a network of its own begins as networks do."""
+    torch.manual_seed(0)
+    net = NasBenchMacroSupernet(4, 3, 10).double().eval()
+    x = net.stem(torch.rand(2, 3, 16, 16, dtype=torch.float64))
+    for layer in net.layers:
+        given = []
+        for block in layer.blocks.values():
+            out = block(x)
+            assert float(out.detach().std()) > 0
+            given.append(out - x if block.residual else out)
+        for out in given:
+            torch.testing.assert_close(out, given[0], rtol=1e-3, atol=1e-3)
+        x = given[0]
+    before = [kernel.clone() for kernel in net.gated_weights()]
+    net.begin_alone()
+    for kernel, old in zip(net.gated_weights(), before, strict=True):
+        assert (kernel == 0).sum() < (old == 0).sum() or (old != 0).all()
 
 
 def test_describe() -> None:

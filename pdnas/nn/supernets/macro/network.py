@@ -53,6 +53,15 @@ class NasBenchMacroSupernet(CategoricalSupernet):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        # Begun as copies of channels, all blocks of a layer speak of the same features, as the
+        # operations of a cell do (docs/nasbench201.md).
+        for kernel in self.gated_weights():
+            outputs, inputs = kernel.shape[:2]
+            nn.init.dirac_(kernel, groups=max(1, outputs // inputs))
+
+    def begin_alone(self) -> None:
+        for kernel in self.gated_weights():
+            nn.init.kaiming_normal_(kernel, mode="fan_out")
 
     def through_layers(
         self,
