@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pdnas.data.dataset import DatasetInfo
     from pdnas.data.sources import Source
 
-app = typer.Typer(help="Data sets and downloads: get, list and check them.")
+app = typer.Typer(help="Data sets, and single downloads (sources): get, list and check them.")
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Data sets or sources; `pdnas data list` shows them.")

@@ -58,16 +58,27 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keys_known(cls, given: Any) -> Any:
-        """Before a key that is missing, name the misspelt one that stands for it."""
+        """Before a key that is missing, name the misspelt one that stands for it.
+
+        Truth values, such as YAML's ``on``, would count as the numbers 1 and 0.
+        """
         if not isinstance(given, Mapping):
             return given
-        unknown = [key for key in given if key not in cls.model_fields]
-        if unknown:
-            text = f"no such key{suggestion(unknown[0], cls.model_fields)}"
-            problem = PydanticCustomError("extra_forbidden", "{text}", {"text": text})
-            where = InitErrorDetails(type=problem, loc=(unknown[0],), input=given[unknown[0]])
-            raise ValidationError.from_exception_data(cls.__name__, [where])
+        for key, value in given.items():
+            if key not in cls.model_fields:
+                raise _problem(cls, key, value, f"no such key{suggestion(key, cls.model_fields)}")
+            values = value if isinstance(value, list) else [value]
+            is_switch = cls.model_fields[key].annotation is bool
+            if not is_switch and any(isinstance(each, bool) for each in values):
+                raise _problem(cls, key, value, "on, off, yes, no, true and false say nothing here")
         return given
+
+
+def _problem(model: type[BaseModel], key: Any, given: Any, text: str) -> ValidationError:
+    """What is wrong with a key of a model."""
+    kind = PydanticCustomError("wrong_entry", "{text}", {"text": text})
+    where = InitErrorDetails(type=kind, loc=(key,), input=given)
+    return ValidationError.from_exception_data(model.__name__, [where])
 
 
 def suggestion(word: object, known: Collection[str]) -> str:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pdnas.spec import limits
 from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem
-from pdnas.spec.names import Device, Role, Target
+from pdnas.spec.names import Device, GateMode, Role, Target
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 
@@ -26,6 +26,14 @@ Model = TypeVar("Model", bound=Strict)
 
 SCALES = Path(__file__).with_name("scales")
 
+
+MODES: dict[Role, GateMode] = {
+    "guided": "learned",
+    "random": "fixed",
+    "full": "none",
+    "plain": "none",
+}
+"""The mode of the gates of a variant that plays a part."""
 
 KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract", "labels")
 """Keys of a study that name some of its variants."""
@@ -91,6 +99,14 @@ class Study(Strict):
         return self
 
     @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        shown = [self.labels.get(variant, variant) for variant in self.variants]
+        for label in shown:
+            if shown.count(label) > 1:  # figures would draw them as one
+                raise ValueError(f"labels: two variants are called {label!r}")
+        return self
+
+    @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         for variant in self.variants:
             seeds = self.seeds_of(variant)
@@ -142,6 +158,15 @@ class Scale(Strict):
             yield "finetune needs retrain, which says how"
         if spec.space is not None and variant in (*content.finetune, *content.extract):
             yield f"{spec.space.ARCHITECTURE}s are not fine-tuned or extracted"
+        cutout, side = spec.data.augmentation.cutout, spec.data.image_side
+        if cutout >= 2 * side - 1 and spec.data.name != "imagenet":  # which is not cut
+            yield (
+                f"data.augmentation.cutout: a square of {cutout} hides all of an image of "
+                f"{side}x{side}; use less, or 0"
+            )
+        for role, named in content.roles.items():
+            if named == variant and spec.gates.mode != MODES[role]:
+                yield f"roles: {role} is to have gates mode: {MODES[role]}, not {spec.gates.mode}"
         validation, scoring = spec.data.validation, content.score_images or 0
         if not validation and content.target != "nasbench":
             yield "data.validation: 0 leaves no images to judge candidates on; set it to 1 or more"

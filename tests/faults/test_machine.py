@@ -112,7 +112,7 @@ def test_a_disk_that_may_only_be_read(
         mount -t tmpfs -o size=20m tmpfs {disk} || exit 77
         cp -r {runs[0]} {disk}/run; mount -o remount,ro {disk}
         for stage in sample rank retrain; do
-            {pdnas} $stage {disk}/run; test $? -eq 2 || exit 1
+            {pdnas} $stage {disk}/run --force; test $? -eq 2 || exit 1
         done
         {pdnas} show {disk}/run || exit 1
     """)

@@ -21,7 +21,7 @@ SCALE: dict[str, Any] = {
         "s": {
             "seeds": [0],
             "base": {
-                "data": {"name": "digits", "validation": 100},
+                "data": {"name": "digits", "validation": 100, "augmentation": {"cutout": 0}},
                 "supernet": {"name": "multibranch", "width": 4},
                 "training": {"epochs": 4, "batch": 32, "learning_rate": 0.1},
                 "gates": {"length_scale2": 50, "learning_rate": 0.02},
@@ -80,7 +80,7 @@ def test_there_are_scales() -> None:
 
 
 def test_a_study_that_judges_nothing_needs_no_validation_images(write: Writer) -> None:
-    data = {"name": "digits", "validation": 0}
+    data = {"name": "digits", "validation": 0, "augmentation": {"cutout": 0}}
     scale = load_scale(write(**{"base.data": data, "target": "nasbench"}))
     assert scale.spec("s", "guided").data.validation == 0
 
@@ -262,6 +262,16 @@ def test_temperatures_may_be_fractions(write: Writer, written: Any, value: Any) 
         ("extract", ["guide"], r"studies\.s: extract: no variant 'guide'"),
         ("finetune", ["guided"], r"s/guided: finetune needs retrain, which says how"),
         ("more_seeds", {"random": [0]}, r"studies\.s: seeds of random repeat"),
+        (
+            "base.data.augmentation.cutout",
+            15,
+            r"cutout: a square of 15 hides all of an image of 8x8",
+        ),
+        ("base.training.learning_rate", True, r"training\.learning_rate: on, off, yes, no, true"),
+        ("base.training.epochs", True, r"training\.epochs: on, off, yes, no, true"),
+        ("seeds", [True, False], r"studies\.s\.seeds: on, off, yes, no, true"),
+        ("labels", {"guided": "random"}, r"labels: two variants are called 'random'"),
+        ("roles", {"guided": "random"}, r"roles: guided is to have gates mode: learned, not fixed"),
         ("base.data.validation", 0, r"s/guided: data\.validation: 0 leaves no images to judge"),
         ("score_images", 101, r"s/guided: score_images: 101 is more than data\.validation"),
     ],
@@ -410,9 +420,7 @@ def test_a_scale_that_is_not_text(tmp_path: Path) -> None:
 def test_held_out_images_need_switches_that_move_on_their_own(
     write: Writer, gates: dict[str, Any]
 ) -> None:
-    path = write(
-        **{"base.data": {"name": "digits", "validation": 100, "heldout": 50}, "base.gates": gates}
-    )
+    path = write(**{"base.data.heldout": 50, "base.gates": gates})
     assert "data.heldout needs gates mode: learned and a gates.learning_rate" in problem(path)
 
 
@@ -420,7 +428,7 @@ def test_held_out_images_and_a_compiled_network_are_refused(write: Writer) -> No
     base = SCALE["studies"]["s"]["base"]
     path = write(
         **{
-            "base.data": {"name": "digits", "validation": 100, "heldout": 50},
+            "base.data.heldout": 50,
             "base.gates": {"length_scale2": 50, "learning_rate": 0.1},
             "base.training": {**base["training"], "compile": True},
         }

@@ -132,7 +132,8 @@ studies:
   s:
     seeds: [0]
     base:
-      data: {name: digits, train: 100, validation: 50, augmentation: {crop: 0, flip: false}}
+      data:
+        {name: digits, train: 100, validation: 50, augmentation: {crop: 0, flip: false, cutout: 0}}
       supernet: {name: multibranch, width: 2, blocks: 1}
       training: {epochs: 1, batch: 20, learning_rate: 0.1}
       gates: {length_scale2: 1}

@@ -116,6 +116,9 @@ def methods(collection: Collection) -> list[Method]:
             )
         guided = variant == collection.roles[study].guided
         found[variant] = Method(variant, collection.label(study, variant), guided, seeds)
+    labels = [method.label for method in found.values()]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise PdnasError(f"two methods are labelled {twice[0]!r}; give one another label")
     return sorted(found.values(), key=lambda method: not method.guided)
 
 
