@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,12 +182,9 @@ def test_a_killed_calibration_goes_on_with_the_same_code(
 
 
 @pytest.mark.slow
-def test_the_whole_regression_passes_in_two_processes() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pdnas.cli", "regress", "--jobs", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_regression_passes_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With half of the seeds, so wider intervals; `make regress` runs all."""
+    monkeypatch.setattr(regress, "SEEDS", regress.SEEDS[:2])
+    done = CliRunner().invoke(app, ["regress", "--jobs", "2"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     assert done.stdout.count("passed") == len(regress.METRICS)
