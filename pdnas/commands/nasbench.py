@@ -126,6 +126,7 @@ def efficiency(
     from pdnas.support.provenance import Stopwatch
     from pdnas.truth import efficiency as exact
     from pdnas.truth.columns import TARGETS
+    from pdnas.truth.measure import exact_efficiency
     from pdnas.truth.tables.nasbench201 import NasBench201
 
     stopwatch = Stopwatch()
@@ -140,7 +141,7 @@ def efficiency(
     for run in runs:
         space, probabilities = exact.load_probabilities(run)
         scored = exact.load_scores(scores, space) if scores is not None else None
-        records.append(exact.exact_efficiency(probabilities, truth, targets, scored, space))
+        records.append(exact_efficiency(probabilities, truth, targets, scored, space))
     if out is not None:
         exact.write_efficiency(out, records[0], runs[0], targets, stopwatch, force)
     summary = exact.summarise_seeds(records)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pdnas.runs import kept, layout
 from pdnas.space.categorical import CategoricalSpace
@@ -28,20 +27,17 @@ from pdnas.support.statistics import (
     geometric_interval,
     kendall_tau,
 )
-from pdnas.truth.columns import DATASETS, TARGETS
+from pdnas.truth.columns import DATASETS
 from pdnas.truth.sampling import (
     QUANTILES,
     Floats,
     accuracy_quantiles_of_chosen,
-    entropy,
     expected_accuracy_of_chosen,
     mass_at_least,
     mean_accuracy,
     mode_accuracy,
-    normalised,
     uniform,
 )
-from pdnas.truth.tables.nasbench201 import NasBench201
 
 ROUND_NUMBERS = (10, 100, 1000)
 """Numbers of samples that the curves have beside those of an even grid, since tables quote them."""
@@ -117,45 +113,6 @@ def dataset_efficiency(
         "chosen_of_n": _curves(q, scores, accuracy),
         "kendall_tau": finite_or_none(kendall_tau(scores, accuracy)),
         "kendall_tau_top": finite_or_none(kendall_tau(scores[top], accuracy[top])),
-    }
-
-
-def exact_efficiency(
-    probabilities: ArrayLike,
-    truth: NasBench201,
-    targets: Mapping[TruthData, Sequence[float]] = TARGETS,
-    scores: Floats | None = None,
-    space: CellSpace = CellSpace(),
-) -> dict[str, Any]:
-    """The record of one distribution by the true accuracies on every data set.
-
-    All it says is about the cells of ``space``: uniform sampling too chooses from these only.
-
-    Args:
-        probabilities: q over the cells of ``space``, in their order.
-        truth: the benchmark's table.
-        targets: accuracies to reach on each data set, as fractions.
-        scores: one-shot scores of these cells.
-        space: the cells that can be drawn, the benchmark's 15 625 by default.
-
-    Raises:
-        PdnasError: q is no distribution over these cells, the scores do not fit it, or a target is
-            no fraction.
-    """
-    ids = space.benchmark_ids()
-    q, _ = normalised(probabilities, ids)
-    mode, nats = int(ids[np.argmax(q)]), entropy(q)
-    return {
-        "operations": list(space.operations),
-        "cells": q.size,
-        "entropy": nats,
-        "effective_cells": float(np.exp(nats)),  # as many equally probable ones are as uncertain
-        "mode": truth.column("cell")[mode],
-        "mode_probability": float(q.max()),
-        "datasets": {
-            name: dataset_efficiency(q, truth.accuracy(name)[ids], targets.get(name, ()), scores)
-            for name in DATASETS
-        },
     }
 
 

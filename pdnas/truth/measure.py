@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas.space.cells import CellSpace
+from pdnas.spec.names import TruthData
 from pdnas.support.errors import PdnasError
+from pdnas.truth.columns import DATASETS, TARGETS
 from pdnas.truth.efficiency import dataset_efficiency, reaching
 from pdnas.truth.noise import DRAWS, noise_interval, retrained_pairs
 from pdnas.truth.sampling import Floats, entropy, normalised, uniform
 from pdnas.truth.tables import Truth
+from pdnas.truth.tables.nasbench201 import NasBench201
 
 NEAR = 0.005
 """How far below the best accuracy counts as near it."""
@@ -63,6 +67,7 @@ def measure(
     probabilities: ArrayLike,
     *,
     parameters: Band | None = None,
+    only: NDArray[np.int64] | None = None,
     targets: Mapping[str, Sequence[float]] | None = None,
     datasets: Sequence[str] | None = None,
     scores: Floats | None = None,
@@ -74,6 +79,7 @@ def measure(
         truth: which architectures, and how good each is.
         probabilities: of its rows, shape (n,).
         parameters: the band that the record is about; by default all architectures.
+        only: rows of the truth that it is about, those in the band; by default all.
         targets: accuracies to reach by data set, fractions; by default those of the truth.
         datasets: what the record is about; by default all of the truth.
         scores: one-shot scores of all rows, shape (n,), for ``chosen_of_n`` and its taus.
@@ -95,6 +101,8 @@ def measure(
     """
     q, _ = normalised(probabilities, np.zeros(len(truth)))
     rows = band_rows(truth, parameters)
+    if only is not None:
+        rows = only[np.isin(only, rows)]
     mass = float(q[rows].sum())
     if not mass > 0:
         raise PdnasError("the distribution has nothing in this band of parameters")
@@ -130,6 +138,45 @@ def measure(
             facts[end]["retrained"] = noise_interval(facts[end], inside, pairs, asks)
         record["datasets"][name] = facts
     return record
+
+
+def exact_efficiency(
+    probabilities: ArrayLike,
+    truth: NasBench201,
+    targets: Mapping[TruthData, Sequence[float]] = TARGETS,
+    scores: Floats | None = None,
+    space: CellSpace = CellSpace(),
+    draws: int = DRAWS,
+) -> dict[str, Any]:
+    """:func:`measure` of a distribution over the cells of a space of its own.
+
+    All it says is about these cells: uniform sampling too chooses from them only.
+
+    Args:
+        probabilities: q over the cells of ``space``, in their order.
+        truth: the benchmark's table.
+        targets: accuracies to reach on each data set, as fractions.
+        scores: one-shot scores of these cells.
+        space: the cells that can be drawn, the benchmark's 15 625 by default.
+        draws: see :func:`measure`.
+
+    Returns:
+        ``operations`` of the space, and the record.
+
+    Raises:
+        PdnasError: q is no distribution over these cells, the scores do not fit it, or a target is
+            no fraction.
+    """
+    ids = space.benchmark_ids()
+    q, _ = normalised(probabilities, ids)
+    every, scored = np.zeros(len(truth)), None
+    every[ids] = q
+    if scores is not None:
+        scored = np.full(len(truth), np.nan)
+        scored[ids] = scores
+    wanted: dict[str, Sequence[float]] = {name: targets.get(name, ()) for name in DATASETS}
+    record = measure(truth, every, only=ids, targets=wanted, scores=scored, draws=draws)
+    return {"operations": list(space.operations), **record}
 
 
 def _add_hours(

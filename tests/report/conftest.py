@@ -21,7 +21,7 @@ from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec.scale import Scale, load_scale
 from pdnas.support.files import write_json, write_table
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.efficiency import exact_efficiency
+from pdnas.truth.measure import exact_efficiency
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 SCALE = """
@@ -239,11 +239,9 @@ def truth() -> NasBench201:
     score = (space.cells == OPERATIONS.index("nor_conv_3x3")).sum(axis=1)
     noise = np.random.default_rng(0).normal(0, 0.004, len(space))
     accuracy = np.clip(0.86 + 0.014 * score + noise, 0, 0.9437).round(8)
-    table = pd.DataFrame({"cell": [space.to_string(cell) for cell in space.cells]})
-    for name in DATASETS:
-        table[f"test_200_{name}"] = accuracy
-    table["training_seconds_cifar10"] = 1000.0 + 300 * score
-    return NasBench201(table)
+    made_up = {f"test_200_{name}": accuracy for name in DATASETS}
+    made_up["training_seconds_cifar10"] = 1000.0 + 300 * score
+    return NasBench201(NasBench201.load().table.assign(**made_up))
 
 
 @pytest.fixture(scope="session")

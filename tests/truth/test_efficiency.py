@@ -17,7 +17,8 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import expected_draws
 from pdnas.truth import sampling as exact
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.efficiency import exact_efficiency, summarise_seeds
+from pdnas.truth.efficiency import summarise_seeds
+from pdnas.truth.measure import exact_efficiency
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 Q = np.array([0.4, 0.1, 0.2, 0.0, 0.3])

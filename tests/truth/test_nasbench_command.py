@@ -20,7 +20,8 @@ from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.truth.columns import DATASETS
-from pdnas.truth.efficiency import exact_efficiency, load_probabilities, load_scores
+from pdnas.truth.efficiency import load_probabilities, load_scores
+from pdnas.truth.measure import exact_efficiency
 from pdnas.truth.tables.nasbench201 import NasBench201
 
 ALL_3X3 = CellSpace().to_string([3] * 6)

@@ -18,6 +18,7 @@ from pdnas.report.truth.methods import (
     data_name,
     methods,
     published,
+    retrained,
     rival_hours,
     rival_queries,
 )
@@ -39,7 +40,7 @@ def sample_efficiency(collection: Collection) -> Table:
     found = collection.efficiencies()
     for (study, variant), seeds in found.items():
         records, truth = [seed.record for seed in seeds], seeds[0].truth
-        quantities: list[tuple[str, Cell, Cell, Cell]] = []
+        quantities: list[tuple[str, Cell, Cell, Cell, Cell]] = []
         for same in zip(*(record["targets"] for record in records), strict=True):
             uniform_mass, masses = same[0]["uniform_mass"], [target["mass"] for target in same]
             ratios = [mass / uniform_mass for mass in masses] if uniform_mass else []
@@ -50,6 +51,7 @@ def sample_efficiency(collection: Collection) -> Table:
                     most,
                     expected_draws_over_seeds(masses),
                     geometric_interval(ratios).within(most=most) if ratios else None,
+                    retrained(same, "speedup") if ratios and "retrained" in same[0] else None,
                 )
             )
         chosen = _chosen_accuracies((seed.run for seed in seeds), truth)
@@ -63,10 +65,10 @@ def sample_efficiency(collection: Collection) -> Table:
             ("the chosen cell", None, estimate(chosen)),
             ("the best of all cells", *(100 * records[0]["best_accuracy"],) * 2),
         ):
-            quantities.append((f"true accuracy of {name} [%]", uniform, learned, None))
+            quantities.append((f"true accuracy of {name} [%]", uniform, learned, None, None))
         rows += [(study, variant, *quantity, len(seeds)) for quantity in quantities]
     if not rows:
-        rows.append((None, None, "expected samples", *(NOT_RUN,) * 4))
+        rows.append((None, None, "expected samples", *(NOT_RUN,) * 5))
     return Table(
         "efficiency",
         "Sample efficiency on NAS-Bench-201",
@@ -75,6 +77,7 @@ def sample_efficiency(collection: Collection) -> Table:
             Column("uniform", "uniform sampling", OURS, estimate=True),
             Column("learned", "learned posterior", OURS, estimate=True),
             Column("ratio", "uniform / learned", OURS, estimate=True),
+            Column("retrained", "new trainings", OURS, digits=3, estimate=True),
             SEEDS,
         ),
         tuple(rows),
@@ -87,6 +90,8 @@ def sample_efficiency(collection: Collection) -> Table:
             "Sample counts and their ratio: geometric mean over seeds with the 95 % t-interval of "
             "the logarithms in brackets; accuracies: mean ± half-width of the 95 % t-interval. "
             "What is said of uniform sampling is exact.",
+            "New trainings: what the noise of the truth leaves of the ratio, 95 % "
+            "(docs/truths.md); – where the record is older.",
             "The chosen cell has the highest one-shot validation accuracy of the candidates that "
             "were drawn and judged.",
             *conditions(collection, dict.fromkeys(study for study, _ in found)),

@@ -26,7 +26,7 @@ from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json, write_table
 from pdnas.support.statistics import Interval, confidence_interval
 from pdnas.truth import rivals
-from pdnas.truth.efficiency import exact_efficiency
+from pdnas.truth.measure import exact_efficiency
 from pdnas.truth.sampling import expected_accuracy_of_chosen, mass_at_least
 from pdnas.truth.seconds import query_seconds
 from pdnas.truth.tables.nasbench201 import NasBench201
