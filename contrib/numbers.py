@@ -9,23 +9,36 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pdnas
+from pdnas.regression.digits import FOLDER
+from pdnas.regression.regress import TOP
 from pdnas.report.claims import Claim, claims, corrected, table
 from pdnas.report.collect import Collection, collect
 from pdnas.report.columns import words
 from pdnas.report.formats import Cell, Column, Table, text, to_markdown
 from pdnas.report.measures import estimate, measured
 from pdnas.report.paper.reported import paper
+from pdnas.report.truth.macro import macro_methods
+from pdnas.report.truth.methods import data_name, retrained
+from pdnas.report.truth.sizes import bands
 from pdnas.runs import layout
 from pdnas.support.files import read_json
+from pdnas.support.statistics import (
+    Interval,
+    expected_draws,
+    expected_draws_over_seeds,
+    geometric_interval,
+)
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-PAGES = (ROOT / "README.md", RESULTS / "README.md")
+PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "docs" / "truths.md")
 MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -156,6 +169,72 @@ def _of_laptop(part: str) -> Claim:
     )
 
 
+def guidance() -> Table:
+    """How many samples a posterior saves, a row for each ground truth and goal."""
+    runs = published()
+    cells = [
+        pdnas.efficiency("nasbench201", run.folder)
+        for run in runs["laptop"].find("nasbench201", "guided")
+    ]
+    targets = [
+        {f"{100 * each['target']:g} %": each for each in record["targets"]} for record in cells
+    ]
+    rows = [*_saved("nasbench201", "all cells", targets), *_ends("nasbench201", "all cells", cells)]
+    for band in bands(runs["laptop-truths"]):
+        facts = band.facts("posterior", band.own)
+        rows += _ends("natsbench-size", f"{band.label}, {data_name(band.own)}", facts)
+    for method in macro_methods(runs["laptop-truths"]):
+        if method.guided:
+            rows += _ends("nasbench-macro", "all networks", method.records)
+    kept = read_json(FOLDER / "intervals.json")["metrics"]["speedup"]
+    uniform = expected_draws(TOP)
+    ratio = geometric_interval(kept).within(most=uniform)
+    samples = Interval(
+        uniform / ratio.estimate, uniform / ratio.high, uniform / ratio.low, ratio.count
+    )
+    goal = f"best {100 * TOP:g} %"
+    rows.append(("digits", "all cells", goal, uniform, samples, ratio, None, ratio.count))
+    return Table(
+        "guidance",
+        "",
+        (
+            words("truth"),
+            words("among"),
+            words("goal"),
+            Column("uniform", "uniform samples", digits=3),
+            Column("guided", "guided samples", digits=3, estimate=True),
+            Column("ratio", "fewer by", digits=3, estimate=True),
+            Column("retrained", "new trainings", digits=3, estimate=True),
+            Column("seeds", "seeds"),
+        ),
+        tuple(rows),
+    )
+
+
+Facts = Mapping[str, Any]
+"""What is said of a data set, or of one goal."""
+
+
+def _saved(truth: str, among: str, seeds: Sequence[Facts]) -> Iterator[tuple[Cell, ...]]:
+    """Rows of one truth, from what is said of each goal, by its name, a mapping a seed."""
+    for goal in seeds[0]:
+        facts = [each[goal] for each in seeds]
+        uniform = expected_draws(facts[0]["uniform_mass"])
+        yield (
+            *(truth, among, goal, uniform),
+            expected_draws_over_seeds(each["mass"] for each in facts),
+            geometric_interval([each["speedup"] for each in facts]).within(most=uniform),
+            retrained(facts, "speedup"),
+            len(facts),
+        )
+
+
+def _ends(truth: str, among: str, seeds: Sequence[Facts]) -> Iterator[tuple[Cell, ...]]:
+    """The same of the two goals that every truth has."""
+    named = {"near_best": "0.5 points below the best", "top": "best 1 %"}
+    return _saved(truth, among, [{named[key]: each[key] for key in named} for each in seeds])
+
+
 def _bare(table: Table) -> str:
     """A table in Markdown without its title and notes."""
     return "\n".join(line for line in to_markdown(table).splitlines() if line.startswith("|"))
@@ -164,6 +243,7 @@ def _bare(table: Table) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "answer": answer,
     "reproduced": lambda: _bare(reproduced()),
+    "guidance": lambda: _bare(guidance()),
     "runs": lambda: _bare(all_runs()),
     "claims": lambda: to_markdown(table(all_claims())).partition("\n")[2].strip(),
 }
