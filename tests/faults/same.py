@@ -25,7 +25,7 @@ def differences(one: Path, other: Path) -> list[str]:
         str(path.relative_to(folder))
         for folder in (one, other)
         for kind in ("json", "parquet", "safetensors", "csv")
-        for path in folder.rglob(f"*.{kind}")
+        for path in folder.rglob(f"[!.]*.{kind}")  # not whose scale the runs are of
     }
     return [name for name in sorted(names) if not same(one / name, other / name)]
 

@@ -76,11 +76,12 @@ def finished(folder: Path) -> dict[Path, str]:
     cut_short = {
         base64.urlsafe_b64decode(mark.name).decode() for mark in marks.glob("*") if mark.is_file()
     }
-    return {
-        path: read_json(path)["provenance"]["finished"]
-        for path in folder.rglob("*.json")
+    records = {
+        path: read_json(path)
+        for path in folder.rglob("[!.]*.json")
         if ".snakemake" not in path.parts and str(path.relative_to(folder)) not in cut_short
     }
+    return {path: record["provenance"]["finished"] for path, record in records.items()}
 
 
 @pytest.fixture(scope="module")

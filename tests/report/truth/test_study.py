@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,17 @@ def test_every_method_has_a_row_of_cost(collection: Collection) -> None:
         assert [found[name] for name in names] == pytest.approx(list(drawing.data[column]))
         assert all(each >= 0 for line in axis.lines for each in line.get_xdata())
     assert drawing.figure.axes[0].get_xlim()[0] == 0
+
+
+def test_two_methods_of_one_label_are_refused(collection: Collection) -> None:
+    """Figures would draw them as one."""
+    studies = {
+        name: study.model_copy(update={"labels": dict.fromkeys(study.variants, "same")})
+        for name, study in collection.scale.studies.items()
+    }
+    alike = replace(collection, scale=collection.scale.model_copy(update={"studies": studies}))
+    with pytest.raises(PdnasError, match="two methods are labelled 'same'; give one another label"):
+        methods(alike)
 
 
 def test_methods_have_colours_of_their_own(collection: Collection) -> None:
