@@ -49,13 +49,17 @@ MARKERS = "osD^vPX*"
 MOST_PANELS = 4
 """No more panels than this side by side: a fifth would be too narrow to read in print."""
 
-OPERATION_NAMES = {
+OPTION_NAMES = {
     "none": "none",
     "skip_connect": "skip",
     "nor_conv_1x1": "1x1 conv",
     "nor_conv_3x3": "3x3 conv",
     "avg_pool_3x3": "3x3 pool",
+    "0": "identity",
+    "1": "expand-3 3x3",
+    "2": "expand-6 5x5",
 }
+"""What figures call operations of cells and blocks of NAS-Bench-Macro."""
 
 WIDTH = 7.2
 """Width of a figure in inches: a text column of two."""

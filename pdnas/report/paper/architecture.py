@@ -19,14 +19,16 @@ import torch
 
 from pdnas.data.sets import dataset
 from pdnas.nn.gates import GatedConv2d, GatedLayer
-from pdnas.nn.supernets import ChannelSupernet, Supernet, build
+from pdnas.nn.supernets import CategoricalSupernet, ChannelSupernet, Supernet, build
 from pdnas.report import style
 from pdnas.report.collect import Collection, describe_supernet
-from pdnas.report.style import OPERATION_NAMES, Drawing
+from pdnas.report.style import OPTION_NAMES, Drawing
 from pdnas.runs import layout
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Choice
-from pdnas.space.cells import CELL, EDGES
+from pdnas.space.categorical import CategoricalSpace
+from pdnas.space.cells import EDGES, CellSpace
+from pdnas.space.macro import STAGES
 from pdnas.space.posterior import Posterior
 from pdnas.spec import selection
 from pdnas.support.errors import PdnasError
@@ -68,14 +70,15 @@ def operations(network: Supernet, posterior: Posterior, choice: Choice | None) -
     Args:
         network: any supernet; its weights do not matter.
         posterior: of this supernet; it gives the shares unless there is a ``choice``.
-        choice: a candidate, whose masks (or cell) give the shares.
+        choice: a candidate, whose masks or codes give the shares.
 
     Raises:
         PdnasError: the posterior or the candidate is another supernet's; a gate is named.
     """
     table = posterior.marginals()
-    if not isinstance(network, ChannelSupernet):
-        return _cell_operations(table, choice)
+    if isinstance(network, CategoricalSupernet):
+        return _options(network.space, table, choice)
+    assert isinstance(network, ChannelSupernet)
     marginals = dict(list(table.groupby("gate")))
     found = []
     layers = network.gated_layers()
@@ -190,19 +193,34 @@ def _of_run(run: Run, source: str | None, number: int | None) -> tuple[str, Draw
     )
 
 
-def _cell_operations(table: pd.DataFrame, choice: Choice | None) -> list[Operation]:
-    if choice is not None and set(choice) != {CELL}:
-        raise PdnasError(f"switch {next(iter(choice))} is no cell; use this supernet's candidates")
+def _options(
+    space: CategoricalSpace, table: pd.DataFrame, choice: Choice | None
+) -> list[Operation]:
+    """All options of one-of-many switches; ``table``: a posterior's marginals."""
+    if choice is not None and set(choice) != {space.KEY}:
+        raise PdnasError(
+            f"switch {next(iter(choice))} is no {space.ARCHITECTURE}; use this supernet's "
+            "candidates"
+        )
     found = []
-    for edge, (source, target) in enumerate(EDGES):
-        rows = table[table["gate"] == f"edge {source}>{target}"]
-        options = zip(rows["option"], rows["probability"], strict=True)
-        for code, (name, share) in enumerate(options):
+    for number, (gate, place) in enumerate(zip(space.gates, _places(space), strict=True)):
+        rows = table[table["gate"] == gate]
+        if rows.empty:
+            raise PdnasError(f"switch {gate} is not in what is to be drawn; use this supernet's")
+        for code, (name, share) in enumerate(zip(rows["option"], rows["probability"], strict=True)):
             if choice is not None:
-                share = float(int(choice[CELL][edge]) == code)
-            label = OPERATION_NAMES[name].replace(" ", "\n")
-            found.append(Operation(f"node {target}", f"from {source}", name, label, share))
+                share = float(int(choice[space.KEY][number]) == code)
+            label = OPTION_NAMES[name].replace(" ", "\n")
+            found.append(Operation(*place, name, label, share))
     return found
+
+
+def _places(space: CategoricalSpace) -> list[tuple[str, str]]:
+    """Row and block of each switch: edges by the node that they lead to, layers by their stage."""
+    if isinstance(space, CellSpace):
+        return [(f"node {target}", f"from {source}") for source, target in EDGES]
+    rows = [f"stage {stage}" for stage, layers in enumerate(STAGES) for _ in range(layers)]
+    return [(row, f"layer {layer}") for layer, row in enumerate(rows)]
 
 
 def _place(gate: str) -> tuple[str, str, str]:

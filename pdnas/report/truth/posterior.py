@@ -9,7 +9,7 @@ import numpy as np
 from pdnas.report import style
 from pdnas.report.collect import Collection
 from pdnas.report.measures import bounds
-from pdnas.report.style import GUIDED_COLOUR, OPERATION_NAMES, REFERENCE_COLOUR, Drawing
+from pdnas.report.style import GUIDED_COLOUR, OPTION_NAMES, REFERENCE_COLOUR, Drawing
 from pdnas.report.truth.methods import methods
 from pdnas.spec import selection
 from pdnas.support.statistics import confidence_interval
@@ -62,7 +62,7 @@ def posterior_cells(collection: Collection) -> Drawing | None:
             annot_kws={"fontsize": 7.5},
             linewidths=1,
             linecolor="white",
-            xticklabels=[OPERATION_NAMES.get(name, name) for name in operations],
+            xticklabels=[OPTION_NAMES.get(name, name) for name in operations],
             yticklabels=[edge.removeprefix("edge ").replace(">", " → ") for edge in edges],
             cbar_kws={"label": "probability [%]", "pad": 0.02},
         )
@@ -105,7 +105,7 @@ def posterior_training(collection: Collection) -> Drawing | None:
         image = axis.imshow(
             grid, aspect="auto", cmap="Blues", vmin=0, vmax=100, interpolation="nearest"
         )
-        axis.set_yticks(range(len(grid)), [OPERATION_NAMES.get(name, name) for name in options])
+        axis.set_yticks(range(len(grid)), [OPTION_NAMES.get(name, name) for name in options])
         axis.grid(False)
         axis.tick_params(length=0)
         axis.xaxis.get_major_locator().set_params(integer=True)

@@ -15,6 +15,7 @@ from pdnas.report.style import Drawing, style
 from pdnas.runs.distributions import save_candidates, save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.cells import CELL, CellSpace
+from pdnas.space.macro import MacroSpace
 from pdnas.space.posterior import CategoricalPosterior, ChannelPosterior
 from pdnas.spec.scale import load_scale
 from pdnas.spec.supernets import NAMED, MultiBranchConfig
@@ -132,6 +133,28 @@ def test_a_cell_shows_probabilities_or_what_was_chosen() -> None:
     choice = {CELL: torch.tensor([3, 1, 0, 4, 2, 3], dtype=torch.int8)}
     chosen = [o.branch for o in drawing.operations(network, learned, choice) if o.share == 1]
     assert chosen == [space.operations[code] for code in choice[CELL].tolist()]
+
+
+def test_layers_show_probabilities_or_what_was_chosen() -> None:
+    learned = CategoricalPosterior(
+        torch.softmax(torch.arange(24.0).reshape(8, 3) / 10, dim=1), MacroSpace()
+    )
+    network = build(NAMED["nasbench-macro"].model_copy(update={"channels": 2}), 3, 10)
+    found = drawing.operations(network, learned, None)
+    assert [operation.share for operation in found] == pytest.approx(
+        learned.probabilities.flatten().tolist()
+    )
+    assert [(each.row, each.block) for each in found[6:7]] == [("stage 1", "layer 2")]
+    choice = {"blocks": torch.tensor([0, 2, 0, 1, 2, 1, 0, 0], dtype=torch.int8)}
+    chosen = [o.branch for o in drawing.operations(network, learned, choice) if o.share == 1]
+    assert "".join(chosen) == "02012100"
+    with style():
+        drawing.architecture("some", found).figure.draw_without_rendering()
+    with pytest.raises(PdnasError, match="switch cell is no network; use this supernet's"):
+        drawing.operations(network, learned, {CELL: torch.zeros(6, dtype=torch.int8)})
+    cells = CategoricalPosterior.uniform(CellSpace())
+    with pytest.raises(PdnasError, match="switch layer0 is not in what is to be drawn"):
+        drawing.operations(network, cells, None)
 
 
 def test_another_supernet_is_refused() -> None:
