@@ -63,7 +63,7 @@ COMPUTING = (
 """What all stages need."""
 
 
-def start(modules: Iterable[str], threads: int) -> subprocess.Popen[bytes]:
+def start(modules: Iterable[str], threads: int) -> subprocess.Popen[bytes] | None:
     """Start a server for the commands of this process's children; it ends with this process.
 
     Args:
@@ -72,11 +72,16 @@ def start(modules: Iterable[str], threads: int) -> subprocess.Popen[bytes]:
             are left alone.
 
     Returns:
-        the server, which also ends when its standard input is closed.
+        the server, which also ends when its standard input is closed; None: this system has no such
+        sockets, or the path of temporary files is too long for one.
     """
     folder = tempfile.mkdtemp(prefix="pdnas-")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(f"{folder}/socket")
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(f"{folder}/socket")
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
     listener.listen(128)
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, str(listener.fileno()), folder, *modules],
@@ -99,9 +104,9 @@ def serve(listener: socket.socket) -> None:
             if ready is listener:
                 command, _ = listener.accept()
                 request, streams, *_ = socket.recv_fds(command, _LONGEST, 3)
-                process: BaseProcess = fork.Process(
-                    target=_work, args=(json.loads(request), streams)
-                )
+                servers = [listener, command, *(other for _, other in jobs.values())]
+                arguments = json.loads(request), streams, servers
+                process: BaseProcess = fork.Process(target=_work, args=arguments)
                 process.start()
                 for stream in streams:
                     os.close(stream)
@@ -116,8 +121,14 @@ def serve(listener: socket.socket) -> None:
                 return
 
 
-def _work(request: dict[str, Any], streams: list[int]) -> None:
-    """Do a command in this process, as if it had been started for it."""
+def _work(request: dict[str, Any], streams: list[int], servers: list[socket.socket]) -> None:
+    """Do a command in this process, as if it had been started for it.
+
+    Args:
+        servers: sockets that are the server's alone: when it ends, commands shall notice.
+    """
+    for each in servers:
+        each.close()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

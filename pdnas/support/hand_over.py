@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 VARIABLE = "PDNAS_FORK_SERVER"
 """Where the server is, and for which processes: ``SOCKET KIND``."""
@@ -43,5 +44,9 @@ def hand_over(arguments: list[str]) -> int | None:
             return None
         # Ctrl-C reaches the forked process as well, which says the last word.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        answer = server.recv(16)
-    return int(answer) if answer else 1
+        answer = b""
+        with suppress(OSError):
+            answer = server.recv(16)
+    if not answer:
+        print("pdnas: error: the workflow's server has ended; start it again", file=sys.stderr)
+    return int(answer or 2)

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,11 +28,21 @@ def server() -> Iterator[psutil.Process]:
     """A server that has imported the command line; commands find it in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(hand_over.VARIABLE, "")
-        started = forkserver.start(["pdnas.commands.app"], threads=1)
+        started = begin("pdnas.commands.app")
         yield psutil.Process(started.pid)
+    assert end(started) == 0
+
+
+def begin(*modules: str) -> subprocess.Popen[bytes]:
+    started = forkserver.start(modules, threads=1)
+    assert started is not None
+    return started
+
+
+def end(started: subprocess.Popen[bytes]) -> int:
     assert started.stdin is not None
     started.stdin.close()
-    assert started.wait(60) == 0
+    return started.wait(60)
 
 
 def environment() -> dict[str, str]:
@@ -93,11 +105,32 @@ def test_a_process_unlike_the_server_helps_itself(server: psutil.Process, tmp_pa
 def test_a_server_that_has_ended_is_no_obstacle(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(hand_over.VARIABLE, "")
-        started = forkserver.start([], threads=1)
-        assert started.stdin is not None
-        started.stdin.close()
-        started.wait(60)
+        end(begin())
         assert said(tmp_path, "--version", env=environment()).returncode == 0
+
+
+def test_a_server_that_ends_at_work_fails_the_command() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hand_over.VARIABLE, "")
+        started = begin("pdnas.commands.app")
+        command, child = stuck(psutil.Process(started.pid), stderr=subprocess.PIPE)
+    started.kill()
+    started.wait(60)
+    _, error = command.communicate(timeout=60)
+    assert command.returncode == 2
+    assert error == b"pdnas: error: the workflow's server has ended; start it again\n"
+    child.wait(60)
+
+
+def test_where_there_can_be_no_socket_there_is_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(hand_over.VARIABLE, "")
+    deep = tmp_path / ("x" * 100)  # a socket's path is 107 bytes at most
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert forkserver.start([], threads=1) is None
+    assert os.environ[hand_over.VARIABLE] == ""
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
@@ -116,7 +149,7 @@ def test_a_killed_fork_fails_its_command(server: psutil.Process) -> None:
     assert command.wait(60) == 128 + signal.SIGKILL
 
 
-def stuck(server: psutil.Process) -> tuple[subprocess.Popen[bytes], psutil.Process]:
+def stuck(server: psutil.Process, **streams: Any) -> tuple[subprocess.Popen[bytes], psutil.Process]:
     """A command that waits for room in a pipe which nobody reads, and what was forked for it."""
     _, write = os.pipe()
     os.set_blocking(write, False)
@@ -124,9 +157,9 @@ def stuck(server: psutil.Process) -> tuple[subprocess.Popen[bytes], psutil.Proce
         while True:
             os.write(write, bytes(1 << 16))
     os.set_blocking(write, True)
-    command = subprocess.Popen([*COMMAND, "--version"], stdout=write, env=environment())
-    end = time.monotonic() + 60
+    command = subprocess.Popen([*COMMAND, "--version"], stdout=write, env=environment(), **streams)
+    latest = time.monotonic() + 60
     while not (children := server.children()):
-        assert time.monotonic() < end
+        assert time.monotonic() < latest
         time.sleep(0.05)
     return command, children[0]

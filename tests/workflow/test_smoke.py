@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.cli import main
 
 from ..conftest import ENVIRONMENT
+from ..processes import forked
 
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 
@@ -22,23 +24,26 @@ SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the whole workflow was run at the smoke scale."""
     folder = tmp_path_factory.mktemp("smoke")
-    done = snakemake(folder, "all")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
-
-
-def snakemake(folder: Path, *target: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)),
-            *("--directory", str(folder), "--cores", "2", *map(str, target)),
-            *("--config", "scale=smoke"),
-        ],
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words(folder, "all")],
         capture_output=True,
         text=True,
         check=False,
         env=ENVIRONMENT,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def words(folder: Path, *target: str | Path) -> list[str]:
+    return [
+        *("--snakefile", str(SNAKEFILE), "--directory", str(folder), "--cores", "2"),
+        *(*map(str, target), "--config", "scale=smoke"),
+    ]
+
+
+def snakemake(folder: Path, *target: str | Path) -> subprocess.CompletedProcess[str]:
+    return forked(lambda: main(words(folder, *target)), folder)
 
 
 @pytest.mark.slow
