@@ -10,22 +10,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 import pdnas
 from pdnas.commands.app import app
+from pdnas.report import catalogue
+from pdnas.report.collect import collect
 from pdnas.runs.distributions import load_posterior, save_posterior
 from pdnas.runs.run import Run
 from pdnas.space.cells import CellSpace
 from pdnas.space.macro import MacroSpace
 from pdnas.space.posterior import CategoricalPosterior
-from pdnas.spec.scale import load_scale
+from pdnas.spec.scale import SCALES, load_scale
+from pdnas.stages.sample import distribution
+from pdnas.stages.score import score_run
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.statistics import kendall_tau
 from pdnas.truth import rivals
-from pdnas.truth.macro import Inputs, judge
+from pdnas.truth.macro import Inputs, judge, judge_run
 from pdnas.truth.tables import open_truth
 
 TRUTH, SPACE = open_truth("nasbench-macro"), MacroSpace()
@@ -146,6 +152,38 @@ def test_a_runs_folder(run: Run) -> None:
     found = scored["datasets"]["cifar10"]["kendall_tau"]
     assert found == pytest.approx(kendall_tau(scores, TRUTH.accuracy()))
     Run.load(run.folder).require_current()
+
+
+@pytest.mark.slow
+def test_from_the_search_to_the_table(tmp_path: Path) -> None:
+    """All stages of the study, on few digits."""
+    scale = tmp_path / "tiny.yaml"
+    text = yaml.safe_load((SCALES / "smoke.yaml").read_text())
+    study = text["studies"]["nasbench-macro"]
+    study["base"]["data"] |= {"train": 100, "validation": 20}
+    scale.write_text(yaml.safe_dump({**text, "studies": {"nasbench-macro": study}}))
+    folder, device = tmp_path / "runs", torch.device("cpu")
+    for variant in ("posterior", "spos"):
+        out = folder / "nasbench-macro" / variant / "seed0"
+        spec = load_scale(str(scale)).spec("nasbench-macro", variant)
+        names = {"scale": "tiny", "study": "nasbench-macro", "variant": variant}
+        search_run(spec, **names, seed=0, out=out, device=device)
+        found = Run.load(out)
+        scored = score_run(found, 20, device)
+        assert scored["distinct_cells"] == len(SPACE)
+        table = found.scores()
+        assert table is not None
+        assert table["cell_id"].tolist() == list(range(len(SPACE)))
+        found.write("macro.json", judge_run(Run.load(out)))
+        with pytest.raises(PdnasError, match="no drop rate to fix"):
+            distribution(found.posterior(), "random", spec)
+    made = catalogue.table("macro", collect(str(scale), folder))
+    assert [row[0] for row in made.rows] == [
+        "uniform sampling",
+        "posterior-guided",
+        "SPOS (uniform)",
+    ]
+    assert made.rows[1][-1] == 1
 
 
 def test_scores_that_are_newer_than_what_was_made_of_them(run: Run) -> None:

@@ -56,6 +56,9 @@ def test_a_wrong_config_is_one_clear_line(setting: str, named: str, tmp_path: Pa
 
 SEARCHED = {"search": 6, "sample": 4, "rank": 4, "retrain": 10}
 SIZES = {"search": 3, "sample": 9, "rank": 9, "sizes": 3}
+MACRO = {"search": 2, "scores": 2, "macro": 2}
+MADE = ("table_truths", "table_macro", "truths_page", "truths")
+DRAWN = ("size_widths", "size_samples", "macro_samples", "macro_blocks", "truth_noise")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +68,11 @@ SIZES = {"search": 3, "sample": 9, "rank": 9, "sizes": 3}
         ("table3", SEARCHED | {"table3": 1}),
         ("table_extraction", SEARCHED | {"extract": 4, "table_extraction": 1}),
         ("table_truths", SIZES | {"table_truths": 1}),
+        ("table_macro", MACRO | {"table_macro": 1}),
         (
             "truths",
-            SIZES
-            | dict.fromkeys(("table_truths", "figure_size_widths", "figure_size_samples"), 1)
-            | {"figure_truth_noise": 1, "truths_page": 1, "truths": 1},
+            {**SIZES, **MACRO, "search": 5, **dict.fromkeys(MADE, 1)}
+            | dict.fromkeys(map("figure_{}".format, DRAWN), 1),
         ),
         ("table_efficiency", {"search": 1, "sample": 1, "rank": 1, "table_efficiency": 1}),
     ],
