@@ -39,8 +39,8 @@ def served() -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(hand_over.VARIABLE, "")
         server = forkserver.start(forkserver.COMPUTING, threads=1)
-        assert server is not None
         yield ENVIRONMENT | {hand_over.VARIABLE: os.environ[hand_over.VARIABLE]}
+    if server is not None:
         assert server.stdin is not None
         server.stdin.close()
         server.wait()

@@ -35,7 +35,8 @@ def server() -> Iterator[psutil.Process]:
 
 def begin(*modules: str) -> subprocess.Popen[bytes]:
     started = forkserver.start(modules, threads=1)
-    assert started is not None
+    if started is None:
+        pytest.skip("no such sockets here")
     return started
 
 
