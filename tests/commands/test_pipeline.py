@@ -169,5 +169,6 @@ def test_missing_data_without_network(pdnas: Pdnas, tmp_path: Path) -> None:
     scale.write_text((SCALES / "smoke.yaml").read_text().replace("name: digits", "name: cifar100"))
     environment = {"PDNAS_DATA": str(tmp_path), "PDNAS_CACHE": str(tmp_path / "cache")}
     environment["HTTPS_PROXY"] = environment["https_proxy"] = "http://127.0.0.1:9"
-    done = pdnas("search", "multibranch", "guided", "--scale", scale, **environment)
+    search = ("search", "multibranch", "guided", "--scale", scale, "--out", tmp_path / "run")
+    done = pdnas(*search, **environment)
     assert_refused(done, "cifar-100-python.tar.gz", "PDNAS_DATA", "cifar100/train/CLASS/*")
