@@ -18,6 +18,7 @@ from typing import Any
 import pdnas
 from pdnas.regression.digits import FOLDER
 from pdnas.regression.regress import TOP
+from pdnas.report import catalogue
 from pdnas.report.claims import Claim, claims, corrected, table
 from pdnas.report.collect import Collection, collect
 from pdnas.report.columns import words
@@ -26,7 +27,7 @@ from pdnas.report.measures import estimate, measured
 from pdnas.report.paper.reported import paper
 from pdnas.report.truth.macro import macro_methods
 from pdnas.report.truth.methods import data_name, retrained
-from pdnas.report.truth.sizes import bands
+from pdnas.report.truth.sizes import SAMPLERS, bands
 from pdnas.runs import layout
 from pdnas.support.files import read_json
 from pdnas.support.statistics import (
@@ -211,6 +212,41 @@ def guidance() -> Table:
     )
 
 
+def sizes() -> Table:
+    """The size space: true accuracies of guided networks and of one p's, in each band."""
+    made = catalogue.table("truths", published()["laptop-truths"])
+    keys = [column.key for column in made.columns]
+    rows = [dict(zip(keys, row, strict=True)) for row in made.rows]
+    each = len(SAMPLERS)
+    cells: list[tuple[Cell, ...]] = []
+    for same in (rows[start : start + each] for start in range(0, len(rows), each)):
+        of = dict(zip(SAMPLERS, same, strict=True))
+        guided = of["posterior"]
+        cells.append(
+            (
+                *(guided[key] for key in ("band", "searched_on", "dataset")),
+                *(of[name]["ours_mean_accuracy_pct"] for name in ("posterior", "uniform")),
+                *(guided["ours_above_one_p"], guided["ours_p_holm"]),
+                *(of[name]["ours_samples_top"] for name in ("posterior", "random", "uniform")),
+                guided["ours_seeds"],
+            )
+        )
+    columns = (
+        words("band", "parameters"),
+        words("searched", "searched on"),
+        words("dataset", "judged on"),
+        Column("guided", "guided [%]", estimate=True),
+        Column("uniform", "uniform [%]"),
+        Column("gain", "guided − one p [points]", estimate=True),
+        Column("p", "p, corrected", digits=2),
+        Column("samples", "samples to the best 1 %: guided", digits=3, estimate=True),
+        Column("one", "one p", digits=3, estimate=True),
+        Column("uniform_samples", "uniform", digits=3),
+        Column("seeds", "seeds"),
+    )
+    return Table("sizes", "", columns, tuple(cells))
+
+
 Facts = Mapping[str, Any]
 """What is said of a data set, or of one goal."""
 
@@ -243,6 +279,7 @@ def _bare(table: Table) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "answer": answer,
     "reproduced": lambda: _bare(reproduced()),
+    "sizes": lambda: _bare(sizes()),
     "guidance": lambda: _bare(guidance()),
     "runs": lambda: _bare(all_runs()),
     "claims": lambda: to_markdown(table(all_claims())).partition("\n")[2].strip(),
