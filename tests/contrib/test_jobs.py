@@ -37,7 +37,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         study["seeds"] = [0]
         study["base"]["data"] = {"name": "cifar10", "train": 200, "validation": 50, "test": 50}
         study["base"]["training"]["epochs"] = 3
-        study["base"]["candidates"] = {"count": 2}
+        study["base"]["candidates"]["count"] = 2
     cells = scale["studies"]["nasbench201"]
     cells["score_images"] = 2
     cells["base"]["supernet"]["channels"] = 2

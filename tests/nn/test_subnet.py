@@ -277,7 +277,8 @@ def difference(net: Supernet, choice: dict[str, Tensor], small: nn.Module, x: Te
 
 
 def test_the_whole_registry_is_tested() -> None:
-    assert {config.name for config in NAMED.values()} == SMALL.keys()
+    chains = {"nasbench-macro"}  # whose networks are scored, and not extracted
+    assert {config.name for config in NAMED.values()} == SMALL.keys() | chains
 
 
 @pytest.mark.parametrize("name", [*MASKED, *PATTERNS])

@@ -32,12 +32,11 @@ from pdnas.train.fit import TrainingData
 from pdnas.train.state import TrainingState
 
 CPU = torch.device("cpu")
-EPOCHS = {"epochs": 2}
 
 
-def make_spec(study: str = "multibranch", **parts: dict[str, Any]) -> Spec:
+def make_spec(study: str = "multibranch", variant: str = "guided", **parts: dict[str, Any]) -> Spec:
     """A search of the smoke scale on few images for an epoch, with parts of it changed."""
-    spec = load_scale("smoke").spec(study, "guided").model_dump()
+    spec = load_scale("smoke").spec(study, variant).model_dump()
     spec["data"] |= {"train": 100, "validation": 50, "test": 50}
     spec["training"] |= {"epochs": 1}
     spec["gates"] |= {"warmup_epochs": 0}
@@ -252,8 +251,8 @@ def test_neither_another_seed_s_nor_other_code_s_warm_up_is_taken(
 @pytest.mark.usefixtures("committed")
 def test_searches_for_other_sizes_share_a_warm_up(tmp_path: Path) -> None:
     def spec(target: int, temperature: float = 0.2) -> Spec:
-        gates = {"size_prior": 0, "warmup_epochs": 1, "temperature": temperature}
-        return make_spec("natsbench-size", gates=gates | {"size_target": target}, training=EPOCHS)
+        gates = {"warmup_epochs": 1, "temperature": temperature, "size_target": target}
+        return make_spec("natsbench-size", "band-200k", gates=gates, training={"epochs": 2})
 
     shared = tmp_path / "shared"
     runs = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,36 +19,23 @@ from pdnas.stages.materials import trained_supernet
 from pdnas.support import distributed
 from pdnas.support.files import read_json, read_table, read_tensors
 
-from ..conftest import ENVIRONMENT
-from ..processes import Forked
-from .work import work, work_together
+from .work import work
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
 
 
-def two_processes(folder: Path, imagenet: Path) -> None:
-    """The work of two processes, with the environment that torchrun gives them."""
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "TORCHELASTIC_RUN_ID": "test",
-        "PDNAS_DATA": str(imagenet),
-    }
-
-    started = [
-        Forked(
-            lambda: work_together(folder),
-            folder,
-            ENVIRONMENT | common | {"RANK": str(number), "LOCAL_RANK": str(number)},
-        )
-        for number in range(2)
-    ]
-    for done in [process.end() for process in started]:
-        assert done.returncode == 0, done.stderr
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run two processes on this machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*launcher, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +48,8 @@ def folders(
     one, two = root / "one", root / "two"
     for folder in (one, two):
         folder.mkdir()
-    two_processes(two, imagenet)
+    done = torchrun(Path(__file__).with_name("work.py"), two, imagenet)
+    assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PDNAS_DATA", str(imagenet))
         work(one)
@@ -122,7 +110,7 @@ def test_without_batchnorm_two_processes_train_as_one_on_whole_batches(
     assert two["uneven"].startswith("a batch of 5 cannot be shared evenly by 2 processes")
 
 
-def test_the_command_line_under_torchrun(tmp_path: Path, served: dict[str, str]) -> None:
+def test_the_command_line_under_torchrun(tmp_path: Path) -> None:
     """One run folder, written once; the second process says nothing."""
     scale = tmp_path / "small.yaml"
     scale.write_text(
@@ -142,11 +130,7 @@ studies:
 """
     )
     out = tmp_path / "run"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    search = ["-m", "pdnas.cli", "search", "s", "guided", "--scale", scale, "--out", out]
-    done = subprocess.run(
-        [*launcher, *map(str, search)], env=served, capture_output=True, text=True, check=False
-    )
+    done = torchrun("-m", "pdnas.cli", "search", "s", "guided", "--scale", scale, "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"searched s/guided seed 0: {out}\n"
     assert done.stderr.count("search s/guided seed 0: 1/1") == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,8 +122,8 @@ def work(folder: Path) -> None:
         (folder / "record.json").write_text(json.dumps(record))
 
 
-def work_together(folder: Path) -> None:
-    """The work of one of several processes."""
+if __name__ == "__main__":
+    folder, os.environ["PDNAS_DATA"] = Path(sys.argv[1]), sys.argv[2]
     torch.set_num_threads(1)
     with distributed.process_group(CPU):
         work(folder)

@@ -6,16 +6,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.cli import main
 
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.spec.selection import over_cells
 
-from ..processes import forked
+from ..conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -26,9 +26,15 @@ REPORT = ("table ", "figure ", "one page of all tables and figures")
 def start(
     folder: Path, *options: str, snakefile: Path = SNAKEFILE
 ) -> subprocess.CompletedProcess[str]:
-    """Snakemake, which takes longer to import than to plan."""
-    words = ["--snakefile", str(snakefile), "--cores", "1", *options]
-    return forked(lambda: main(words), folder)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
+    return subprocess.run(
+        [*command, *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
 
 
 def snakemake(folder: Path, *options: str, snakefile: Path = SNAKEFILE) -> str:
@@ -123,7 +129,7 @@ studies:
   digits: &study
     seeds: [0]
     base: &base
-      data: {name: digits, train: 100, validation: 20}
+      data: {name: digits, train: 100, validation: 20, augmentation: {cutout: 0}}
       supernet: {name: multibranch, width: 2, blocks: 1}
       training: {epochs: 1, batch: 50, learning_rate: 0.1}
       gates: {length_scale2: 0}

@@ -77,7 +77,7 @@ def sample_efficiency(collection: Collection) -> Table:
             Column("uniform", "uniform sampling", OURS, estimate=True),
             Column("learned", "learned posterior", OURS, estimate=True),
             Column("ratio", "uniform / learned", OURS, estimate=True),
-            Column("retrained", "new trainings", OURS, digits=3, estimate=True),
+            Column("retrained", "new trainings", OURS, estimate=True),
             SEEDS,
         ),
         tuple(rows),
