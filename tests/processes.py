@@ -15,19 +15,14 @@ from .conftest import ENVIRONMENT
 Work = Callable[[], object]
 
 
-class Forked:
-    """Something that is done in a process, folder and environment of its own, from now on."""
+def forked(
+    work: Work, folder: Path, environment: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.CompletedProcess[str]:
+    """Do something in a process, folder and environment of its own; what it said."""
+    files = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
 
-    def __init__(
-        self, work: Work, folder: Path, environment: Mapping[str, str] = ENVIRONMENT
-    ) -> None:
-        self._said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
-        fork = multiprocessing.get_context("fork")
-        self._process = fork.Process(target=self._begin, args=(work, folder, environment))
-        self._process.start()
-
-    def _begin(self, work: Work, folder: Path, environment: Mapping[str, str]) -> None:
-        for number, file in enumerate(self._said, 1):
+    def begin() -> None:
+        for number, file in enumerate(files, 1):
             os.dup2(file.fileno(), number)
         # pytest has replaced them.
         sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
@@ -36,20 +31,13 @@ class Forked:
         os.environ.update(environment)
         work()
 
-    def end(self) -> subprocess.CompletedProcess[str]:
-        """Wait for its end; what it said."""
-        self._process.join()
-        assert self._process.exitcode is not None
-        said = []
-        for file in self._said:
-            file.seek(0)
-            said.append(file.read())
-            file.close()
-        return subprocess.CompletedProcess([], self._process.exitcode, *said)
-
-
-def forked(
-    work: Work, folder: Path, environment: Mapping[str, str] = ENVIRONMENT
-) -> subprocess.CompletedProcess[str]:
-    """Do something in a process of its own, and wait for it."""
-    return Forked(work, folder, environment).end()
+    process = multiprocessing.get_context("fork").Process(target=begin)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    said = []
+    for file in files:
+        file.seek(0)
+        said.append(file.read())
+        file.close()
+    return subprocess.CompletedProcess([], process.exitcode, *said)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from pdnas.commands.console import number, print_table, require_parquet
 from pdnas.commands.nasbench import search_table
 from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
 from pdnas.spec.names import RivalMethod
+
+if TYPE_CHECKING:
+    from pdnas.runs.run import Run
 
 app = typer.Typer(help="Ground truths: every architecture of a space, and how good it truly is.")
 
@@ -131,17 +135,11 @@ def sizes(
 
         pdnas truth sizes runs/laptop/natsbench-size/band-200k/seed1
     """
-    from pdnas.runs import kept, layout
+    from pdnas.runs import layout
     from pdnas.truth.sizes import judge_run
 
     found = load_run(run, scale)
-    record = judge_run(found, force)
-    kept.record_like(run / layout.SIZES, record, found.identity, force)
-    found.write(layout.SIZES, record)
-    if as_json:
-        typer.echo(json.dumps(record, indent=2))
-    else:
-        _print_sizes(record)
+    _write_judgement(found, layout.SIZES, judge_run(found, force), force, as_json, _print_sizes)
 
 
 @app.command()
@@ -156,17 +154,30 @@ def macro(
 
         pdnas truth macro runs/laptop/nasbench-macro/posterior/seed1
     """
-    from pdnas.runs import kept, layout
+    from pdnas.runs import layout
     from pdnas.truth.macro import judge_run
 
     found = load_run(run, scale)
-    record = judge_run(found, force)
-    kept.record_like(run / layout.MACRO, record, found.identity, force)
-    found.write(layout.MACRO, record)
+    _write_judgement(found, layout.MACRO, judge_run(found, force), force, as_json, print_measured)
+
+
+def _write_judgement(
+    run: Run,
+    file: str,
+    record: dict[str, Any],
+    force: bool,
+    as_json: bool,
+    show: Callable[[dict[str, Any]], None],
+) -> None:
+    """Write what a run is worth into its folder, and print it."""
+    from pdnas.runs import kept
+
+    kept.record_like(run.folder / file, record, run.identity, force)
+    run.write(file, record)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
-        print_measured(record)
+        show(record)
 
 
 @app.command()

@@ -45,6 +45,7 @@ class CategoricalSupernet(DrawsNoise, Supernet):
     """
 
     stem: nn.Sequential
+    layers: nn.ModuleList
     logits: nn.Parameter
 
     def __init__(self, space: CategoricalSpace) -> None:
@@ -55,9 +56,9 @@ class CategoricalSupernet(DrawsNoise, Supernet):
         self.drawn: Tensor | None = None
         """Codes of the images of the last training pass, where drawn, (images, switches)."""
 
-    @abstractmethod
     def mixtures(self) -> list[Mixture]:
         """All parts that hold options, in the order of the network."""
+        return [layer for layer in self.layers if isinstance(layer, Mixture)]
 
     @abstractmethod
     def parts(self, switch: int, option: str) -> list[nn.Module]:
@@ -87,6 +88,10 @@ class CategoricalSupernet(DrawsNoise, Supernet):
         weights = next(self.parameters())
         logits = weights.new_zeros(len(self.space.SWITCHES), *rows, options)
         self.logits = nn.Parameter(logits, requires_grad=settings.mode == "learned")
+
+    def begin_alone(self) -> None:
+        for kernel in self.gated_weights():
+            nn.init.kaiming_normal_(kernel, mode="fan_out")
 
     def set_warm_up(self, on: bool) -> None:
         """Let every image take one uniformly drawn architecture, whatever the estimator and

@@ -97,10 +97,6 @@ class NasBench201Supernet(CategoricalSupernet):
         cells, stages = config.cells_per_stage, config.stages
         return cls(config.channels, cells, space, in_channels, classes, stages)
 
-    def begin_alone(self) -> None:
-        for kernel in self.gated_weights():
-            nn.init.kaiming_normal_(kernel, mode="fan_out")
-
     def forward_cells(self, x: Tensor, cells: Tensor) -> Tensor:
         """Logits of several cells for the same images, with the batch statistics of each.
 
@@ -131,9 +127,6 @@ class NasBench201Supernet(CategoricalSupernet):
         norm, relu = self.head
         x = relu(normalised(norm, x, per_batch))
         return self.classifier(x.mean(dim=(2, 3)))
-
-    def mixtures(self) -> list[Mixture]:
-        return [layer for layer in self.layers if isinstance(layer, Mixture)]
 
     def parts(self, switch: int, option: str) -> list[nn.Module]:
         if option == NOTHING:

@@ -59,10 +59,6 @@ class NasBenchMacroSupernet(CategoricalSupernet):
             outputs, inputs = kernel.shape[:2]
             nn.init.dirac_(kernel, groups=max(1, outputs // inputs))
 
-    def begin_alone(self) -> None:
-        for kernel in self.gated_weights():
-            nn.init.kaiming_normal_(kernel, mode="fan_out")
-
     def through_layers(
         self,
         x: Tensor,
@@ -75,9 +71,6 @@ class NasBenchMacroSupernet(CategoricalSupernet):
         convolution, norm, relu = self.head
         x = relu(normalised(norm, convolution(x), per_batch))
         return self.classifier(x.mean(dim=(2, 3)))
-
-    def mixtures(self) -> list[Mixture]:
-        return [layer for layer in self.layers if isinstance(layer, Mixture)]
 
     def parts(self, switch: int, option: str) -> list[nn.Module]:
         layer = self.layers[switch]
