@@ -36,8 +36,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
     if history is not None and len(history):
         summary["training"] = {
             name: history[name].iloc[-1].item()
-            for name in ("epoch", "loss", "train_accuracy", "images_per_second")
-            if name in history
+            for name in ("epoch", "loss", "nll", "train_accuracy", "images_per_second")
         }
     trajectory = run.trajectory()
     if trajectory is not None and len(trajectory):
@@ -118,7 +117,8 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(
             (
                 f"epoch {training['epoch']}",
-                f"loss {training['loss']:.3f}, training accuracy {accuracy}",
+                f"objective {training['loss']:.3f}, of it cross-entropy {training['nll']:.3f}; "
+                f"training accuracy {accuracy}",
             )
         )
     drop = summary.get("drop_probability")

@@ -115,7 +115,7 @@ def fit(
                 saver.save(state)
             board.log(state, epoch)
             progress.advance(
-                note=f"loss {record['loss']:.3f} accuracy {record['train_accuracy']:.1%} "
+                note=f"nll {record['nll']:.3f} accuracy {record['train_accuracy']:.1%} "
                 f"{record['images_per_second']:.0f} images/s"
             )
             if stops:

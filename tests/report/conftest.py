@@ -126,8 +126,9 @@ class Tree:
         }
         write_json(path / "run.json", record)
         epochs = np.arange(1, 3)
-        history = {"epoch": epochs, "loss": 2.0 / epochs, "train_accuracy": 0.3 * epochs}
-        write_table(path / "history.parquet", pd.DataFrame(history))
+        history = pd.DataFrame({"epoch": epochs, "loss": 2.0 / epochs, "nll": 1.5 / epochs})
+        history = history.assign(train_accuracy=0.3 * epochs, images_per_second=100.0)
+        write_table(path / "history.parquet", history)
         if trajectory is not None:
             write_table(path / "trajectory.parquet", trajectory)
         return path

@@ -9,7 +9,7 @@ import pytest
 from pdnas.support.progress import Progress, Reading, clock, read
 
 NAME = "search multibranch-cifar10/guided-dependent seed 0"
-NOTE = "loss 12.345 accuracy 100.0% 123456 images/s"
+NOTE = "nll 12.345 accuracy 100.0% 123456 images/s"
 
 
 def test_clock() -> None:
@@ -28,7 +28,7 @@ def test_80_columns_show_the_epoch_and_the_time_left(
         progress.advance(note=NOTE)
     shown = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", capsys.readouterr().err))
     assert max(map(len, shown)) <= 80
-    assert any(re.search(r"4/180 +\d+:\d\d left +loss", line) for line in shown)
+    assert any(re.search(r"4/180 +\d+:\d\d left +nll", line) for line in shown)
 
 
 def test_a_log_has_lines_that_can_be_read_again(capsys: pytest.CaptureFixture[str]) -> None:

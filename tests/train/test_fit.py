@@ -182,6 +182,16 @@ def test_cells_train_in_bfloat16(
     assert moved or (estimator, noise) == ("score", "batch")
 
 
+def test_the_screen_shows_the_cross_entropy_and_not_the_whole_objective(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (row,) = fitted(branches(), images(0), epochs=1, learning_rate=0.1).history
+    said = capsys.readouterr().err
+    assert f"{row['loss']:.3f}" != f"{row['nll']:.3f}"
+    assert f"nll {row['nll']:.3f} " in said
+    assert "loss" not in said
+
+
 def test_the_auxiliary_head_adds_its_weighted_loss_and_learns() -> None:
     """Of a weight of 0, the head neither runs nor counts."""
     settings = {**ENAS, "epochs": 1, "drop_path": 0}
