@@ -253,9 +253,10 @@ def _print_comparison(made: Comparison) -> None:
         cells = (text(value, column) for value in (each.first, each.second, each.difference))
         numbers.add_row(Text(each.quantity), *cells)  # as it stands: [min] is no markup
     console.print(numbers, "")
-    seeds = len(made.seeds)
-    what = "mean ± half-width of the 95 % t-interval, differences paired by seed"
-    console.print(f"{seeds} seed{'s: ' + what if seeds > 1 else ''}.", *made.notes, sep="\n")
+    if len(made.seeds) > 1:
+        what = "mean ± half-width of the 95 % t-interval, differences paired by seed"
+        console.print(f"{len(made.seeds)} seeds: {what}.")
+    console.print(*made.notes, sep="\n")
 
 
 def _print_pairs(pairs: list[tuple[str, str]]) -> None:

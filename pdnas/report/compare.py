@@ -146,7 +146,12 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
     if alone := len(first) + len(second) - 2 * len(pairs):
         notes.append(f"Left out: {alone} run{'s' * (alone > 1)} whose seed the other side lacks.")
     if len(pairs) == 1:
-        notes.append("One seed: a difference without an interval may be chance.")
+        one, two = (run.seed for run in pairs[0])
+        notes.append(
+            f"One seed, {one}: a difference without an interval may be chance."
+            if one == two
+            else f"The seeds differ ({one} and {two}): the difference may be theirs alone."
+        )
     return Comparison(
         *names,
         seeds=tuple((one.seed, two.seed) for one, two in pairs),

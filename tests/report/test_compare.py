@@ -89,7 +89,9 @@ def test_single_runs_have_no_interval(tree: Tree) -> None:
     error = made.differences[0].difference
     assert error.estimate == pytest.approx(100 * (GUIDED_TEST[0] - GUIDED_TEST[2]))
     assert np.isnan(error.low)
-    assert "One seed" in made.notes[-1]
+    assert made.notes[-1] == "The seeds differ (0 and 2): the difference may be theirs alone."
+    made = hold(study / "guided" / "seed2", study / "random" / "seed2")
+    assert "One seed, 2:" in made.notes[-1]
 
 
 def test_other_machines_make_times_incomparable(tree: Tree) -> None:
@@ -192,6 +194,8 @@ def test_the_command(tree: Tree) -> None:
     printed = CliRunner().invoke(app, folders, env={"COLUMNS": "200"}).stdout
     for part in ("gates.mode", "branches/guided", "37.00 ± 8.96", "3 seeds"):
         assert part in printed
+    runs = [f"{folders[0]}/seed{seed}" for seed in (0, 1)]
+    assert "The seeds differ (0 and 1)" in CliRunner().invoke(app, runs).stdout
     record = json.loads(CliRunner().invoke(app, [*folders, "--json"]).stdout)
     assert record["differences"][0]["difference"]["count"] == 3
     assert record["settings"]["gates.mode"] == {"first": "learned", "second": "fixed"}
