@@ -322,14 +322,18 @@ def product(files: Iterable[Path], made_of: str | None, asked: str, force: bool)
     Args:
         files: all that are to be written.
         made_of: what those that are there say they were made of; None: nothing.
-        asked: the same of those to be written.
+        asked: the same of those to be written: words, and at the end maybe ``#`` and a fingerprint.
 
     Raises:
         PdnasError: it is of something else, and not to be replaced.
     """
     there = [path for path in files if path.exists()]
-    if there and not force and made_of != asked:
-        raise _another(f"{there[0]} is of {made_of or 'something else'} and not of {asked}")
+    if not there or force or made_of == asked:
+        return
+    before, now = (text.partition(" #")[0] for text in (made_of or "something else", asked))
+    if before == now:
+        raise _another(f"{there[0]} is of {now} too, but shows other numbers")
+    raise _another(f"{there[0]} is of {before} and not of {now}")
 
 
 def _readable(read: Callable[[], Any]) -> Any:

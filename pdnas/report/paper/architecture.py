@@ -154,7 +154,8 @@ def draw_run(
     folder, name = out.parent, out.with_suffix("").name
     with style.style():
         what, drawing = _of_run(run, source, number)
-        of = f"{what} of {run.study}/{run.variant} seed {run.seed} ({run.scale}, {run.identity})"
+        searched = f"{run.study}/{run.variant} seed {run.seed} ({run.scale})"
+        of = f"{what} of {searched} #{run.identity}"
         style.require_same(folder, name, of, force)
         return style.write(drawing, folder, name, of)
 

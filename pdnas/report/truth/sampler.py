@@ -28,7 +28,7 @@ def draw(record: Mapping[str, Any], dataset: str, out: Path, force: bool = False
         PdnasError: another figure is there.
     """
     folder, name = out.parent, out.with_suffix("").name
-    of = f"{record['truth']} {dataset} {fingerprint(record)}"
+    of = f"a distribution over {record['truth']} by {data_name(dataset)} #{fingerprint(record)}"
     with style.style():
         style.require_same(folder, name, of, force)
         return style.write(sampler(record, dataset), folder, name, of)
