@@ -366,16 +366,23 @@ def _efficiency_over(
 ) -> dict[str, Any]:
     from pdnas.truth import load
     from pdnas.truth.measure import measure
-    from pdnas.truth.samplers import of_anything
+    from pdnas.truth.samplers import Sampler
     from pdnas.truth.tables import Truth
 
     truth = load(of) if isinstance(of, str) else of
     if not isinstance(truth, Truth):
         raise PdnasError(f"give a ground truth or its name, not {type(of).__name__}")
-    known = truth.known(dataset)
+    sampler = Sampler.of(probabilities, truth)
+    known = sampler.dataset(dataset, truth)
     wanted = None if targets is None else {known: targets}
-    q = of_anything(probabilities, truth)
-    record = measure(truth, q, parameters=parameters, targets=wanted, datasets=[known])
+    record = measure(
+        truth,
+        sampler.q,
+        parameters=parameters,
+        only=sampler.rows,
+        targets=wanted,
+        datasets=[known],
+    )
     about = {name: record[name] for name in ("parameters", "mass_in_band", "cells")}
     return about | record["datasets"][known]
 

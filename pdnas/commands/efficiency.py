@@ -31,7 +31,10 @@ def efficiency(
         list[float] | None, typer.Option(help="Accuracy in percent to reach; repeatable.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Data set of --target and --figure; by default the first.")
+        str | None,
+        typer.Option(
+            help="Data set of --target and --figure; by default the run's own, or the first."
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Also within each quartile of its latency; --dataset only.")
@@ -49,19 +52,20 @@ def efficiency(
         pdnas efficiency natsbench-size --probabilities mine.csv --parameters 180000-220000
     """
     from pdnas.truth.measure import by_latency, measure
-    from pdnas.truth.samplers import read
+    from pdnas.truth.samplers import Sampler
     from pdnas.truth.tables import open_truth
 
     truth = open_truth(name)
-    dataset = truth.known(dataset)
+    sampler = Sampler.of(probabilities, truth)
+    dataset = sampler.dataset(dataset, truth)
     targets = {dataset: tuple(map(fraction, target))} if target else None
-    q = read(probabilities, truth)
     if device is not None and parameters is not None:
         raise PdnasError("--device and --parameters are two ways to ask; leave one out")
-    record = measure(truth, q, parameters=band(parameters), targets=targets)
+    q, rows = sampler.q, sampler.rows
+    record = measure(truth, q, parameters=band(parameters), only=rows, targets=targets)
     if device is not None:
         asked = (targets or truth.targets)[dataset]
-        record["latency"] = by_latency(truth, q, device, dataset=dataset, targets=asked)
+        record["latency"] = by_latency(truth, q, device, only=rows, dataset=dataset, targets=asked)
     if figure is not None:
         from pdnas.report.truth.sampler import draw
 
@@ -70,6 +74,11 @@ def efficiency(
         typer.echo(json.dumps(record, indent=2))
         return
     print_measured(record)
+    if rows is not None and rows.size < len(truth):
+        typer.echo(
+            f"{probabilities} chooses among {rows.size} of {len(truth)} architectures, and uniform "
+            "sampling here too"
+        )
     if device is not None:
         _print_latency(record["latency"])
     typer.echo("retrained: the 95 % interval that the noise of the trainings leaves")

@@ -125,7 +125,7 @@ def efficiency(
     """
     from pdnas.support.provenance import Stopwatch
     from pdnas.truth import efficiency as exact
-    from pdnas.truth.columns import TARGETS
+    from pdnas.truth.columns import DATASETS, TARGETS
     from pdnas.truth.measure import exact_efficiency
     from pdnas.truth.tables.nasbench201 import NasBench201
 
@@ -134,7 +134,7 @@ def efficiency(
     if len(runs) > 1 and (out is not None or scores is not None):
         raise PdnasError("--out and --scores belong to a single run; name one run")
     exact.require_different(runs)
-    dataset = dataset or exact.own_truth(runs)
+    dataset = dataset or exact.own_truth(runs, DATASETS, "NAS-Bench-201")
     if target:
         targets[dataset] = tuple(map(fraction, target))
     truth, records = NasBench201.load(), []

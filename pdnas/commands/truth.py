@@ -171,13 +171,19 @@ def _write_judgement(
 ) -> None:
     """Write what a run is worth into its folder, and print it."""
     from pdnas.runs import kept
+    from pdnas.truth.tables import open_truth
 
     kept.record_like(run.folder / file, record, run.identity, force)
     run.write(file, record)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
-    else:
-        show(record)
+        return
+    show(record)
+    if run.spec.data.name not in (known := open_truth(record["truth"]).datasets):
+        typer.echo(
+            f"The run was searched on {run.spec.data.title}; judged by trainings on "
+            f"{', '.join(known)}."
+        )
 
 
 @app.command()

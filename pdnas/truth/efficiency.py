@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from pdnas.support.statistics import (
     geometric_interval,
     kendall_tau,
 )
-from pdnas.truth.columns import DATASETS
 from pdnas.truth.sampling import (
     QUANTILES,
     Floats,
@@ -38,6 +37,8 @@ from pdnas.truth.sampling import (
     mode_accuracy,
     uniform,
 )
+
+Data = TypeVar("Data", bound=str)
 
 ROUND_NUMBERS = (10, 100, 1000)
 """Numbers of samples that the curves have beside those of an even grid, since tables quote them."""
@@ -181,24 +182,28 @@ def write_efficiency(
     files.write_json(path, written, owner)
 
 
-def own_truth(runs: Sequence[Path]) -> TruthData:
-    """The ground truth for runs that were all trained on the same data set of the benchmark.
+def own_truth(runs: Sequence[Path], known: Sequence[Data], truth: str) -> Data:
+    """The data set of a truth that runs were all trained on.
 
     A folder without ``run.json``, which says nothing of data, counts as one of the first data set.
 
+    Args:
+        known: the truth's data sets.
+        truth: what it is called.
+
     Raises:
-        PdnasError: their data sets differ, or the benchmark does not know it.
+        PdnasError: their data sets differ, or the truth does not know it.
     """
     trained_on = set()
     for run in runs:
         path = run / layout.RUN
         record = files.read_json(path) if path.is_file() else {}
-        trained_on.add(record.get("spec", {}).get("data", {}).get("name", DATASETS[0]))
-    own = [name for name in DATASETS if {name} == trained_on]
+        trained_on.add(record.get("spec", {}).get("data", {}).get("name", known[0]))
+    own = [name for name in known if {name} == trained_on]
     if not own:
         raise PdnasError(
-            f"trained on {' and '.join(sorted(trained_on))}, and NAS-Bench-201 knows "
-            f"{', '.join(DATASETS)}; name the one to be judged by with --dataset"
+            f"trained on {' and '.join(sorted(trained_on))}, and {truth} knows {', '.join(known)}; "
+            "name the dataset to be judged by (--dataset)"
         )
     return own[0]
 

@@ -197,6 +197,7 @@ def by_latency(
     probabilities: ArrayLike,
     device: str,
     *,
+    only: NDArray[np.int64] | None = None,
     dataset: str | None = None,
     targets: Sequence[float] | None = None,
     draws: int = DRAWS,
@@ -209,6 +210,7 @@ def by_latency(
     Args:
         truth, probabilities: as for :func:`measure`.
         device: one of the truth's.
+        only: rows that the quartiles consist of, by default all.
         dataset: by default its first.
         targets: fractions; by default the truth's.
         draws: as for :func:`measure`.
@@ -225,12 +227,17 @@ def by_latency(
     name, latency = truth.known(dataset), truth.latency(device)
     accuracy, wanted = truth.accuracy(name), targets or truth.targets[name]
     pairs = retrained_pairs(truth, name, draws)
-    known = np.flatnonzero(np.isfinite(latency))
+    rows = np.arange(len(truth)) if only is None else only
+    known = rows[np.isfinite(latency[rows])]
+    if not known.size:
+        raise PdnasError(f"latency on {device} is known of none of these architectures")
     ends = np.quantile(latency[known], (0.25, 0.5, 0.75))
     quartile = np.searchsorted(ends, latency[known], side="left")
     found = []
     for number in range(4):
         rows = known[quartile == number]
+        if not rows.size:  # many are equally fast
+            continue
         mass, own = float(q[rows].sum()), accuracy[rows]
         record: dict[str, Any] = {
             "latency": [float(latency[rows].min()), float(latency[rows].max())],

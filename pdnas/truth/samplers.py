@@ -10,18 +10,21 @@ columns                               meaning
 ``name`` alone                        a list of samples; each architecture's share of them
 ===================================== ============================================================
 
-The folder of a run over the truth's architectures stands for its posterior.
+The folder of a run over the truth's architectures stands for its posterior. Such a run may choose
+among fewer than all of them, and says on which images it was trained (:class:`Sampler`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdnas.runs import layout
 from pdnas.runs.run import Run
 from pdnas.space.cells import CellSpace
 from pdnas.support.errors import PdnasError, first_line
@@ -29,6 +32,7 @@ from pdnas.truth.efficiency import (
     load_macro_probabilities,
     load_probabilities,
     load_size_probabilities,
+    own_truth,
 )
 from pdnas.truth.sampling import Floats, normalised
 from pdnas.truth.tables import Truth
@@ -42,8 +46,49 @@ TOLERANCE = 1e-4
 _FORMS = "name and probability; switch, option and probability; or name alone"
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """A distribution over a truth's architectures.
+
+    Attributes:
+        q: their probabilities, shape (n,), summing to 1.
+        rows: of those that can be chosen, to which uniform sampling is held too; None: all.
+        run: the folder of the run that it was read from; None: it was given by itself.
+    """
+
+    q: Floats
+    rows: NDArray[np.int64] | None = None
+    run: Path | None = None
+
+    @classmethod
+    def of(cls, given: Any, truth: Truth) -> Sampler:
+        """What Python users give, or the path of a file or run.
+
+        Raises:
+            PdnasError: as :func:`of_anything`.
+        """
+        if isinstance(given, Run):
+            given = given.folder
+        if isinstance(given, str | Path):
+            given = Path(given).expanduser()
+            if given.is_dir():
+                return cls(*_of_run(given, truth), given)
+            return cls(read(given, truth))
+        return cls(of_anything(given, truth))
+
+    def dataset(self, named: str | None, truth: Truth) -> str:
+        """The data set to be judged by: the named one, else the run's own, else the truth's first.
+
+        Raises:
+            PdnasError: the truth does not know it.
+        """
+        if self.run is None or named is not None:
+            return truth.known(named)
+        return own_truth([self.run], truth.datasets, truth.name)
+
+
 def read(path: Path, truth: Truth) -> Floats:
-    """The distribution in a CSV or Parquet file or a run's folder, shape (n,), summing to 1.
+    """The distribution in a CSV or Parquet file, shape (n,), summing to 1.
 
     Raises:
         PdnasError: there is no such file, its columns are others, a row has more fields than the
@@ -51,15 +96,21 @@ def read(path: Path, truth: Truth) -> Floats:
     """
     import pandas as pd
 
-    if path.is_dir():
-        return _of_run(path, truth)
     if not path.is_file():
-        raise PdnasError(f"{path} is no file; name a CSV or Parquet table of probabilities")
+        raise _no_distribution(f"{path} does not exist", truth)
+    if path.name == layout.POSTERIOR:
+        raise _no_distribution(f"{path} is a file of a run", truth)
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (ValueError, OSError) as error:  # the parsers' errors are among them
         raise PdnasError(f"{path} is no readable table: {first_line(error)}") from error
     return of_table(table, truth, str(path))
+
+
+def _no_distribution(found: str, truth: Truth) -> PdnasError:
+    """What was found, and what may be given."""
+    run = f", or the folder of a run of {truth.name}" if truth.name in _OF_RUNS else ""
+    return PdnasError(f"{found}; give a CSV or Parquet table of probabilities{run}")
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -73,27 +124,32 @@ def _csv(path: Path) -> pd.DataFrame:
     return rows.iloc[1:].loc[:, named].set_axis(header[named].to_list(), axis=1)
 
 
-def _of_run(folder: Path, truth: Truth) -> Floats:
+def _of_run(folder: Path, truth: Truth) -> tuple[Floats, NDArray[np.int64] | None]:
+    """The probabilities of all rows by a run's posterior, and the rows that it can choose."""
     if truth.name not in _OF_RUNS:
-        raise PdnasError(
-            f"{folder} is a folder; only runs of {', '.join(_OF_RUNS)} are read as one"
-        )
+        raise _no_distribution(f"{folder} is a folder", truth)
+    if not (folder / layout.POSTERIOR).is_file():
+        runs = sorted(path.parent for path in folder.glob(f"*/{layout.POSTERIOR}"))
+        names = sorted(path.name for path in folder.iterdir())
+        holds = f"of runs, such as {runs[0]}" if runs else f"of {', '.join(names[:3]) or 'nothing'}"
+        raise _no_distribution(f"{folder} is a folder {holds}", truth)
     return _OF_RUNS[truth.name](folder)
 
 
-def _of_cells(folder: Path) -> Floats:
+def _of_cells(folder: Path) -> tuple[Floats, NDArray[np.int64]]:
     space, chosen = load_probabilities(folder)
+    rows = space.benchmark_ids()
     q = np.zeros(len(CellSpace()))
-    q[space.benchmark_ids()] = chosen
-    return q
+    q[rows] = chosen
+    return q, rows
 
 
-_OF_RUNS: dict[str, Callable[[Path], Floats]] = {
+_OF_RUNS: dict[str, Callable[[Path], tuple[Floats, NDArray[np.int64] | None]]] = {
     "nasbench201": _of_cells,
-    "natsbench-size": load_size_probabilities,
-    "nasbench-macro": load_macro_probabilities,
+    "natsbench-size": lambda folder: (load_size_probabilities(folder), None),
+    "nasbench-macro": lambda folder: (load_macro_probabilities(folder), None),
 }
-"""Truths that there are supernets of, and how a run's posterior is read over all their rows."""
+"""Truths that there are supernets of, and how a run's posterior is read."""
 
 
 def of_table(table: pd.DataFrame, truth: Truth, source: str = "the table") -> Floats:
@@ -148,10 +204,8 @@ def of_anything(given: Any, truth: Truth) -> Floats:
     """
     import pandas as pd
 
-    if isinstance(given, Run):
-        given = given.folder
-    if isinstance(given, str | Path):
-        return read(Path(given).expanduser(), truth)
+    if isinstance(given, Run | str | Path):
+        return Sampler.of(given, truth).q
     if isinstance(given, pd.DataFrame):
         return of_table(given, truth)
     if isinstance(given, Mapping):

@@ -310,7 +310,10 @@ class TestCommand:
         assert out.is_file()
         drawn = pd.read_csv(out.with_suffix(".csv"))
         assert set(drawn["panel"]) == {"samples to reach", "best of n"}
-        with pytest.raises(PdnasError, match="--force"):
+        said = (
+            r"figure\.pdf is of a distribution over nasbench-macro by CIFAR-10 too, but shows other"
+        )
+        with pytest.raises(PdnasError, match=rf"{said} numbers; leave it .*--force"):
             self.call(*arguments)
 
     def test_latency(self, tmp_path: Path, truth: NasBench201) -> None:
@@ -327,12 +330,73 @@ class TestCommand:
         with pytest.raises(PdnasError, match="like 180000-220000"):
             self.call("nasbench-macro", "--probabilities", marginals, f"--parameters={text}")
 
-    def test_a_folder_is_a_run_of_nasbench201(self, tmp_path: Path) -> None:
-        with pytest.raises(PdnasError, match="only runs of nasbench201"):
-            self.call("digits", "--probabilities", tmp_path)
-        for truth in ("nasbench201", "natsbench-size"):
-            with pytest.raises(PdnasError, match=r"posterior\.safetensors does not exist"):
-                self.call(truth, "--probabilities", tmp_path)
+    def test_what_is_no_distribution_is_told_with_what_may_be_given(self, tmp_path: Path) -> None:
+        table = "give a CSV or Parquet table of probabilities"
+        run = tmp_path / "study" / "seed0"
+        run.mkdir(parents=True)
+        (run / POSTERIOR).touch()
+        for truth, given, found, more in (
+            ("digits", tmp_path, "is a folder", ""),
+            ("nasbench201", tmp_path, "is a folder of study", ", or .* run of nasbench201"),
+            (
+                "natsbench-size",
+                run.parent,
+                rf"is a folder of runs, such as {run}",
+                ", or .* run of",
+            ),
+            ("nasbench-macro", run / POSTERIOR, "is a file of a run", ", or the folder of a run"),
+            ("nasbench201", tmp_path / "no.csv", "does not exist", ", or the folder of a run"),
+        ):
+            with pytest.raises(PdnasError, match=f"{found}; {table}{more}") as caught:
+                self.call(truth, "--probabilities", given)
+            assert "\n" not in str(caught.value)
+
+    def test_uniform_sampling_is_of_the_runs_own_operations(
+        self, tmp_path: Path, truth: NasBench201
+    ) -> None:
+        """Cells that a run cannot choose would make every posterior look better."""
+        space = CellSpace(("nor_conv_3x3", "none", "skip_connect"))
+        posterior = CategoricalPosterior(torch.tensor([[0.5, 0.2, 0.3]] * 6), space)
+        save_posterior(tmp_path / POSTERIOR, posterior, {})
+        said = json.loads(self.call("nasbench201", "--probabilities", tmp_path, "--json"))
+        ids = space.benchmark_ids()
+        good = truth.accuracy()[ids] >= 0.935
+        (target,) = (
+            each for each in said["datasets"]["cifar10"]["targets"] if each["target"] == 0.935
+        )
+        assert said["cells"] == 729
+        assert target["uniform_expected_samples"] == pytest.approx(729 / good.sum())
+        q = posterior.architecture_probabilities()
+        assert target["speedup"] == pytest.approx(q[good].sum() * 729 / good.sum())
+        found = pdnas.efficiency("nasbench201", tmp_path, targets=[0.935])["targets"][0]
+        assert found == target
+        own = pdnas.efficiency(posterior, targets=[0.935])["targets"][0]
+        assert {key: found[key] for key in own} == pytest.approx(own)
+        shown = self.call("nasbench201", "--probabilities", tmp_path, "--device", "edgegpu")
+        assert "chooses among 729 of 15625 architectures" in shown
+        latency = truth.latency("edgegpu")[ids]
+        low, high = latency.min(), np.quantile(latency, 0.25)
+        fastest = by_latency(truth, uniform(15_625), "edgegpu", only=ids, draws=2)["quartiles"][0]
+        inside = truth.accuracy()[ids[(latency >= low) & (latency <= high)]]
+        assert fastest["cells"] == inside.size
+        assert fastest["uniform_mean_accuracy"] == pytest.approx(inside.mean())
+
+    def test_the_data_set_is_the_runs_own(self, tmp_path: Path) -> None:
+        save_posterior(tmp_path / POSTERIOR, CategoricalPosterior.uniform(CellSpace()), {})
+        arguments = ("nasbench201", "--probabilities", tmp_path, "--target", 71, "--json")
+        for name, own in (("cifar100", "cifar100"), ("digits", None)):
+            record = {"spec": {"data": {"name": name}}}
+            (tmp_path / "run.json").write_text(json.dumps(record))
+            if own is None:
+                for asks in (
+                    lambda: self.call(*arguments),
+                    lambda: pdnas.efficiency("nasbench201", tmp_path),
+                ):
+                    with pytest.raises(PdnasError, match=r"trained on digits, .* name the dataset"):
+                        asks()
+            said = self.call(*arguments, *([] if own else ["--dataset", "cifar100"]))
+            (target,) = json.loads(said)["datasets"]["cifar100"]["targets"]
+            assert target["target"] == 0.71
 
     def test_a_run_over_widths_is_a_distribution_over_the_size_space(self, tmp_path: Path) -> None:
         drop = {f"c{number}": torch.tensor([0.1 * number + 0.2]) for number in range(5)}

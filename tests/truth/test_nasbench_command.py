@@ -321,7 +321,7 @@ class TestWhatEfficiencyIsAbout:
 
     def test_run_of_another_data_set(self, run: Path, tmp_path: Path) -> None:
         of_data(run, "digits")
-        with pytest.raises(PdnasError, match=r"trained on digits, .* with --dataset"):
+        with pytest.raises(PdnasError, match=r"trained on digits, .*\(--dataset\)"):
             call("efficiency", run)
         assert call("efficiency", run, "--dataset", "cifar10").exit_code == 0
         other = tmp_path / "seed1"
