@@ -17,6 +17,7 @@ from pdnas.report.formats import NO_DATA, NOT_RUN, Table
 from pdnas.report.style import Drawing
 from pdnas.spec import products
 from pdnas.spec.products import Kind, Product
+from pdnas.spec.selection import without_truth
 from pdnas.support.errors import PdnasError
 
 REPORT = "pdnas.report"
@@ -88,18 +89,35 @@ def _find(kind: Kind, name: str, known: Mapping[str, Product]) -> Product:
 def table(name: str, collection: Collection) -> Table:
     """Make a table by its name; see :func:`find_table`.
 
-    Where all studies that it lacks were left out for want of images, it says so.
+    It says why studies are not in it; in each cell, if there were no images of any that it lacks.
     """
     product = find_table(name)
     make: Callable[[Collection], Table] = resolve_name(f"{REPORT}.{TABLES[product.name]}")
     made, run = make(collection), {run.study for run in collection.runs}
     lacking = set(product.studies(collection.scale)) - run
-    if not lacking or lacking - set(collection.left_out):
-        return made
-    rows = (tuple(NO_DATA if cell == NOT_RUN else cell for cell in row) for row in made.rows)
-    reasons = dict.fromkeys(collection.left_out[study] for study in sorted(lacking))
-    notes = (f"{NO_DATA[0].upper()}{NO_DATA[1:]}: {reason}." for reason in reasons)
-    return replace(made, rows=tuple(rows), notes=(*made.notes, *notes))
+    if lacking and not lacking - set(collection.left_out):
+        cells = (tuple(NO_DATA if cell == NOT_RUN else cell for cell in row) for row in made.rows)
+        made = replace(made, rows=tuple(cells))
+    why = [f"Not run: {'; '.join(found)}."] if (found := reasons(product, collection)) else []
+    return replace(made, notes=(*made.notes, *why))
+
+
+def reasons(product: Product, collection: Collection) -> list[str]:
+    """Why parts of a table or figure were not run, as far as that is known."""
+    scale, run = collection.scale, {run.study for run in collection.runs}
+    if product.of_no_study:
+        return []
+    if not (studies := product.studies(scale)):
+        return ["the scale has no study that it is made from"]
+    found = []
+    for study in studies:
+        if study in collection.left_out:
+            found.append(collection.left_out[study])
+        elif study not in run:
+            found.append(f"study {study} has no run yet")
+        elif product.of_cells and study in without_truth(scale):
+            found.append(f"study {study} was searched on other images than NAS-Bench-201 knows")
+    return list(dict.fromkeys(found))
 
 
 def find_figure(name: str) -> Product:
@@ -126,5 +144,8 @@ def draw(name: str, collection: Collection, folder: Path) -> list[Path]:
         PdnasError: there is no such figure.
     """
     with style.style():
-        drawing = figure(name, collection) or style.not_run(name, collection.name)
+        drawing = figure(name, collection)
+        if drawing is None:
+            why = reasons(find_figure(name), collection)
+            drawing = style.not_run(name, collection.name, "; ".join(why))
         return style.write(drawing, folder, name, f"scale {collection.name}")

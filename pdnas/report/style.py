@@ -318,9 +318,10 @@ def absent(message: str, **data: str) -> Drawing:
     return Drawing(figure, pd.DataFrame([data]))
 
 
-def not_run(name: str, scale: str) -> Drawing:
-    """What stands in the place of a figure whose data are missing."""
-    return absent(f"{name}: not run at this scale ({scale})", status="not run")
+def not_run(name: str, scale: str, why: str) -> Drawing:
+    """What stands in the place of a figure whose data are missing; ``why`` may be unknown."""
+    message = f"{name}: not run at this scale ({scale})"
+    return absent(f"{message}: {why}." if why else message, status="not run", reason=why)
 
 
 def not_available(name: str, reason: str) -> Drawing:

@@ -44,6 +44,16 @@ class Product:
             return self.name
         return f"{self.kind}_{self.name.replace('-', '_')}"
 
+    @property
+    def of_no_study(self) -> bool:
+        """Whether it is made from no run of any scale."""
+        return self.studies is _no_study
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether it is about cells of NAS-Bench-201 alone."""
+        return self.studies in (selection.over_cells, selection.over_cells_in_all)
+
     def reads(self, scale: Scale) -> str:
         """What it reads of a scale, as text: when this changes, it is made again.
 

@@ -153,6 +153,16 @@ def judged_by(data: str) -> TruthData:
     return next((name for name in known if name == data), known[0])
 
 
+def has_truth(spec: Spec) -> bool:
+    """Whether NAS-Bench-201 says how good a run is: of cells, and trained on CIFAR-10."""
+    return spec.of_cells and spec.data.name == "cifar10"
+
+
+def without_truth(scale: Scale) -> list[str]:
+    """Studies of cells that were trained on other images."""
+    return [name for name in over_cells(scale) if not has_truth(_first(scale, name))]
+
+
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one level: ``{"gates": {"mode": "fixed"}}`` to ``{"gates.mode": ...}``."""
     flat: dict[str, Any] = {}

@@ -50,6 +50,23 @@ def test_a_figure_is_the_same_from_its_own_studies(name: str, tree: Tree) -> Non
         pd.testing.assert_frame_equal(own.data, everything.data)
 
 
+def test_what_was_not_run_says_why(tmp_path: Path) -> None:
+    def said(table: str) -> str:
+        return formats.to_markdown(catalogue.table(table, collect("smoke", tmp_path)))
+
+    assert "Not run: study nasbench201 has no run yet." in said("efficiency")
+    assert "Not run: the scale has no study that it is made from." in said("table1")
+    assert "Nothing of this table was run at this scale." in said("rivals")
+    Tree(tmp_path, "smoke").search("nasbench201", "guided", 0)
+    other_images = "study nasbench201 was searched on other images than NAS-Bench-201 knows"
+    assert f"Not run: {other_images}." in said("efficiency")
+    assert "other images" not in said("ablations")
+    for name in ("efficiency", "best-of-n"):
+        catalogue.draw(name, collect("smoke", tmp_path), tmp_path)
+        (row,) = pd.read_csv(tmp_path / f"{name}.csv").to_dict("records")
+        assert row == {"status": "not run", "reason": other_images}
+
+
 def test_a_table_is_made_without_torch() -> None:
     """Importing it would take longer than making most tables."""
     script = (

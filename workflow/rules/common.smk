@@ -13,7 +13,7 @@ from pdnas.spec.candidates import JUDGED
 from pdnas.spec.names import JudgedSource, RetrainMode, RivalMethod, Source
 from pdnas.spec.roles import source_of
 from pdnas.spec.scale import load_scale
-from pdnas.spec.selection import judged_by, over_macro, over_sizes
+from pdnas.spec.selection import has_truth, judged_by, over_macro, over_sizes
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support import forkserver
 from pdnas.support.errors import PdnasError
@@ -128,11 +128,6 @@ def runs():
         for variant in content.variants
         for seed in content.seeds_of(variant)
     ]
-
-
-def has_truth(settings):
-    """Whether there is ground truth: it was trained on CIFAR-10 and says nothing of other images."""
-    return settings.of_cells and settings.data.name == "cifar10"
 
 
 def ends(settings, content, variant):

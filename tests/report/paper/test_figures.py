@@ -183,8 +183,9 @@ def test_error_cost_shows_a_variant_s_own_candidates(tree: Tree, tmp_path: Path)
 
 @pytest.mark.parametrize("name", [name for name in catalogue.FIGURES if name != "truth-noise"])
 def test_what_was_not_run_says_so(name: str, empty_tree: Tree, tmp_path: Path) -> None:
-    data = draw(name, empty_tree, tmp_path)
-    assert data.to_dict("list") == {"status": ["not run"]}
+    (row,) = draw(name, empty_tree, tmp_path).to_dict("records")
+    assert row["status"] == "not run"
+    assert "has no run yet" in row["reason"] or "no study that it is made" in row["reason"]
 
 
 def test_one_seed_is_enough_to_draw(tree: Tree, tmp_path: Path) -> None:
