@@ -98,7 +98,8 @@ def search(out: Path, spec: Spec, names: Mapping[str, Any], drop: float | None) 
     _same(out, made, asked)
     if changed := _readable(lambda: run.changed_images):
         raise _another(f"{out} is finished, and the images are others since ({changed})")
-    return run.record if all((out / name).is_file() for name in layout.SEARCHED) else None
+    left = layout.SEARCHED_ALONE if spec.alone else layout.SEARCHED
+    return run.record if all((out / name).is_file() for name in left) else None
 
 
 def _of_search(spec: Spec) -> dict[str, Any]:

@@ -17,7 +17,9 @@ POSTERIOR = "posterior.safetensors"
 HISTORY = "history.parquet"
 TRAJECTORY = "trajectory.parquet"
 SEARCHED = (RUN, SPLITS, WEIGHTS, POSTERIOR, HISTORY, TRAJECTORY)
-"""Everything that a search leaves."""
+"""Everything that a supernet's search leaves."""
+SEARCHED_ALONE = tuple(name for name in SEARCHED if name != WEIGHTS)
+"""What a search leaves whose cells are trained alone."""
 
 SCORES = "scores.parquet"
 SCORES_RECORD = "scores.json"

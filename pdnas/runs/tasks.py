@@ -34,18 +34,23 @@ def rows_of(
     jobs: int,
     journal: Journal,
     description: str,
+    total: int | None = None,
 ) -> pd.DataFrame:
     """What ``function(*task)`` says of every task, a row each; those in the journal are done.
 
     Args:
         jobs: processes; one is this process itself.
+        total: the number that progress counts to, where further tasks will follow.
 
     Returns:
         its rows, with their ``cpu_seconds``.
     """
     function = partial(_timed, function)
     todo = tasks[len(journal.rows) :]
-    with Progress(description, len(tasks), len(journal.rows)) as progress, ExitStack() as stack:
+    with (
+        Progress(description, total or len(tasks), len(journal.rows)) as progress,
+        ExitStack() as stack,
+    ):
         done: Iterator[dict[str, Any]] = starmap(function, todo)
         if jobs > 1 and todo:
             # Forked processes would inherit the locks of torch's threads.
@@ -55,7 +60,7 @@ def rows_of(
         for row in done:
             journal.append(row)
             progress.advance()
-    return pd.DataFrame(journal.rows)
+    return pd.DataFrame(journal.rows[: len(tasks)])
 
 
 def _timed(function: Callable[..., dict[str, Any]], *task: Any) -> dict[str, Any]:

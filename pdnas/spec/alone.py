@@ -17,14 +17,37 @@ from pdnas.spec.base import (
     Share,
     Strict,
     first_problem,
+    merge,
 )
 from pdnas.spec.data import DataConfig
 from pdnas.spec.names import Kernels
-from pdnas.spec.scale import merge
 from pdnas.spec.supernets import NasBench201Config
 
 
-class AloneConfig(Strict):
+class AloneSettings(Strict):
+    """What is special to a cell that is trained alone."""
+
+    kernels: Kernels = "random"
+    """How the kernels of the cells begin."""
+    side: Count | None = None
+    """Pixels a side to which images are averaged; null: as they are."""
+    warmup: Natural = 10
+    """Steps in which the learning rate rises in equal steps."""
+
+
+class AloneSearch(AloneSettings):
+    """A search that trains drawn cells alone, and fits the posterior to their evidence.
+
+    Each is trained as `training` says. `gates` say nothing of it and stay as they are.
+    """
+
+    rounds: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Cells of each round: the first are drawn uniformly, then from the posterior so far."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """The posterior is as wide as a uniform distribution over this share of all cells."""
+
+
+class AloneConfig(AloneSettings):
     """How a cell is trained alone. The learning rate stays: a training holds every shorter one."""
 
     dataset: Literal["cifar10", "cifar100", "digits"] = "cifar10"
@@ -33,12 +56,10 @@ class AloneConfig(Strict):
     """Training images, in an order of the seed; all of them before any comes again."""
     validation: Natural = 0
     """Images that are judged at the checkpoints."""
+    split_seed: Seed = 0
+    """Seed of the split into these."""
     supernet: NasBench201Config
     """The network around the cell."""
-    kernels: Kernels = "random"
-    """How the kernels of the cells begin."""
-    side: Count | None = None
-    """Pixels a side to which images are averaged; null: as they are."""
     steps: Count
     """Steps of the training."""
     batch: Annotated[Count, Field(ge=2)] = 32
@@ -47,15 +68,18 @@ class AloneConfig(Strict):
     """Of SGD with Nesterov momentum, after the warm-up."""
     momentum: Share = 0.9
     """Of SGD."""
-    warmup: Natural = 10
-    """Steps in which the learning rate rises in equal steps."""
     checkpoints: tuple[Count, ...] = ()
     """Steps after which the validation images are judged."""
 
     @property
     def data(self) -> DataConfig:
         """The images and their split."""
-        return DataConfig(name=self.dataset, train=self.train, validation=self.validation)
+        return DataConfig(
+            name=self.dataset,
+            train=self.train,
+            validation=self.validation,
+            split_seed=self.split_seed,
+        )
 
     @model_validator(mode="after")
     def _images_fit(self) -> Self:

@@ -100,3 +100,15 @@ def first_problem(error: ValidationError) -> str:
     shown = f" (got {got!r:.100})" if isinstance(got, (str, int, float)) else ""
     text = f"{place}: {message}{shown}" if place else message
     return " ".join(text.split())
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``override`` laid over ``base``, mapping by mapping."""
+    merged = dict(base)
+    for key, value in override.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged

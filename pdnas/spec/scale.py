@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pdnas.spec import limits
-from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem
+from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem, merge
 from pdnas.spec.names import Device, GateMode, Role, Target
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
@@ -170,6 +170,10 @@ class Scale(Strict):
         validation, scoring = spec.data.validation, content.score_images or 0
         if not validation and content.target != "nasbench":
             yield "data.validation: 0 leaves no images to judge candidates on; set it to 1 or more"
+        if spec.alone and (content.target != "nasbench" or content.score_images):
+            yield "alone: no supernet is left to judge with; set target: nasbench, no score_images"
+        if bool(spec.alone) != bool(self.spec(study, next(iter(content.variants))).alone):
+            yield "alone: a study's variants all train cells alone, or none does"
         if validation < scoring:
             yield f"score_images: {scoring} is more than data.validation, which is {validation}"
         match = spec.gates.match
@@ -226,18 +230,6 @@ class Scale(Strict):
 
 def _names(choices: Mapping[str, Any]) -> str:
     return ", ".join(choices)
-
-
-def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``override`` laid over ``base``, mapping by mapping."""
-    merged = dict(base)
-    for key, value in override.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def scale_path(name: str) -> Path:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import CellSpace
 from pdnas.space.sizes import WIDTHS, within
-from pdnas.spec.base import Strict
+from pdnas.spec.alone import AloneConfig, AloneSearch, AloneSettings
+from pdnas.spec.base import Strict, first_problem
 from pdnas.spec.candidates import JUDGED, CandidateConfig
-from pdnas.spec.data import AnyDataConfig
+from pdnas.spec.data import AnyDataConfig, Augmentation
 from pdnas.spec.gates import GateConfig
 from pdnas.spec.names import RetrainMode
 from pdnas.spec.supernets import (
@@ -24,14 +25,16 @@ from pdnas.spec.supernets import (
     NatsBenchSizeConfig,
     SupernetConfig,
 )
-from pdnas.spec.training import RetrainConfig, TrainingConfig
+from pdnas.spec.training import ConstantSchedule, RetrainConfig, TrainingConfig
 
 CATEGORICAL = (NasBench201Config, NasBenchMacroConfig)
 """Supernets of one-of-many switches."""
 
-SEARCH_PARTS = ("data", "supernet", "training", "gates")
+SEARCH_PARTS = ("data", "supernet", "training", "gates", "alone")
 """The parts of a specification that decide a search; the others act on what it found."""
 
+TRAINED_ALONE = ("epochs", "batch", "learning_rate", "momentum")
+"""The settings of `training` that a cell alone is trained by."""
 
 WARM_UP_GATES = {"warmup_epochs", "length_scale2", "examples", "form", "prior", "noise"}
 """The settings of `gates` that the warm-up of one-of-many switches depends on: it draws
@@ -53,6 +56,9 @@ class Spec(Strict):
     """How candidates are drawn and ranked."""
     retrain: RetrainConfig | None = None
     """Of the chosen sub-network; null: none."""
+    alone: AloneSearch | None = None
+    """Cells of NAS-Bench-201 are trained alone, in place of a supernet (docs/nasbench201.md); null:
+    they are not."""
 
     def searches_like(self, other: Spec) -> bool:
         """Whether they differ at most in what follows the search: one supernet serves both."""
@@ -101,6 +107,29 @@ class Spec(Strict):
     def of_cells(self) -> bool:
         """Whether what is searched is a cell of NAS-Bench-201."""
         return isinstance(self.space, CellSpace)
+
+    @property
+    def alone_config(self) -> AloneConfig | None:
+        """How each cell of a search by cells alone is trained; None: it is another search.
+
+        Raises:
+            ValidationError: the parts do not fit.
+        """
+        if self.alone is None:
+            return None
+        data, training = self.data, self.training
+        train = data.train or 0
+        given = {
+            "dataset": data.name,
+            "train": train,
+            "validation": data.validation,
+            "split_seed": data.split_seed,
+            "supernet": self.supernet,
+            "steps": training.epochs * train // training.batch,
+            **{key: getattr(training, key) for key in TRAINED_ALONE if key != "epochs"},
+            **self.alone.model_dump(include=set(AloneSettings.model_fields)),
+        }
+        return AloneConfig.model_validate(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -215,7 +244,39 @@ def _images_fit(spec: Spec) -> Iterator[str]:
         yield f"supernet {network.name} {problem}"
 
 
+def _alone_leaves_the_rest(spec: Spec) -> Iterator[str]:
+    if spec.alone is None:
+        return
+    if not spec.of_cells:
+        yield "alone needs supernet nasbench201"
+    if spec.data.train is None:
+        yield "alone: data.train says how many images each cell is trained on"
+    plain = ConstantSchedule()
+    if spec.training.schedule != plain:
+        yield "alone: training.schedule is to be constant, as a training holds every shorter one"
+    training = TrainingConfig(
+        **{key: getattr(spec.training, key) for key in TRAINED_ALONE}, schedule=plain
+    )
+    nothing = Augmentation(crop=0, flip=False, cutout=0)
+    kept: dict[str, tuple[Strict, Strict]] = {
+        "training": (spec.training, training),
+        "gates": (spec.gates, GateConfig(length_scale2=0)),
+        "data.augmentation": (spec.data.augmentation, nothing),
+    }
+    for part, (given, left) in kept.items():
+        for key, value in left:
+            if getattr(given, key) != value:
+                yield f"alone: {part}.{key} is not used; leave it at {value}"
+    if spec.data.heldout:
+        yield "alone: data.heldout is not used; leave it at 0"
+    try:
+        _ = spec.alone_config
+    except ValidationError as error:
+        yield f"alone: {first_problem(error)}"
+
+
 RULES = (
+    _alone_leaves_the_rest,
     _one_of_many_is_gated,
     _score_compares_architectures,
     _shared_architectures_are_recalibrated,

@@ -53,8 +53,14 @@ def trained_supernet(run: Run, device: torch.device) -> Supernet:
     """A run's supernet with the weights that the search ended with, in evaluation mode.
 
     Raises:
-        PdnasError: the weights are missing, damaged, or another supernet's.
+        PdnasError: the weights are missing, damaged, or another supernet's; or cells were trained
+            alone.
     """
+    if run.spec.alone is not None:
+        raise PdnasError(
+            f"{run.folder} trained cells alone: there is no supernet whose weights others inherit; "
+            "`pdnas retrain --cell` trains a cell from scratch"
+        )
     network = make_supernet(run.spec, device, run.classes)
     try:
         network.load_state_dict(run.weights())

@@ -49,8 +49,8 @@ class Inputs:
             PdnasError: there are no candidates, or they are another supernet's.
         """
         candidates, drawn = run.candidates(source)
-        loader = loader_of(run, "validation", device)
-        judge = make_judge(run, trained_supernet(run, device), loader, device)
+        supernet = trained_supernet(run, device)
+        judge = make_judge(run, supernet, loader_of(run, "validation", device), device)
         return cls(candidates, drawn, judge)
 
 

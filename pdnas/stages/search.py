@@ -1,4 +1,7 @@
-"""Supernet search: train weights and switches together, and keep what they became."""
+"""Supernet search: train weights and switches together, and keep what they became.
+
+A specification that asks for cells trained alone is searched in :mod:`pdnas.stages.alone_search`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from pdnas.runs import layout
 from pdnas.runs.distributions import load_posterior, save_posterior
 from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
+from pdnas.stages.alone_search import alone_search_run
 from pdnas.stages.materials import (
     make_loader,
     make_supernet,
@@ -186,7 +190,7 @@ def search_run(
     warm_ups: Path | None = None,
     deadline: float | None = None,
 ) -> dict[str, Any]:
-    """Train a supernet and write its run folder; resumes where an earlier call was killed.
+    """Search and write the run's folder; resumes where an earlier call was killed.
 
     Args:
         scale, study, variant: names that the record carries.
@@ -203,6 +207,9 @@ def search_run(
         PdnasError: bad input, missing data, or no room for the results.
         Unfinished: the deadline came first.
     """
+    if spec.alone is not None:
+        names = {"scale": scale, "study": study, "variant": variant}
+        return alone_search_run(spec, seed=seed, out=out, deadline=deadline, **names)
     inputs = Inputs.open(spec, seed, device, drop)
     checkpoints = Checkpoints(out / layout.CHECKPOINT, fingerprint(inputs.identity))
     session = Session(

@@ -280,6 +280,59 @@ def test_a_wrong_entry_is_named(write: Writer, place: str, value: Any, named: st
     assert re.search(named, problem(write(**{place: value})))
 
 
+ALONE: dict[str, Any] = {
+    "target": "nasbench",
+    "base.data.train": 200,
+    "base.data.augmentation": {"crop": 0, "flip": False, "cutout": 0},
+    "base.supernet": {"name": "nasbench201", "channels": 4},
+    "base.training.schedule": "constant",
+    "base.gates": {"length_scale2": 0},
+    "base.alone": {"rounds": [3, 2]},
+    "variants": {"guided": {}},
+}
+"""What makes of the file above a study of cells that are trained alone."""
+
+
+def test_cells_may_be_trained_alone(write: Writer) -> None:
+    config = load_scale(write(**ALONE)).spec("s", "guided").alone_config
+    assert config is not None
+    assert (config.steps, config.batch, config.learning_rate) == (25, 32, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("base.alone.rounds", [], r"alone\.rounds"),
+        ("base.alone.share", 0, r"alone\.share: .*greater than 0"),
+        ("base.alone.side", 3, r"alone: side: 3 does not divide the 8 pixels"),
+        ("base.alone.kernels", "dirac", r"alone\.kernels"),
+        ("base.supernet", {"name": "multibranch", "width": 4}, r"alone needs supernet nasbench201"),
+        ("base.supernet.operations", ["none", "nor_conv_3x3"], r"alone: supernet\.operations"),
+        ("base.data.train", None, r"alone: data\.train says how many images"),
+        ("base.data.train", 20, r"alone: batch: 32 is more than the 20 training images"),
+        ("base.data.heldout", 10, r"alone: data\.heldout is not used"),
+        (
+            "base.data.augmentation",
+            {"cutout": 0},
+            r"data\.augmentation\.crop is not used; leave it",
+        ),
+        ("base.training.schedule", "cosine", r"training\.schedule is to be constant"),
+        ("base.training.compile", True, r"alone: training\.compile is not used; leave it at False"),
+        ("base.training.weight_decay", 0.1, r"training\.weight_decay is not used"),
+        ("base.gates.length_scale2", 1, r"alone: gates\.length_scale2 is not used"),
+        ("base.gates.warmup_epochs", 1, r"alone: gates\.warmup_epochs is not used"),
+        ("base.gates.mode", "fixed", r"alone: gates\.mode is not used; leave it at learned"),
+        ("target", "all", r"alone: no supernet is left to judge with"),
+        ("score_images", 10, r"alone: no supernet is left to judge with"),
+        ("variants.other", {"alone": None}, r"s/other: alone: a study's variants all train cells"),
+    ],
+)
+def test_a_wrong_entry_of_cells_alone_is_named(
+    write: Writer, place: str, value: Any, named: str
+) -> None:
+    assert re.search(named, problem(write(**copy.deepcopy(ALONE) | {place: value})))
+
+
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [

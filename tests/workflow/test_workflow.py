@@ -123,6 +123,40 @@ def test_the_official_logs_are_asked_for_by_the_suites_own_scales_alone(tmp_path
         assert done.stdout.count(": the official SupNet-D-121 search") == count
 
 
+ALONE = """
+description: Cells that are trained alone, beside a supernet of cells
+studies:
+  alone:
+    target: nasbench
+    seeds: [0, 1]
+    base: &base
+      data: {name: cifar10, train: 64, validation: 8,
+        augmentation: {crop: 0, flip: false, cutout: 0}}
+      supernet: {name: nasbench201, channels: 2}
+      training: {epochs: 1, batch: 32, learning_rate: 0.1, schedule: constant}
+      gates: {length_scale2: 0}
+      candidates: {count: 2}
+      alone: {rounds: [3]}
+    variants: {alone: {}}
+  shared:
+    target: nasbench
+    seeds: [0]
+    base: {<<: *base, alone: null}
+    variants: {guided: {}}
+"""
+
+
+def test_cells_alone_are_searched_by_a_rule_that_waits_for_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(ALONE)
+    run = "runs/own/{}/seed0/efficiency.json".format
+    wanted = [run("alone/alone"), run("shared/guided"), "runs/own/alone/alone/seed1/run.json"]
+    done = start(tmp_path, "--dry-run", *wanted, "--config", "scale=own.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts, _ = (done.stdout + done.stderr).split("total", 1)
+    found = dict(re.findall(r"^(\w+) +(\d+)$", counts, re.MULTILINE))
+    assert found == {"search": "1", "search_alone": "2", "efficiency": "2"}
+
+
 NO_PICTURES = """
 description: Digits, and pictures that nobody has
 studies:

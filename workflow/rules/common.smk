@@ -1,5 +1,6 @@
 """The scale, validated before anything runs, and the names that all rules share."""
 
+import re
 import sys
 from functools import cache
 from typing import get_args
@@ -52,8 +53,9 @@ GPUS = SCALE.gpus if SCALE.device == "cuda" else 0
 PDNAS = f"torchrun --standalone --nproc-per-node {GPUS} -m pdnas.cli" if GPUS > 1 else "pdnas"
 
 # Rules that compute with the images.
-COMPUTING = {"search", "rank", "retrain", "scores", "extract"}
+COMPUTING = {"search", "search_alone", "rank", "retrain", "scores", "extract"}
 FEW_JOBS = 3
+NONE = "(?!)"  # a pattern that nothing matches
 
 
 wildcard_constraints:
@@ -86,6 +88,17 @@ def statistics(wildcards):
     return candidates.model_dump_json(include=set(JUDGED))
 
 
+def studies_where(chosen):
+    """A pattern of the studies whose specifications are so; variants are alike in that."""
+    named = (name for name in STUDIES if chosen(first_spec(name)))
+    return "|".join(map(re.escape, named)) or NONE
+
+
+def first_spec(study):
+    """The specification of a study's first variant."""
+    return SCALE.spec(study, next(iter(STUDIES[study].variants)))
+
+
 def truth(wildcards):
     """The ground truth that a run over cells is judged by."""
     return judged_by(SCALE.spec(wildcards.study, wildcards.variant).data.name)
@@ -115,8 +128,7 @@ def left_out(study):
 @cache
 def why_absent(study):
     """Why the images of a study cannot be had; None: they can."""
-    data = SCALE.spec(study, next(iter(STUDIES[study].variants))).data
-    return absent(data, fetch=not workflow.output_settings.dryrun)
+    return absent(first_spec(study).data, fetch=not workflow.output_settings.dryrun)
 
 
 @cache

@@ -54,6 +54,8 @@ rule search:
         warm_up=ancient(warmed_up),  # the same warm-up, whenever it was made
     output:
         expand(f"{RUN}/{{file}}", file=layout.SEARCHED, allow_missing=True),
+    wildcard_constraints:
+        study=studies_where(lambda spec: spec.alone is None),
     params:
         spec=spec(*SEARCH_PARTS),
         scale=config["scale"],
@@ -76,6 +78,14 @@ rule search:
         f"{PDNAS} search" " {wildcards.study:q} {wildcards.variant:q} --seed {wildcards.seed}"
         " --scale {params.scale:q} --out {params.out:q} --warm-ups {params.warm_ups:q}"
         " {params.others:q} >{log:q} 2>&1"
+
+
+# Cells that are trained alone leave no weights.
+use rule search as search_alone with:
+    output:
+        expand(f"{RUN}/{{file}}", file=layout.SEARCHED_ALONE, allow_missing=True),
+    wildcard_constraints:
+        study=studies_where(lambda spec: spec.alone is not None),
 
 
 rule sample:

@@ -44,8 +44,6 @@ rule macro:
         scale=config["scale"],
     log:
         f"{RUN}/log/macro.log",
-    benchmark:
-        f"{RUN}/log/macro.tsv"
     resources:
         **limits(0),
     message:
@@ -64,7 +62,5 @@ use rule rival as macro_rival with:
         queries=300,
     log:
         f"{RUNS}/{layout.RIVALS}/nasbench-macro/log/{{method}}.log",
-    benchmark:
-        f"{RUNS}/{layout.RIVALS}/nasbench-macro/log/{{method}}.tsv"
     message:
         "search NAS-Bench-Macro's table: {wildcards.method}"
