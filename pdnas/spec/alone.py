@@ -142,6 +142,9 @@ class AloneStudy(Strict):
     """How cells are trained, or what the variants have in common of it."""
     variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     """By name, what differs from the base."""
+    reference: Name | None = None
+    """The variant whose last validation loss others' evidence is held against, as truth may not
+    choose; null: none."""
 
     def config(self, variant: str) -> AloneConfig:
         """How the cells of a variant are trained."""
@@ -156,4 +159,14 @@ class AloneStudy(Strict):
                 raise ValueError(f"{variant}: {first_problem(error)}") from error
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_is_judged(self) -> Self:
+        if self.reference is None:
+            return self
+        if self.reference not in self.variants:
+            raise ValueError(f"reference: no variant {self.reference!r}")
+        if not self.config(self.reference).checkpoints:
+            raise ValueError(f"reference: {self.reference} needs checkpoints")
         return self

@@ -171,6 +171,7 @@ class Worth:
         short: their validation accuracies after a short training, shape (cells,).
         top: which are of the best tenth of all cells, shape (cells,).
         targets: true accuracies to reach.
+        reference: minus the validation losses of a longer training, shape (cells,); None: none.
     """
 
     sample: Sample
@@ -178,6 +179,7 @@ class Worth:
     short: Floats
     top: NDArray[np.bool_]
     targets: Sequence[float]
+    reference: Floats | None = None
 
     def of(self, evidence: Floats, counts: Floats) -> dict[str, Floats]:
         """The statistics if each cell were there so many times.
@@ -188,8 +190,9 @@ class Worth:
 
         Returns:
             by statistic, shape (...): ``tau`` and ``tau_top`` with the true accuracies of all
-            cells and of the best tenth, ``tau_short`` with the validation accuracies, and for each
-            target how many times fewer samples :func:`tempered` needs than uniform sampling.
+            cells and of the best tenth, ``tau_short`` with the validation accuracies,
+            ``tau_reference`` with the reference, and for each target how many times fewer samples
+            :func:`tempered` needs than uniform sampling.
         """
         weights, top = counts * self.sample.weights, self.top
         q = tempered(evidence, weights)
@@ -199,6 +202,8 @@ class Worth:
             "tau_top": weighted_tau(evidence[top], self.accuracy[top], weights[..., top]),
             "tau_short": weighted_tau(evidence, self.short, weights),
         }
+        if self.reference is not None:
+            found["tau_reference"] = weighted_tau(evidence, self.reference, weights)
         for target in self.targets:
             reached = self.accuracy >= target
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -273,11 +278,18 @@ def compare(
     assert short is not None
     ids = sample.ids
     top, targets = best_tenth(accuracy)[ids], truth.targets[dataset]
-    worth = Worth(sample, accuracy[ids], short[ids], top, targets)
+    runs = {
+        variant: [of_seed.set_index("cell_id").loc[ids] for _, of_seed in rows.groupby("seed")]
+        for variant, rows in trained.groupby("variant")
+    }
+    reference = None
+    if study.reference:
+        last = [np.stack(each["validation_losses"])[:, -1] for each in runs[study.reference]]
+        reference = -np.mean(last, axis=0)
+    worth = Worth(sample, accuracy[ids], short[ids], top, targets, reference)
     found = []
     for variant in study.variants:
-        config, rows = study.config(variant), trained[trained["variant"] == variant]
-        by_seed = [of_seed.set_index("cell_id").loc[ids] for _, of_seed in rows.groupby("seed")]
+        config, by_seed = study.config(variant), runs[variant]
         training, judging = (
             float(np.mean(sum(each[column] for each in by_seed)))
             for column in ("training_seconds", "validation_seconds")

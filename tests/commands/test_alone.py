@@ -92,7 +92,19 @@ def test_two_processes_train_the_same(tmp_path: Path, study: Path) -> None:
     assert read_table(one)[same].to_json() == read_table(two)[same].to_json()
 
 
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def test_the_study_that_chooses_looks_at_no_truth() -> None:
+    """Cells are drawn from one stratum, so uniformly, and held against a longer training."""
+    asked = read_model(CONFIG / "alone-choice.yaml", AloneStudy)
+    assert not asked.sample.bounds
+    assert asked.reference is not None
+    longest = max(asked.variants, key=lambda variant: asked.config(variant).steps)
+    assert asked.reference == longest
+
+
 def test_the_projects_own_study_is_sound() -> None:
-    asked = read_model(Path(__file__).parents[2] / "config/alone.yaml", AloneStudy)
+    asked = read_model(CONFIG / "alone.yaml", AloneStudy)
     assert {asked.config(variant).kernels for variant in asked.variants} == {"random", "identity"}
     assert {asked.config(variant).supernet.cells for variant in asked.variants} == {1, 2, 3, 5}

@@ -156,6 +156,16 @@ def test_a_perfect_score_is_worth_all_and_its_opposite_nothing(truth: NasBench20
         assert found[-1][0][target]["estimate"] < 1
 
 
+def test_a_reference_takes_the_place_of_the_truth(truth: NasBench201) -> None:
+    """Evidence that the truth contradicts agrees with a longer training that does so too."""
+    sample = stratified_sample(truth.accuracy(), BOUNDS, COUNTS, 0)
+    table = trained(sample.ids, -truth.accuracy()[sample.ids])
+    records = compare(study(reference="deep"), table, sample, truth, resamples=20)
+    for each in records:
+        assert each["tau_reference"]["estimate"] == pytest.approx(1)
+        assert each["tau"]["estimate"] == pytest.approx(-1)
+
+
 def test_speedup_is_a_ratio_of_masses() -> None:
     weights, accuracy = np.array([90.0, 90, 10, 10]), np.array([0.5, 0.6, 0.94, 0.95])
     sample = Sample(np.arange(4), np.array([0, 0, 1, 1]), weights)
@@ -190,6 +200,11 @@ def test_the_ceiling_of_all_cells_is_that_of_the_truth(truth: NasBench201) -> No
         ({"sample": {"bounds": [0.9], "counts": [3]}}, "1 bounds make 2 strata, not 1"),
         ({"sample": {"bounds": [0.9, 0.8], "counts": [3, 3, 3]}}, "bounds must ascend"),
         ({"sample": {"bounds": [93.5], "counts": [3, 3]}}, "bounds"),
+        ({"reference": "long"}, "reference: no variant 'long'"),
+        (
+            {"reference": "deep", "variants": {"deep": {"checkpoints": []}}},
+            "reference: deep needs checkpoints",
+        ),
     ],
 )
 def test_a_wrong_study_is_named(changes: dict[str, Any], problem: str) -> None:
