@@ -278,9 +278,8 @@ def _require_place(run: Run, place: str) -> None:
 
 def _require_same(run: Run, spec: Spec, score_images: int | None) -> None:
     """The folder's name is a promise about the configuration; hold every record to its part."""
-    made, expected = run.spec.model_dump(), spec.model_dump()
-    for part in SEARCH_PARTS:
-        _hold(run.folder, part, made[part], expected[part])
+    made, expected = run.spec.model_dump(include=set(SEARCH_PARTS)), spec.model_dump()
+    _hold(run.folder, "", made, expected)
     for source, record in run.ranking_records.items():
         path = run.folder / layout.ranking_record(source)
         _hold(path, "candidates", record["provenance"]["config"], expected["candidates"])
@@ -313,10 +312,11 @@ def _require_same_images(run: Run, earlier: Sequence[Run]) -> None:
 
 
 def _hold(path: Path, part: str, made: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """One part of a specification against what a record says; what it does not say is no matter."""
-    shared = [key for key in expected if key in made]
-    recorded = flatten({key: made[key] for key in shared}, f"{part}.")
-    wanted = flatten({key: expected[key] for key in shared}, f"{part}.")
+    """One part of a specification, or all that has no name, against what a record says; what it
+    does not say is no matter."""
+    shared, prefix = [key for key in expected if key in made], f"{part}." if part else ""
+    recorded = flatten({key: made[key] for key in shared}, prefix)
+    wanted = flatten({key: expected[key] for key in shared}, prefix)
     for field in {**wanted, **recorded}:
         if recorded.get(field) != wanted.get(field):
             raise _other(path, field, recorded.get(field), wanted.get(field))

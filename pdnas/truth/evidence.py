@@ -284,7 +284,9 @@ def compare(
     }
     reference = None
     if study.reference:
-        last = [np.stack(each["validation_losses"])[:, -1] for each in runs[study.reference]]
+        last = [
+            np.stack(each["validation_losses"].tolist())[:, -1] for each in runs[study.reference]
+        ]
         reference = -np.mean(last, axis=0)
     worth = Worth(sample, accuracy[ids], short[ids], top, targets, reference)
     found = []
