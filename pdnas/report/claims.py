@@ -253,16 +253,23 @@ def _length_scale(collection: Collection, study: str) -> Iterator[Claim]:
 
 def _sample_efficiency(collection: Collection) -> Iterator[Claim]:
     """NAS-Bench-201, which the paper does not have."""
-    for (study, variant), found in collection.efficiencies().items():
-        if variant != collection.roles[study].guided:
-            continue
+    asked = [
+        ("the posterior", found)
+        for (study, variant), found in collection.efficiencies().items()
+        if variant == collection.roles[study].guided
+    ] + [
+        ("the posterior of cells trained alone", found)
+        for found in collection.efficiencies("nasbench").values()
+        if found[0].run.spec.alone
+    ]
+    for whose, found in asked:
         for targets in zip(*(each.record["targets"] for each in found), strict=True):
             ratios = [each["speedup"] for each in targets]
             if None not in ratios:
                 percent = 100 * targets[0]["target"]
                 yield _fewer_samples(
-                    study,
-                    "how many times fewer samples does the posterior need than uniform sampling, "
+                    found[0].run.study,
+                    f"how many times fewer samples does {whose} need than uniform sampling, "
                     f"for a cell of {percent:.1f} % true accuracy?",
                     ratios,
                     targets[0]["uniform_expected_samples"],

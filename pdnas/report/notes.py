@@ -10,9 +10,10 @@ from pdnas.runs.records import describe_hardware
 NOTHING_RUN = "Nothing of this table was run at this scale."
 
 CHOSEN_BY_TRUTH = (
-    "The search's settings were chosen by such true accuracies, of searches with a seed that is in "
-    "no result, and one setting with another seed too (docs/nasbench201.md); in a space whose "
-    "accuracies nobody knows, they would have to be chosen without."
+    "The settings of searches with a supernet were chosen by such true accuracies, of searches "
+    "with a seed that is in no result, and one setting with another seed too (docs/nasbench201.md);"
+    " in a space whose accuracies nobody knows, they would have to be chosen without. Those of "
+    "cells trained alone were chosen without."
 )
 
 MEAN = "Ours: mean ± half-width of the 95 % t-interval over seeds"
@@ -55,6 +56,12 @@ def _study(collection: Collection, study: str) -> str:
     size = guided.record.get("supernet_parameters")
     parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
     epochs = spec.training.epochs
+    if spec.alone:
+        return (
+            f"Study {study}: {describe_supernet(spec)}; {sum(spec.alone.rounds)} cells trained "
+            f"alone, each on {train} images of {spec.data.title} once, in {len(spec.alone.rounds)} "
+            "rounds."
+        )
     return (
         f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.title}, "
         f"{train} training and {spec.data.validation} validation images; "

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pdnas.report import catalogue, style
+from pdnas.report.claims import claims
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
 from pdnas.report.truth import choice
@@ -23,6 +24,7 @@ from pdnas.runs.distributions import save_posterior
 from pdnas.space.cells import CellSpace
 from pdnas.space.posterior import CategoricalPosterior
 from pdnas.spec import products
+from pdnas.spec.alone import AloneSearch
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json, write_table
 from pdnas.support.statistics import Interval, confidence_interval
@@ -133,6 +135,26 @@ def test_table_of_methods(
     assert rows["DrNAS"]["published_cifar10_pct"] == "94.36"
     assert rows["DrNAS"]["published_cifar100_pct"] == "73.51"
     assert rows["DrNAS"]["ours_chosen_cifar10_pct"] == NOT_RUN
+
+
+def test_a_posterior_of_cells_alone_is_a_claim_of_its_own(
+    collection: Collection, studied: Studied
+) -> None:
+    settings = {"alone": AloneSearch(rounds=(3, 2))}
+    runs = tuple(
+        replace(run, spec=run.spec.model_copy(update=settings)) if run.study == "rivals" else run
+        for run in collection.runs
+    )
+    changed = replace(collection, runs=runs)
+    found = [each for each in claims(changed) if "cells trained alone" in each.question]
+    assert {each.study for each in found} == {"rivals"}
+    targets = studied[-1][-1]["datasets"]["cifar10"]["targets"]
+    speedups = [each["speedup"] for each in targets]
+    ones = [1.0] * len(targets)  # of the uniform variant
+    assert [each.interval.estimate for each in found] == pytest.approx([*ones, *speedups])
+    notes = catalogue.table("nasbench", changed).notes
+    assert any("5 cells trained alone" in note and "in 2 rounds" in note for note in notes)
+    assert not [each for each in claims(collection) if "cells trained" in each.question]
 
 
 def test_table_of_rivals(collection: Collection) -> None:
