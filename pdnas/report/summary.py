@@ -33,7 +33,9 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "search_seconds": provenance.get("wall_seconds"),
     }
     history = run.history()
-    if history is not None and len(history):
+    if run.spec.alone:
+        summary["cells_trained"] = run.record["cells_trained"]
+    elif history is not None and len(history):
         summary["training"] = {
             name: history[name].iloc[-1].item()
             for name in ("epoch", "loss", "nll", "train_accuracy", "images_per_second")
@@ -106,7 +108,11 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("scale", str(summary["scale"])),
         ("supernet", f"{summary['supernet']}{_size(summary['supernet_parameters'])}"),
         ("data", str(summary["data"])),
-        ("gates", _gates(summary)),
+        (
+            ("posterior", f"fitted to {cells} cells trained alone")
+            if (cells := summary.get("cells_trained"))
+            else ("gates", _gates(summary))
+        ),
     ]
     if seconds := summary["search_seconds"]:
         found.append(("search", f"{seconds / 60:.1f} min on {summary['hardware']}"))

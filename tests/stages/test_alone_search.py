@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from pdnas.commands.app import app
 from pdnas.runs import kept, layout
 from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
@@ -134,6 +136,9 @@ def test_a_deadline_ends_it_with_what_is_done(tmp_path: Path) -> None:
 def test_nothing_can_be_judged_with_weights_that_are_gone(tmp_path: Path) -> None:
     search_run(spec(alone={"rounds": [3]}), **NAMES, seed=0, out=tmp_path, device=CPU)
     run = Run.load(tmp_path)
+    shown = CliRunner().invoke(app, ["show", str(tmp_path)]).output
+    assert "fitted to 3 cells trained alone" in shown
+    assert "epoch" not in shown
     assert sample_run(run, "posterior", 3, 0).choices[CELL].shape == (3, 6)
     with pytest.raises(PdnasError, match="trained cells alone: there is no supernet"):
         rank_run(run, "posterior", CPU)
