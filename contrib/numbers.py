@@ -184,7 +184,7 @@ def guidance() -> Table:
     for band in bands(runs["laptop-truths"]):
         facts = band.facts("posterior", band.own)
         rows += _ends("natsbench-size", f"{band.label}, {data_name(band.own)}", facts)
-    for method in macro_methods(runs["laptop-truths"]):
+    for method in macro_methods(runs["laptop-macro"]):
         if method.guided:
             rows += _ends("nasbench-macro", "all networks", method.records)
     kept = read_json(FOLDER / "intervals.json")["metrics"]["speedup"]

@@ -255,9 +255,13 @@ def best_line(axes: Axes, best: float, among: str = "all cells") -> None:
 
 
 def log_x(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers."""
+    """A logarithmic axis with plain numbers, or powers of ten from a hundred thousand on."""
+    import numpy as np
+
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter(
+        lambda x, _: f"{x:g}" if x < 1e5 else f"$10^{{{np.log10(x):g}}}$"
+    )
 
 
 def spread(most: int) -> list[int]:

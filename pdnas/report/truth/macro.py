@@ -192,7 +192,7 @@ def macro_samples(collection: Collection) -> Drawing | None:
         return None
     goals = [*found[0].records[0]["targets"], found[0].records[0]["top"]]
     titles = {each["target"]: f"to {100 * each['target']:g} %" for each in goals[:-1]}
-    titles[goals[-1]["target"]] = f"to the best 1 % ({100 * goals[-1]['target']:.2f} %)"
+    titles[goals[-1]["target"]] = f"best 1 %: {100 * goals[-1]['target']:.2f} %"
     kept = [*range(len(goals) - 1), -1]
     exact = [Interval(expected_draws(each["uniform_mass"]), np.nan, np.nan, 1) for each in goals]
     kinds = [("uniform sampling", "sampling", exact)]
