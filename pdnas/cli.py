@@ -9,6 +9,9 @@ from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.hand_over import hand_over
 from pdnas.support.workflow import end_with_workflow
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 def main(commands: Callable[[], object] | None = None) -> None:
     """Run a command line; what the user can mend ends with one line and exit code 2.
@@ -19,15 +22,15 @@ def main(commands: Callable[[], object] | None = None) -> None:
         commands: what runs it; default: pdnas' own, in a forked process where a workflow has a
             server for that (:mod:`pdnas.support.forkserver`).
     """
-    if commands is None:
-        if (code := hand_over(sys.argv[1:])) is not None:
-            sys.exit(code)
-        from pdnas.commands.app import app
-
-        commands = app
-    end_with_workflow()
     try:
-        commands()
+        if commands is None:
+            if (code := hand_over(sys.argv[1:])) is not None:
+                sys.exit(code)
+            from pdnas.commands.app import app
+
+            commands = app
+        end_with_workflow()
+        _run(commands)
     except PdnasError as error:
         print(f"pdnas: error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -36,7 +39,17 @@ def main(commands: Callable[[], object] | None = None) -> None:
         sys.exit(75)
     except KeyboardInterrupt:
         print("pdnas: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+
+
+def _run(commands: Callable[[], object]) -> None:
+    """Typer makes an exit code of Ctrl-C; here it is Ctrl-C again."""
+    try:
+        commands()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            raise KeyboardInterrupt from end
+        raise
 
 
 if __name__ == "__main__":

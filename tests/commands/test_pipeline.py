@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from pdnas import cli
 from pdnas.spec.scale import SCALES
+from pdnas.train import fit
 
 from ..conftest import ENVIRONMENT
 
@@ -98,6 +101,22 @@ def test_a_killed_search_ends_with_the_same_bits(
     trajectories = [pd.read_parquet(folder / "trajectory.parquet") for folder in (tmp_path, run)]
     pd.testing.assert_frame_equal(*trajectories)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(
+    kill_at: Callable[[Any, str, int], list[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["search", "multibranch", "guided", "--scale", "smoke", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["pdnas", *words])
+    kill_at(fit, "_train_epoch", 2)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "pdnas: interrupted; run the same command again to go on"
 
 
 def test_a_search_that_stops_in_time_says_so_and_goes_on(pdnas: Pdnas, tmp_path: Path) -> None:
