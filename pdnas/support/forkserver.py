@@ -83,8 +83,9 @@ def start(modules: Iterable[str], threads: int) -> subprocess.Popen[bytes] | Non
         shutil.rmtree(folder, ignore_errors=True)
         return None
     listener.listen(128)
+    words = [sys.executable, "-P", "-m", __name__, str(listener.fileno()), folder, *modules]
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__, str(listener.fileno()), folder, *modules],
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *words],  # Ctrl-C is for what it forks
         stdin=subprocess.PIPE,  # closed when this process ends
         env=os.environ | dict.fromkeys(_THREADS, str(threads)),
         pass_fds=[listener.fileno()],
@@ -104,8 +105,11 @@ def serve(listener: socket.socket) -> None:
             if ready is listener:
                 command, _ = listener.accept()
                 request, streams, *_ = socket.recv_fds(command, _LONGEST, 3)
-                servers = [listener, command, *(other for _, other in jobs.values())]
-                arguments = json.loads(request), streams, servers
+                if not request:  # it was interrupted
+                    command.close()
+                    continue
+                servers = [listener, *(other for _, other in jobs.values())]
+                arguments = json.loads(request), streams, command, servers
                 process: BaseProcess = fork.Process(target=_work, args=arguments)
                 process.start()
                 for stream in streams:
@@ -121,15 +125,23 @@ def serve(listener: socket.socket) -> None:
                 return
 
 
-def _work(request: dict[str, Any], streams: list[int], servers: list[socket.socket]) -> None:
+def _work(
+    request: dict[str, Any],
+    streams: list[int],
+    command: socket.socket,
+    servers: list[socket.socket],
+) -> None:
     """Do a command in this process, as if it had been started for it.
 
     Args:
-        servers: sockets that are the server's alone: when it ends, commands shall notice.
+        command: where it waits; it is told when Ctrl-C is taken here.
+        servers: the server's other sockets. All are its alone: when it ends, commands shall notice.
     """
-    for each in servers:
-        each.close()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(OSError):  # it may have been interrupted
+        command.send(b"begun")
+    for each in (command, *servers):
+        each.close()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -143,7 +155,6 @@ def _work(request: dict[str, Any], streams: list[int], servers: list[socket.sock
 
 
 def _main(descriptor: str, folder: str, *modules: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=int(descriptor)) as listener:
         code_version()  # the code that runs is the one imported
         for name in modules:

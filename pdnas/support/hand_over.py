@@ -42,11 +42,12 @@ def hand_over(arguments: list[str]) -> int | None:
             socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
         except OSError:  # it has ended, or the request is too long
             return None
-        # Ctrl-C reaches the forked process as well, which says the last word.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         answer = b""
         with suppress(OSError):
-            answer = server.recv(16)
+            if server.recv(16):  # it has begun
+                # Ctrl-C reaches the forked process as well, which says the last word.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                answer = server.recv(16)
     if not answer:
         print("pdnas: error: the workflow's server has ended; start it again", file=sys.stderr)
     return int(answer or 2)

@@ -10,16 +10,31 @@ import fcntl
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import IO
 
 _VARIABLE = "PDNAS_WORKFLOW"
 _SECONDS = 1.0
 _claims: list[IO[str]] = []  # open as long as this process lives
+
+
+def explain_interrupt() -> None:
+    """From now on Ctrl-C ends this process with a line, not a traceback."""
+    usual = sys.excepthook
+
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("pdnas: interrupted before the first job began", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = say
 
 
 def mark_jobs() -> None:

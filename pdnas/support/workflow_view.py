@@ -281,7 +281,9 @@ class View(logging.Handler):
             self._say("Stopping the jobs ...")
         elif message.startswith("Nothing to be done"):
             self._say(f"{message}\n{self._results()}")
-        elif record.levelno >= logging.WARNING and not any(words in message for words in _REPEATED):
+        elif self._interrupted or any(words in message for words in _REPEATED):
+            return
+        elif record.levelno >= logging.WARNING:
             self._say(self._usual.format(record))
 
     def _results(self) -> str:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,33 @@ def test_a_server_that_ends_at_work_fails_the_command() -> None:
     child.wait(60)
 
 
+def test_ctrl_c_ends_a_command_that_waits_for_the_server(tmp_path: Path) -> None:
+    """Else it would be done in full as soon as the server has imported everything."""
+    waits = "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)"
+    (tmp_path / "slow.py").write_text(waits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hand_over.VARIABLE, "")
+        patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        patch.chdir(tmp_path)
+        started = begin("slow", "pdnas.commands.app")
+        command = subprocess.Popen(
+            [*COMMAND, "--version"],
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests that run in the background have inherited that Ctrl-C is ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
+        until(lambda: bool(psutil.Process(command.pid).net_connections("unix")))
+        command.send_signal(signal.SIGINT)
+        assert command.wait(60) == 130
+        assert command.stderr is not None
+        assert command.stderr.readline().startswith("pdnas: interrupted; run the same command")
+        (tmp_path / "go").touch()
+        assert said(tmp_path, "--version", env=environment()).returncode == 0
+        assert end(started) == 0
+
+
 def test_where_there_can_be_no_socket_there_is_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,8 +187,22 @@ def stuck(server: psutil.Process, **streams: Any) -> tuple[subprocess.Popen[byte
             os.write(write, bytes(1 << 16))
     os.set_blocking(write, True)
     command = subprocess.Popen([*COMMAND, "--version"], stdout=write, env=environment(), **streams)
+
+    found: list[psutil.Process] = []
+
+    def forks() -> bool:
+        """A fork is called like the server; not so git, which says the version of the code."""
+        with suppress(psutil.Error):  # it has just ended
+            found[:] = [each for each in server.children() if each.cmdline() == server.cmdline()]
+        return bool(found)
+
+    until(forks)
+    return command, found[0]
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Wait until it is so, a minute at most."""
     latest = time.monotonic() + 60
-    while not (children := server.children()):
+    while not so():
         assert time.monotonic() < latest
         time.sleep(0.05)
-    return command, children[0]

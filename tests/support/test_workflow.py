@@ -48,6 +48,15 @@ def test_another_machines_lock_stays(lock: Path, tmp_path: Path) -> None:
     assert claim.read_text() == platform.node()
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ValueError"])
+def test_ctrl_c_before_the_first_job_is_a_line(error: str) -> None:
+    code = f"from pdnas.support.workflow import *; explain_interrupt(); raise {error}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    line = "pdnas: interrupted before the first job began\n"
+    assert (done.stderr == line) == (error == "KeyboardInterrupt")
+    assert ("Traceback" in done.stderr) == (error == "ValueError")
+
+
 @pytest.mark.parametrize("waited_for", [True, False])
 def test_a_job_ends_with_its_workflow(waited_for: bool) -> None:
     job = "import time; from pdnas.support.workflow import *; end_with_workflow(); time.sleep(60)"

@@ -144,7 +144,10 @@ def test_an_interrupted_run_says_how_to_go_on(start: Start, tmp_path: Path) -> N
     wait(pid_file.exists)
     os.kill(run.pid, signal.SIGINT)
     said, _ = run.communicate()
-    assert said.splitlines()[-1] == "Stopped. The same command goes on where this one stopped."
+    assert said.splitlines()[-2:] == [
+        "Stopping the jobs ...",
+        "Stopped. The same command goes on where this one stopped.",
+    ]
 
 
 def wait(until: Callable[[], bool]) -> None:

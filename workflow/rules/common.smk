@@ -18,7 +18,7 @@ from pdnas.spec.selection import has_truth, judged_by, over_macro, over_sizes
 from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support import forkserver
 from pdnas.support.errors import PdnasError
-from pdnas.support.workflow import claim_folder, mark_jobs
+from pdnas.support.workflow import claim_folder, explain_interrupt, mark_jobs
 from pdnas.support.workflow_view import attach
 
 KNOWN_KEYS = {"scale", "studies"}
@@ -41,6 +41,7 @@ except PdnasError as error:
     sys.exit(2)
 
 mark_jobs()
+explain_interrupt()
 VIEW = attach(workflow)
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     claim_runs_folder(str(config["scale"]))
