@@ -18,9 +18,9 @@ from typing import Any
 import pdnas
 from pdnas.regression.digits import FOLDER
 from pdnas.regression.regress import TOP
-from pdnas.report import catalogue
+from pdnas.report import catalogue, publish
 from pdnas.report.claims import Claim, claims, corrected, table
-from pdnas.report.collect import Collection, collect
+from pdnas.report.collect import Collection
 from pdnas.report.columns import words
 from pdnas.report.formats import Cell, Column, Table, text, to_markdown
 from pdnas.report.measures import estimate, measured
@@ -47,8 +47,7 @@ MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL
 def published() -> dict[str, Collection]:
     """What each folder of results/ was published from, by its name."""
     folders = sorted(path.parent for path in RESULTS.glob(f"*/{layout.PUBLICATION}"))
-    scales = {folder: next(folder.glob("*.yaml")) for folder in folders}
-    return {folder.name: collect(str(scale), folder) for folder, scale in scales.items()}
+    return {folder.name: publish.published(folder) for folder in folders}
 
 
 @cache

@@ -104,6 +104,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; report/report.html in RUNS by default.")
     ] = None,
+    besides: Annotated[
+        list[Path] | None,
+        typer.Option(help="Published folders of other scales, for tables that have no run here."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write one self-contained HTML page of a scale's tables and figures.
@@ -113,12 +117,13 @@ def report(
         pdnas report --scale laptop
     """
     from pdnas.report import page
+    from pdnas.report.publish import published
     from pdnas.runs import kept
 
     collection = _collect(scale, runs)
     target = out or collection.folder / layout.REPORT / "report.html"
     kept.product([target], page.made_of(target), f"scale {collection.name}", force)
-    page.write(collection, target)
+    page.write(collection, target, [published(folder) for folder in besides or ()])
     typer.echo(target)
 
 

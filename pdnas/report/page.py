@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -26,8 +26,11 @@ CAPTIONS = Path(__file__).with_name("captions")
 """What each table and figure shows, as reStructuredText; also read by Snakemake's own report."""
 
 
-def write(collection: Collection, page: Path) -> None:
+def write(collection: Collection, page: Path, besides: Sequence[Collection] = ()) -> None:
     """Write the page of what lies in ``report/`` of the collection's folder.
+
+    Args:
+        besides: of other scales; each stands in where a table has no run of the collection's own.
 
     Raises:
         PdnasError: no table or figure was made yet, or the page could not be written.
@@ -55,6 +58,7 @@ def write(collection: Collection, page: Path) -> None:
                 **_html_table(table(path.stem, collection)),
                 "caption": _caption(path, "tables"),
                 "run": _how(path, "table", collection),
+                "besides": list(_stand_ins(path.stem, collection, besides)),
             }
             for path in tables
         ],
@@ -74,6 +78,23 @@ def write(collection: Collection, page: Path) -> None:
     )
     with atomic_path(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _stand_ins(
+    name: str, collection: Collection, besides: Sequence[Collection]
+) -> Iterator[dict[str, Any]]:
+    """The same table of other scales, if the collection has no run that it is made from."""
+    if name not in TABLES or TABLES[name].of_no_study or _has_runs(name, collection):
+        return
+    for other in besides:
+        if _has_runs(name, other):
+            scale = {"scale": other.name, "description": other.scale.description}
+            yield {**_html_table(table(name, other)), **scale}
+
+
+def _has_runs(name: str, collection: Collection) -> bool:
+    studies = TABLES[name].studies(collection.scale)
+    return any(run.study in studies for run in collection.runs)
 
 
 def made_of(page: Path) -> str | None:

@@ -75,6 +75,18 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
     return summary
 
 
+def published(folder: Path) -> Collection:
+    """What a folder was published from, read from its copies.
+
+    Raises:
+        PdnasError: nothing was published there, or it does not fit its scale file.
+    """
+    scale = next(folder.glob("*.yaml"), None)
+    if scale is None or not (folder / layout.PUBLICATION).is_file():
+        raise PdnasError(f"{folder} is no published result; `pdnas publish` makes one")
+    return collect(str(scale), folder)
+
+
 def _require_all_again(out: Path, collection: Collection, runs: Path) -> None:
     """Raise if what was published before is of another scale, or has runs that would be gone."""
     made = [out / layout.PUBLICATION]

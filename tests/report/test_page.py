@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pdnas.commands.app import app
 from pdnas.report import catalogue, formats, page, style
 from pdnas.report.claims import claims
 from pdnas.report.collect import collect
+from pdnas.report.publish import published
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import confidence_interval
 
@@ -157,6 +160,24 @@ def test_claims_are_paired_and_read_with_their_test(tree: Tree) -> None:
     ratios = [each for question, each in found.items() if "fewer samples" in question]
     assert all(each.reading == "fewer" for each in ratios)
     assert len(ratios) == 3
+
+
+@pytest.mark.usefixtures("text")
+def test_tables_without_runs_show_what_stands_in_for_them(tree: Tree, tmp_path: Path) -> None:
+    without = shutil.ignore_patterns("branches")
+    runs = shutil.copytree(tree.folder, tmp_path / "own", ignore=without)
+    own = collect(tree.scale_name, runs)
+    stand_ins = replace(collect(tree.scale_name, tree.folder), name="small")
+    page.write(own, tmp_path / "page.html", [stand_ins])
+    html = (tmp_path / "page.html").read_text()
+    (place,) = re.findall(r"<h4>(.*)</h4>", html)  # Table 9 has no study in either
+    assert place == "In its place, of scale small: Numbers made up for tests."
+    table3, table9 = (html.index(f'id="table-{name}"') for name in ("table3", "table9"))
+    assert table3 < html.index("<h4>") < table9
+    page.write(stand_ins, tmp_path / "page.html", [stand_ins])
+    assert "<h4>" not in (tmp_path / "page.html").read_text()
+    with pytest.raises(PdnasError, match="is no published result"):
+        published(tmp_path)
 
 
 @pytest.mark.usefixtures("text")

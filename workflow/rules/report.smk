@@ -1,5 +1,6 @@
 """Tables and figures from the finished runs."""
 
+import shlex
 from functools import partial
 
 from pdnas.spec.products import FIGURES, TABLES
@@ -15,6 +16,9 @@ FORMS = {"table": ("md", "csv", "tex"), "figure": ("png", "pdf", "csv")}
 OFFICIAL = scale_path(str(config["scale"])).parent == SCALES and any(
     settings.data.name != "digits" for *_, settings in runs()
 )
+# Of scales of the suite, tables that have no run of their own show what stands in for them.
+STAND_INS = Path(workflow.basedir, "../results/stand-ins").resolve()
+BESIDES = f"--besides {shlex.quote(str(STAND_INS))}" if OFFICIAL and STAND_INS.is_dir() else ""
 
 
 def files(product):
@@ -104,6 +108,7 @@ rule report_page:
     params:
         scale=config["scale"],
         runs=RUNS,
+        besides=BESIDES,
     log:
         f"{REPORT}/log/page.log",
     resources:
@@ -112,7 +117,8 @@ rule report_page:
     message:
         "one page of all tables and figures"
     shell:
-        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q} >{log:q} 2>&1"
+        "pdnas report --scale {params.scale:q} --runs {params.runs:q} --out {output:q}"
+        " {params.besides} >{log:q} 2>&1"
 
 
 # A page holds whatever has been made by then: of the study alone, or after `all` of everything.
