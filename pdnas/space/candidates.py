@@ -22,7 +22,7 @@ Choice = Mapping[str, Tensor]
 _SAME = "use candidates of the same supernet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidates:
     """A batch of architectures.
 
@@ -35,6 +35,9 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(next(iter(self.choices.values())))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} candidates: {', '.join(self.choices)}>"
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self.choices.items()}

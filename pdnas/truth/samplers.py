@@ -241,6 +241,8 @@ def of_array(given: ArrayLike, truth: Truth) -> Floats:
             "the architectures' names"
         )
     try:
+        if np.shape(given) != (len(truth),):
+            raise ValueError
         probabilities, _ = normalised(given, np.zeros(len(truth)))
     except (TypeError, ValueError) as error:
         raise PdnasError(

@@ -94,7 +94,7 @@ def test_efficiency_is_of_the_operations_that_can_be_drawn() -> None:
         (lambda: pdnas.load_run("nowhere"), "no finished search"),
         (lambda: pdnas.retrain("nowhere", mode="again"), "mode"),
         (lambda: pdnas.extract("nowhere", format="pickle"), "format"),
-        (lambda: pdnas.efficiency([0.5, 0.5]), "equal length"),
+        (lambda: pdnas.efficiency([0.5, 0.5]), "give the probabilities of all 15625"),
         (lambda: pdnas.efficiency(np.full(15625, 0.5)), "sum to 1"),
         (lambda: pdnas.efficiency("nowhere"), "no finished search"),
         (lambda: pdnas.efficiency({}), "need a ground truth"),

@@ -31,6 +31,10 @@ def every_mask() -> Candidates:
     return Candidates({"a": masks[:, :3], "b.conv": masks[:, 3:]})
 
 
+def test_candidates_are_shown_in_a_line() -> None:
+    assert repr(every_mask()) == "<32 candidates: a, b.conv>"
+
+
 def cell_posterior(space: CellSpace = THREE, seed: int = 0) -> CategoricalPosterior:
     rng = np.random.default_rng(seed)
     return CategoricalPosterior(

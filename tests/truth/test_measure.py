@@ -256,7 +256,7 @@ class TestPython:
         ("arguments", "complaint"),
         [
             ((SMALL, {}), "no rows"),
-            ((SMALL, [0.5, 0.5]), "equal length"),
+            ((SMALL, [0.5, 0.5]), "give the probabilities of all 6"),
             ((SMALL, object()), "give the probabilities of all 6"),
             ((SMALL, ["x0", "w0"]), "'w0' is no architecture of small"),
             ((7, Q), "give a ground truth"),

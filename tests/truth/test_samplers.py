@@ -143,7 +143,7 @@ def test_bad_tables(tmp_path: Path, text: str, complaint: str) -> None:
         ([0.5, -0.1, 0, 0, 0, 0.6], r"non-negative, and entry 1 \(counted from 0\) is -0.1"),
         ([0.5, 0.5, 0, 0, 0, np.nan], "entry 5 .* is nan"),
         ([0.5, 0.6, 0, 0, 0, 0], "sum to 1, not 1.1"),
-        (np.array(0.5), "equal length"),
+        (np.array(0.5), "give the probabilities of all 6 architectures of small"),
         (["x0", 0.5], "give the probabilities of all 6"),
     ],
 )
