@@ -257,6 +257,9 @@ def alone(
         Path, typer.Option(help="Write every training to this .parquet, the summary to .json.")
     ],
     jobs: Annotated[int, typer.Option(min=1, max=limits.THREADS, help="Processes.")] = 1,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw what a cell's seconds buy, as PDF, PNG and CSV.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -295,6 +298,13 @@ def alone(
             files.write_table(out, trained)
             files.write_json(summary, record)
             journal.remove()
+    if figure is not None:
+        from pdnas.report import style
+        from pdnas.report.truth.alone import worth_of_seconds
+        from pdnas.support.provenance import fingerprint
+
+        of = f"cells trained alone #{fingerprint(record)}"
+        style.write_at(figure, lambda: worth_of_seconds(record), of, force)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:

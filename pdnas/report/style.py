@@ -7,7 +7,7 @@ pattern or a marker of its own, so no meaning rests on hue alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -359,6 +359,23 @@ def write(drawing: Drawing, folder: Path, name: str, of: str = "") -> list[Path]
     finish(drawing.figure)
     paths = save(drawing.figure, folder, name, of)
     return [*paths, save_data(drawing.data, folder, name)]
+
+
+def write_at(out: Path, make: Callable[[], Drawing], of: str, force: bool = False) -> list[Path]:
+    """Draw and write a figure that somebody names; returns the paths.
+
+    Args:
+        out: path of the files; its suffix gives way to theirs.
+        of: what it is made of.
+        force: another figure may be replaced.
+
+    Raises:
+        PdnasError: another figure is there.
+    """
+    folder, name = out.parent, out.with_suffix("").name
+    with style():
+        require_same(folder, name, of, force)
+        return write(make(), folder, name, of)
 
 
 def finish(figure: Figure) -> None:

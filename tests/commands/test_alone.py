@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -61,9 +62,15 @@ def test_a_killed_study_goes_on_and_a_finished_one_is_kept(
     assert record["provenance"]["cpu_seconds"] > 0
     assert 0 < record["tau_ceiling"]["all"] <= 1
     assert not list((tmp_path / "cache").rglob("alone-*"))
-    said = call(study, "--out", out, "--json").output
+    figure = tmp_path / "drawn.png"
+    said = call(study, "--out", out, "--json", "--figure", figure).output
     assert json.loads(said)["evidence"] == record["evidence"]
     assert len(calls) == 11, "it was finished"
+    assert figure.is_file()
+    drawn = pd.read_csv(figure.with_suffix(".csv"))
+    ends = [each for each in record["evidence"] if each["evidence"] == "loss_end"]
+    assert drawn["steps"].tolist() == [each["steps"] for each in ends]
+    assert drawn["tau_low"].tolist() == pytest.approx([each["tau"]["low"] for each in ends])
 
 
 def test_another_study_does_not_take_its_place(tmp_path: Path, study: Path) -> None:

@@ -27,11 +27,8 @@ def draw(record: Mapping[str, Any], dataset: str, out: Path, force: bool = False
     Raises:
         PdnasError: another figure is there.
     """
-    folder, name = out.parent, out.with_suffix("").name
     of = f"a distribution over {record['truth']} by {data_name(dataset)} #{fingerprint(record)}"
-    with style.style():
-        style.require_same(folder, name, of, force)
-        return style.write(sampler(record, dataset), folder, name, of)
+    return style.write_at(out, lambda: sampler(record, dataset), of, force)
 
 
 def sampler(record: Mapping[str, Any], dataset: str) -> Drawing:
