@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := all
 FORCE:
-.PHONY: FORCE all nasbench truths official test test-cluster faults audit regress bench bench-check lint lock
+.PHONY: FORCE all nasbench truths official test test-cluster faults audit regress bench bench-check lint lock site
 
 PYTHON ?= python3
 SCALE ?=
@@ -69,6 +69,16 @@ lint: $(installed)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+# The docs site, in build/site. A link, anchor or name in a docstring that leads nowhere fails.
+site: .venv/.docs
+	rm -rf build/site
+	.venv/bin/sphinx-build --fail-on-warning --nitpicky --quiet --fresh-env -c docs/site . build/site
+
+.venv/.docs: $(installed)
+	.venv/bin/python -m ensurepip
+	.venv/bin/python -m pip install --quiet -c requirements.lock -e '.[docs]'
+	touch $@
 
 # Writes the lock anew, keeping the versions that still fit.
 lock:

@@ -1,8 +1,7 @@
 """Posterior-guided one-shot neural architecture search: reproduction and benchmark suite.
 
-    import pdnas
-
-    run = pdnas.search("smoke", "multibranch", "guided", out="run")
+Example:
+    >>> run = pdnas.search("smoke", "multibranch", "guided", out="run")
 
 Importing the package itself costs nothing: a function of :mod:`pdnas.commands.api` is loaded when
 it is first asked for, and torch when it computes.

@@ -31,6 +31,8 @@ R = TypeVar("R")
 
 AnyRun = Annotated[Run | str | Path, SkipValidation]
 """A finished search, or its folder."""
+Unchecked = Annotated[Any, SkipValidation]
+"""What the function itself looks at."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -62,7 +64,7 @@ def search(
     *,
     seed: Seed = 0,
     out: str | Path | None = None,
-    match: Annotated[Run | str | Path | None, SkipValidation] = None,
+    match: AnyRun | None = None,
     device: Device | None = None,
     threads: Count | None = None,
     force: bool = False,
@@ -281,8 +283,8 @@ def extract(
 
 @_checked
 def efficiency(
-    of: Annotated[Any, SkipValidation],
-    probabilities: Annotated[Any, SkipValidation] = None,
+    of: Unchecked,
+    probabilities: Unchecked = None,
     *,
     dataset: str | None = None,
     targets: Sequence[Fraction] | None = None,

@@ -1,1 +1,1 @@
-"""Tables and figures from the files of runs; see :mod:`pdnas.report.collect` for what they read."""
+"""Tables and figures from the files of runs."""

@@ -58,7 +58,7 @@ def _sections(place: str, model: Schema, models: Schema) -> Iterator[str]:
     header = (
         ["", "| key | value | default | meaning |", "| --- | --- | --- | --- |"] if rows else []
     )
-    yield "\n".join([f"### Keys of {place}", "", _line(model["description"]), *header, *rows])
+    yield "\n".join([f"## Keys of {place}", "", _line(model["description"]), *header, *rows])
     for key, field in fields.items():
         for name in dict.fromkeys(re.findall(r"#/\$defs/(\w+)", json.dumps(field))):
             kind = models[name]["properties"].get("name", {}).get("const")

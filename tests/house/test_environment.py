@@ -140,6 +140,11 @@ def checkout(tmp_path: Path) -> Checkout:
         (["test"], "pytest -q -n auto --dist loadfile --no-loadscope-reorder"),
         (["regress"], "pdnas regress"),
         (["lint"], "ruff format --check"),
+        (
+            ["site"],
+            "sphinx-build --fail-on-warning --nitpicky --quiet --fresh-env "
+            "-c docs/site . build/site",
+        ),
     ],
 )
 def test_make_runs(checkout: Checkout, arguments: list[str], command: str) -> None:

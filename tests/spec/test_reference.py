@@ -24,4 +24,4 @@ def test_every_kind_of_value_is_told() -> None:
         "| `length_scale2` | number ≥ 0 | – |",
     ):
         assert row in text
-    assert text.count("### Keys of `schedule: {name: steps}`") == 1
+    assert text.count("## Keys of `schedule: {name: steps}`") == 1
