@@ -164,9 +164,7 @@ def signature_as_written(
     if what not in ("function", "method"):
         return found[0], found[1]
     signature = inspect.signature(documented)
-    own = list(signature.parameters.values())
-    if what == "method":
-        own = own[1:]
+    own = [each for each in signature.parameters.values() if each.name != "self"]
     return stringify_signature(signature.replace(parameters=own)), None
 
 
