@@ -65,6 +65,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 myst_heading_anchors = 3
 default_role = "code"
 highlight_language = "text"
+smartquotes = False
 nitpick_ignore_regex = [("py:(class|exc)", r"(?!pdnas\.).*")]  # the types of others
 html_theme = "furo"
 html_title = "pdnas"
@@ -74,6 +75,7 @@ html_show_copyright = html_copy_source = False
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", lambda _, page, source: source.append(made(page, source.pop())))
+    app.connect("autodoc-process-docstring", keep_colon, priority=0)
     app.connect("autodoc-process-signature", signature_as_written)
     app.connect("missing-reference", known_without_page)
     app.connect("build-finished", begin_with_readme)
@@ -156,16 +158,22 @@ def bibtex() -> Iterator[str]:
 
 
 def signature_as_written(
-    app: Sphinx, what: str, name: str, documented: Any, options: object, *found: str | None
+    app: Sphinx, what: str, name: str, of: Any, options: object, *found: str | None
 ) -> tuple[str | None, str | None]:
     """Types by the names that the code has for them, not what these stand for."""
     from sphinx.util.inspect import stringify_signature
 
     if what not in ("function", "method"):
         return found[0], found[1]
-    signature = inspect.signature(documented)
+    signature = inspect.signature(of)
     own = [each for each in signature.parameters.values() if each.name != "self"]
     return stringify_signature(signature.replace(parameters=own)), None
+
+
+def keep_colon(app: Sphinx, what: str, name: str, of: Any, options: object, doc: list[str]) -> None:
+    """Napoleon takes what stands before a colon in an attribute's first line for its type."""
+    if what in ("attribute", "data", "property"):
+        doc.insert(0, "\\")  # which reStructuredText shows as nothing
 
 
 def known_without_page(
