@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import yaml
 from pdnas.spec.scale import SCALES, load_scale
 from pdnas.spec.selection import over_cells
 
-from ..conftest import ENVIRONMENT
+from ..processes import snakemake
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -26,18 +25,10 @@ REPORT = ("table ", "figure ", "one page of all tables and figures")
 def start(
     folder: Path, *options: str, snakefile: Path = SNAKEFILE
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
-    return subprocess.run(
-        [*command, *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT,
-    )
+    return snakemake(folder, "--snakefile", str(snakefile), "--cores", "1", *options)
 
 
-def snakemake(folder: Path, *options: str, snakefile: Path = SNAKEFILE) -> str:
+def all_of_tiny(folder: Path, *options: str, snakefile: Path = SNAKEFILE) -> str:
     """What Snakemake prints for ``all`` of the scale file in a folder, without running anything."""
     config = ("--config", "scale=tiny.yaml", "studies=multibranch")
     done = start(folder, *options, "all", *config, snakefile=snakefile)
@@ -203,7 +194,7 @@ def test_where_no_study_has_images_that_is_an_error(tmp_path: Path) -> None:
 
 def jobs(folder: Path, snakefile: Path = SNAKEFILE) -> tuple[set[str], set[str]]:
     """The jobs that `all` would run now: those that compute, and those that report."""
-    said = snakemake(folder, "--dry-run", snakefile=snakefile)
+    said = all_of_tiny(folder, "--dry-run", snakefile=snakefile)
     found = set(re.findall(r"^Job \d+: (.*)$", said, re.MULTILINE))
     reporting = {job for job in found if job.startswith(REPORT)}
     return found - reporting, reporting
@@ -216,11 +207,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scale = yaml.safe_load((SCALES / "smoke.yaml").read_text())
     scale["studies"]["multibranch"]["seeds"] = [0]
     (folder / "tiny.yaml").write_text(yaml.safe_dump(scale))
-    for line in snakemake(folder, "--summary").splitlines():
+    for line in all_of_tiny(folder, "--summary").splitlines():
         if (name := line.split("\t")[0]).startswith("runs/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
-    snakemake(folder, "--touch", "--forceall")
+    all_of_tiny(folder, "--touch", "--forceall")
     return folder
 
 
@@ -332,5 +323,5 @@ def test_copied_runs_do_not_run_again(finished: Path, tmp_path: Path, times: str
         assert "sample multibranch/guided seed 0: posterior" in jobs(clone)[0]
         (clone / STUDY / "random/seed0/result-random-finetune.json").unlink()
         missing = {"retrain (finetune) multibranch/random seed 0"}
-        snakemake(clone, "--touch")
+        all_of_tiny(clone, "--touch")
     assert jobs(clone)[0] == missing
