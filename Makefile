@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := all
 FORCE:
-.PHONY: FORCE all nasbench truths official test test-cluster faults audit regress bench bench-check lint lock site
+.PHONY: FORCE all nasbench truths official test test-thorough test-cluster faults audit regress bench bench-check lint lock site
 
 PYTHON ?= python3
 SCALE ?=
@@ -31,6 +31,10 @@ figure%: $(installed) FORCE
 # A file stays in one process, so what its tests share is made once; tests/conftest.py orders them.
 test: $(installed)
 	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+# The same with what repeats these tests at length.
+test-thorough: $(installed)
+	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not faults"
 
 # Kills, damage, full disks and the like, often; writes the table of docs/reliability.md.
 KILLS ?= 50

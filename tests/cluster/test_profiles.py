@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,8 @@ import yaml
 from snakemake.cli import get_argument_parser
 
 from pdnas.spec.scale import SCALES
+
+from ..processes import snakemake
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 PROFILES = sorted((WORKFLOW / "profiles").glob("*/config.yaml"))
@@ -42,15 +42,10 @@ def test_jobs_on_several_gpus_have_a_process_for_each(tmp_path: Path) -> None:
     scale = yaml.safe_load((SCALES / "gpu.yaml").read_text())
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({**scale, "gpus": 2}))
     target = "runs/two/multibranch/guided/seed1/result-posterior-none.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")),
-            *("--directory", str(tmp_path), "--cores", "8", "--dry-run", "--printshellcmds"),
-            *(target, "--config", f"scale={tmp_path / 'two.yaml'}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = snakemake(
+        tmp_path,
+        *("--snakefile", str(WORKFLOW / "Snakefile"), "--cores", "8"),
+        *("--dry-run", "--printshellcmds", target, "--config", "scale=two.yaml"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     commands = re.findall(r"^Shell command: (.*)", done.stdout + done.stderr, re.MULTILINE)

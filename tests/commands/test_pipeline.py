@@ -132,6 +132,7 @@ def test_a_search_that_stops_in_time_says_so_and_goes_on(pdnas: Pdnas, tmp_path:
     assert "1/4" not in done.stderr, "it began anew instead of going on"
 
 
+@pytest.mark.thorough
 def test_a_full_disk_loses_nothing_that_was_finished(run: Path, tmp_path: Path) -> None:
     """A search on a tiny file system of its own, which grows after the search has filled it."""
     disk, results = tmp_path / "disk", tmp_path / "results"

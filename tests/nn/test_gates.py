@@ -396,6 +396,7 @@ def test_gates_under_bfloat16_autocast_have_the_gradient_of_float32(
         torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.01 * float(exact.abs().max()))
 
 
+@pytest.mark.thorough
 def test_a_compiled_supernet_trains_like_a_plain_one() -> None:
     gradients = []
     for network in (lambda net: net, lambda net: torch.compile(net, backend="aot_eager")):

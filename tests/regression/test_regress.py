@@ -35,7 +35,7 @@ def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sound(sound_run: Path) -> dict[str, list[float]]:
     return one_seed(sound_run)
 
@@ -181,7 +181,7 @@ def test_a_killed_calibration_goes_on_with_the_same_code(
     assert again["seeds"] == list(range(20))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_regression_passes_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half of the seeds, so wider intervals; `make regress` runs all."""
     monkeypatch.setattr(regress, "SEEDS", regress.SEEDS[:2])

@@ -45,14 +45,22 @@ class Page(HTMLParser):
             self.sources.append(loaded)
 
 
-@pytest.fixture
-def text(tree: Tree) -> str:
-    collection = collect(tree.scale_name, tree.folder)
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, grown: Path) -> Path:
+    """Two tables and two figures of what was run."""
+    report = tmp_path_factory.mktemp("drawn")
+    collection = collect(str(grown.parent / "tiny.yaml"), grown)
     for name in ("table3", "table9"):
-        formats.write(catalogue.table(name, collection), tree.folder / "report" / "tables")
+        formats.write(catalogue.table(name, collection), report / "tables")
     for name in ("mismatch", "figure1"):
-        catalogue.draw(name, collection, tree.folder / "report" / "figures")
-    page.write(collection, tree.folder / "report" / "report.html")
+        catalogue.draw(name, collection, report / "figures")
+    return report
+
+
+@pytest.fixture
+def text(tree: Tree, drawn: Path) -> str:
+    shutil.copytree(drawn, tree.folder / "report")
+    page.write(collect(tree.scale_name, tree.folder), tree.folder / "report" / "report.html")
     return (tree.folder / "report" / "report.html").read_text()
 
 

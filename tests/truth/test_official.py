@@ -223,11 +223,12 @@ def test_another_file(tmp_path: Path, name: str) -> None:
         official.assemble(tmp_path / name)
 
 
-@pytest.mark.slow
 def test_build_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 15 625 cells, with fifty different sets of results among them."""
+    """One column of all 15 625 cells, with fifty different sets of results among them."""
     pytest.importorskip("nas_201_api")
     monkeypatch.chdir(tmp_path)
+    one = {"test_200_cifar10": official._queries()["test_200_cifar10"]}
+    monkeypatch.setattr(official, "_queries", lambda: one)
     names, cells, ids = benchmark(CellSpace(), 50)
     archive = write_file(tmp_path, names, cells)
     result = CliRunner().invoke(app, ["build", "--from", str(archive)], catch_exceptions=False)

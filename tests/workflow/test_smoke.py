@@ -12,10 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from snakemake.cli import main
-
 from ..conftest import ENVIRONMENT
-from ..processes import forked
+from ..processes import snakemake
 
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 
@@ -42,10 +40,6 @@ def words(folder: Path, *target: str | Path) -> list[str]:
     ]
 
 
-def snakemake(folder: Path, *target: str | Path) -> subprocess.CompletedProcess[str]:
-    return forked(lambda: main(words(folder, *target)), folder)
-
-
 @pytest.mark.slow
 def test_the_whole_workflow_at_smoke_scale(smoke: Path) -> None:
     report = smoke / "runs" / "smoke" / "report"
@@ -60,7 +54,7 @@ def test_the_whole_workflow_at_smoke_scale(smoke: Path) -> None:
         assert record["provenance"]["seed"] == guided["provenance"]["seed"] == seed
         assert 0 < record["fixed_drop_probability"] < 1
 
-    again = snakemake(smoke, "all")
+    again = snakemake(smoke, *words(smoke, "all"))
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
 
@@ -68,7 +62,7 @@ def test_the_whole_workflow_at_smoke_scale(smoke: Path) -> None:
 @pytest.mark.slow
 def test_snakemakes_own_report_holds_all_results(smoke: Path) -> None:
     page = smoke / "report.html"
-    made = snakemake(smoke, "--report", page)
+    made = snakemake(smoke, *words(smoke, "--report", page))
     assert made.returncode == 0, made.stderr[-2000:]
     text = page.read_text()
     for name in ("table3.md", "table9.md", "figure1.png", "best-of-n.png"):

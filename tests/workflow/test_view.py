@@ -140,7 +140,7 @@ time.sleep(600)
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    run = start(f"import time\nopen({str(pid_file)!r}, 'w').close()\ntime.sleep(20)", "table9")
+    run = start(f"import time\nopen({str(pid_file)!r}, 'w').close()\ntime.sleep(3)", "table9")
     wait(pid_file.exists)
     os.kill(run.pid, signal.SIGINT)
     said, _ = run.communicate()
