@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("cluster"):
                 item.add_marker(pytest.mark.skip(reason="installs SLURM; only with --cluster"))
-    # Files with slow tests first: begun last, one of them would keep a single process busy.
+    # Slow files first: begun last, one of them would keep a single process busy.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

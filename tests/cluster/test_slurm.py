@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd")
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 
 
 def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:

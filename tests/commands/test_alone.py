@@ -19,6 +19,8 @@ from pdnas.stages import alone
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table
 
+pytestmark = pytest.mark.slow
+
 STUDY = {
     "sample": {"bounds": [0.94], "counts": [3, 2]},
     "seeds": [0],
@@ -90,7 +92,6 @@ def test_another_study_does_not_take_its_place(tmp_path: Path, study: Path) -> N
         call(tmp_path / "nowhere.yaml", "--out", out)
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_same(tmp_path: Path, study: Path) -> None:
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     call(study, "--out", one)

@@ -53,7 +53,6 @@ def test_truth_is_a_function_whatever_was_imported_before(first: str) -> None:
     assert done.stdout.strip() == "15625"
 
 
-@pytest.mark.slow
 def test_the_page_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     code = "\n".join(blocks)

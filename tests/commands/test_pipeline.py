@@ -24,6 +24,8 @@ from pdnas.train import fit
 
 from ..conftest import ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pdnas.cli", *map(str, arguments)]
@@ -75,7 +77,6 @@ def test_no_stage_imports_torchvision_or_the_compiler() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(
     run: Path, tmp_path: Path, served: dict[str, str]
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 from ..conftest import ENVIRONMENT
 from ..processes import forked
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 

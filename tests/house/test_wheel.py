@@ -77,7 +77,6 @@ def call(site: Path, folder: Path, *lines: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_python_above_a_clone_finds_the_package(tmp_path: Path) -> None:
     """Where the clone is called as the package is."""
     site = installed(tmp_path, "editable")
@@ -93,7 +92,6 @@ def test_python_above_a_clone_finds_the_package(tmp_path: Path) -> None:
     assert found.stdout.strip() == str(tmp_path / "pdnas/pdnas/__init__.py")
 
 
-@pytest.mark.slow
 def test_every_file_of_the_package_is_installed(site: Path) -> None:
     def files(package: Path) -> set[str]:
         found = (path.relative_to(package) for path in package.rglob("*") if path.is_file())
@@ -102,7 +100,6 @@ def test_every_file_of_the_package_is_installed(site: Path) -> None:
     assert files(site / "pdnas") == files(ROOT / "pdnas")
 
 
-@pytest.mark.slow
 def test_an_installed_pdnas_runs_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
     smoke = (site / "pdnas/spec/scales/smoke.yaml").read_text()
     (tmp_path / "short.yaml").write_text(smoke.replace("epochs: 6", "epochs: 1"))
@@ -123,6 +120,5 @@ def test_an_installed_pdnas_runs_in_an_empty_folder(site: Path, tmp_path: Path) 
     assert record["provenance"]["code"] == f"{pdnas.__version__} (no git checkout)"
 
 
-@pytest.mark.slow
 def test_an_installed_pdnas_knows_the_benchmark(site: Path, tmp_path: Path) -> None:
     assert '"flops": 43172490' in call(site, tmp_path, "nasbench query 5000 --json")

@@ -50,6 +50,8 @@ from pdnas.support.files import read_json
 from pdnas.support.timing import Pairs, Work
 from pdnas.truth.cost import flops
 
+pytestmark = pytest.mark.slow
+
 
 class MultiKernel(ChannelSupernet):
     """Parallel kernels, concatenated, in a bottleneck; the stem of ResNet-50."""

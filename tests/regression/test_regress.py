@@ -26,6 +26,8 @@ from pdnas.spec.spec import Spec
 from pdnas.stages import score
 from pdnas.support.errors import PdnasError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -154,7 +154,6 @@ def test_a_runs_folder(run: Run) -> None:
     Run.load(run.folder).require_current()
 
 
-@pytest.mark.slow
 def test_from_the_search_to_the_table(tmp_path: Path) -> None:
     """All stages of the study, on few digits."""
     scale = tmp_path / "tiny.yaml"

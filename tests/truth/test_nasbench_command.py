@@ -24,6 +24,8 @@ from pdnas.truth.efficiency import load_probabilities, load_scores
 from pdnas.truth.measure import exact_efficiency
 from pdnas.truth.tables.nasbench201 import NasBench201
 
+pytestmark = pytest.mark.slow
+
 ALL_3X3 = CellSpace().to_string([3] * 6)
 
 

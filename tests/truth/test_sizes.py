@@ -154,7 +154,6 @@ def test_candidates_stand_for_rounded_networks() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_a_runs_folder(run: Run, scale: str) -> None:
     words = ["truth", "sizes", str(run.folder), "--scale", scale]
     said = CliRunner().invoke(app, words)

@@ -12,8 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ..conftest import ENVIRONMENT
 from ..processes import snakemake
+
+pytestmark = pytest.mark.slow
 
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 
@@ -40,7 +43,6 @@ def words(folder: Path, *target: str | Path) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_the_whole_workflow_at_smoke_scale(smoke: Path) -> None:
     report = smoke / "runs" / "smoke" / "report"
     table = (report / "tables" / "table3.md").read_text()
@@ -59,7 +61,6 @@ def test_the_whole_workflow_at_smoke_scale(smoke: Path) -> None:
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-@pytest.mark.slow
 def test_snakemakes_own_report_holds_all_results(smoke: Path) -> None:
     page = smoke / "report.html"
     made = snakemake(smoke, *words(smoke, "--report", page))
@@ -92,7 +93,6 @@ addEventListener("load", () => {
 """)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
 def test_the_page_in_a_browser(smoke: Path, tmp_path: Path, width: int) -> None:
     report = smoke / "runs" / "smoke" / "report"
@@ -114,7 +114,6 @@ def test_the_page_in_a_browser(smoke: Path, tmp_path: Path, width: int) -> None:
     assert "CONSOLE" not in log
 
 
-@pytest.mark.slow
 def test_the_page_prints(smoke: Path, tmp_path: Path) -> None:
     page, printed = smoke / "runs" / "smoke" / "report" / "report.html", tmp_path / "page.pdf"
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={printed}", page)

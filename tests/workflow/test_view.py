@@ -17,6 +17,8 @@ from pdnas.support.hand_over import VARIABLE
 
 from ..conftest import ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TABLE = """
 import pathlib, sys
@@ -93,7 +95,6 @@ def test_several_jobs_are_forked_from_one_process_and_few_are_not(
     wait(lambda: not Path(addresses[0]).parent.exists())
 
 
-@pytest.mark.slow
 def test_images_that_cannot_be_had_are_named_before_the_first_job(
     start: Start, tmp_path: Path
 ) -> None:
@@ -107,7 +108,6 @@ def test_images_that_cannot_be_had_are_named_before_the_first_job(
     assert not list(tmp_path.glob("runs/**/*.log"))
 
 
-@pytest.mark.slow
 def test_what_the_official_logs_lack_does_not_stop_the_rest(start: Start, tmp_path: Path) -> None:
     run = start("print('pdnas: error: no logs')\nsys.exit(2)", "official", scale="laptop")
     said, _ = run.communicate()
@@ -115,7 +115,6 @@ def test_what_the_official_logs_lack_does_not_stop_the_rest(start: Start, tmp_pa
     assert "the official SupNet-D-121 search, from its released logs: no logs" in said
 
 
-@pytest.mark.slow
 def test_after_a_kill_the_same_command_goes_on(start: Start, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     endless = f"""
@@ -137,7 +136,6 @@ time.sleep(600)
     assert "a killed workflow's lock was removed" in said
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     run = start(f"import time\nopen({str(pid_file)!r}, 'w').close()\ntime.sleep(3)", "table9")

@@ -16,6 +16,8 @@ from pdnas.spec.selection import over_cells
 
 from ..processes import snakemake
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 STUDY = Path("runs/tiny/multibranch")

@@ -23,6 +23,8 @@ from pdnas.support.errors import PdnasError
 
 from ..conftest import FINETUNED_TEST, GATES, LAST_DROP, Tree, guided_accuracies
 
+pytestmark = pytest.mark.slow
+
 
 def draw(name: str, tree: Tree, folder: Path) -> pd.DataFrame:
     """Draw a figure, check its files, and return its data."""
