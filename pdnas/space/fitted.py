@@ -1,18 +1,19 @@
 """A posterior over one-of-many switches, fitted to the evidence of architectures that were drawn.
 
-Evidence is made linear in the options first, so the posterior has one categorical a switch. It is
-the q that maximises ``E_q[f] / T + H(q)`` with f the fitted evidence (docs/nasbench201.md).
+It has one categorical a switch: among such distributions, the q that maximises
+``E_q[f] / T + H(q)``, with f the evidence that is expected of each architecture
+(docs/nasbench201.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import log_softmax
+from scipy.special import softmax, xlogy
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import BayesianRidge
 
@@ -21,7 +22,14 @@ from pdnas.space.posterior import CategoricalPosterior
 
 Floats = NDArray[np.float64]
 
-_LOG_TEMPERATURES = (-20.0, 20.0)
+COOLING = 0.95
+"""The ratio of a temperature to the one before it."""
+
+SWEEPS = 2000
+"""Of the switches at one temperature, at most."""
+
+CONVERGED = 1e-10
+"""Change of a probability within a sweep that is none."""
 
 
 def normal_scores(evidence: ArrayLike) -> Floats:
@@ -33,53 +41,97 @@ def normal_scores(evidence: ArrayLike) -> Floats:
     return np.asarray(norm.ppf((ranks - 0.5) / ranks.size))
 
 
-def worth_of_options(
+def options_and_pairs(codes: NDArray[np.integer], options: int) -> Floats:
+    """Indicators of each switch's option and of each pair of them, shape (n, features).
+
+    Args:
+        codes: shape (n, switches).
+        options: that a switch has.
+    """
+    pairs = combinations(range(codes.shape[1]), 2)
+    chosen = [np.eye(options)[column] for column in codes.T]
+    together = [np.eye(options**2)[codes[:, i] * options + codes[:, j]] for i, j in pairs]
+    return np.concatenate(chosen + together, axis=1)
+
+
+def expected_evidence(
     codes: NDArray[np.integer], evidence: ArrayLike, space: CategoricalSpace
 ) -> Floats:
-    """What each option adds to the evidence, by Bayesian linear regression on normal scores.
+    """The normal score that is expected of every architecture of the space, shape (len(space),).
 
-    The prior's width and the noise are those of greatest marginal likelihood (MacKay 1992), so
-    options that were seldom seen stay near 0.
+    Bayesian linear regression on options and pairs of options. The prior's width and the noise are
+    those of greatest marginal likelihood (MacKay 1992): what was seldom seen stays near the mean.
 
     Args:
-        codes: of the architectures, shape (n, switches).
+        codes: of the architectures that were seen, shape (n, switches).
         evidence: of each, shape (n,); higher is better.
+    """
+    seen, every = (options_and_pairs(each, len(space.options)) for each in (codes, space.codes))
+    fitted = BayesianRidge(tol=1e-8, max_iter=1000).fit(seen, normal_scores(evidence))
+    return np.asarray(fitted.predict(every), dtype=np.float64)
+
+
+def mean_field(f: Floats, temperature: float, start: Floats) -> Floats:
+    """The product of categoricals that maximises E_q[f] / T + H(q), near a start.
+
+    Coordinate ascent: each switch's categorical is ∝ exp(E[f | its option] / T) given the others.
+
+    Args:
+        f: of every architecture, shape (options, ..., options), an axis a switch.
+        start: probabilities, shape (switches, options).
 
     Returns:
-        shape (switches, options), in standard deviations of the evidence.
+        shape as ``start``.
     """
-    switches, options = len(space.SWITCHES), len(space.options)
-    chosen = np.eye(options)[codes].reshape(len(codes), switches * options)
-    fitted = BayesianRidge(tol=1e-8, max_iter=1000).fit(chosen, normal_scores(evidence))
-    return np.asarray(fitted.coef_, dtype=np.float64).reshape(switches, options)
+    q = start.copy()
+    for _ in range(SWEEPS):
+        before = q.copy()
+        for switch in range(len(q)):
+            expected = f
+            for other in reversed(range(len(q))):
+                if other != switch:
+                    expected = np.tensordot(expected, q[other], axes=(other, 0))
+            q[switch] = softmax(expected / temperature)
+        if np.abs(q - before).max() < CONVERGED:
+            break
+    return q
 
 
-def softened(worth: Floats, entropy: float) -> tuple[Floats, float]:
-    """Probabilities ∝ exp(worth / T), switch by switch, with T such that the entropy is as asked.
+def annealed(f: Floats, entropy: float) -> Floats:
+    """:func:`mean_field` with an entropy as asked, cooled down from the uniform distribution.
+
+    Cooling slowly keeps q from what looks best too early (deterministic annealing). Where entropy
+    falls by a leap, it is the most that is no more than asked.
 
     Args:
-        worth: shape (switches, options).
+        f: as there.
         entropy: of all switches together, in nats.
 
     Returns:
-        probabilities, shape as ``worth``, and T; without a T that does it, the closest.
+        probabilities, shape (switches, options); uniform if f tells nothing apart.
     """
+    switches, options = f.ndim, f.shape[0]
+    q = np.full((switches, options), 1 / options)
+    spread = float(f.std())
+    if spread < CONVERGED:
+        return q
+    cold = 10 * spread  # the uniform distribution is nearly the best
+    while _entropy(q) > entropy and cold > CONVERGED * spread:  # ties stay whatever it is
+        cold *= COOLING
+        q = mean_field(f, cold, q)
+    warm = cold / COOLING
+    for _ in range(40):
+        middle = (cold + warm) / 2
+        found = mean_field(f, middle, q)
+        if _entropy(found) > entropy:
+            warm = middle
+        else:
+            cold, q = middle, found
+    return q
 
-    def at(log_temperature: float) -> Floats:
-        return np.asarray(log_softmax(worth / np.exp(log_temperature), axis=1))
 
-    def excess(log_temperature: float) -> float:
-        logs = at(log_temperature)
-        return float(-(np.exp(logs) * logs).sum() - entropy)
-
-    low, high = _LOG_TEMPERATURES
-    if excess(high) <= 0:
-        found = high
-    elif excess(low) >= 0:
-        found = low
-    else:
-        found = float(brentq(excess, low, high, xtol=1e-12))
-    return np.exp(at(found)), float(np.exp(found))
+def _entropy(q: Floats) -> float:
+    return -float(xlogy(q, q).sum())
 
 
 def fitted_posterior(
@@ -95,6 +147,7 @@ def fitted_posterior(
         evidence: of each, shape (n,); higher is better.
         share: the entropy is that of a uniform distribution over this share of the space.
     """
-    worth = worth_of_options(np.asarray(codes), evidence, space)
-    probabilities, _ = softened(worth, float(np.log(share * len(space))))
-    return CategoricalPosterior(torch.from_numpy(probabilities), space)
+    f = expected_evidence(np.asarray(codes), evidence, space)
+    grid = f.reshape((len(space.options),) * len(space.SWITCHES))
+    q = annealed(grid, float(np.log(share * len(space))))
+    return CategoricalPosterior(torch.from_numpy(q), space)

@@ -34,6 +34,9 @@ from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.files import write_json, write_table
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance, run_identity
 
+TRAININGS = 1_000_000
+"""Where the numbers begin that trainings have their seeds of; below are those of rounds."""
+
 
 @dataclass(frozen=True)
 class AloneResult:
@@ -134,7 +137,10 @@ def alone_search(
     drawn = np.empty((0, len(space.SWITCHES)), np.int8)
     for number, count in enumerate(settings.rounds, 1):
         drawn = np.concatenate([drawn, new_codes(posteriors[-1], drawn, count, seed, number)])
-        tasks += [(config, number, codes.tolist(), seed, deadline) for codes in drawn[len(tasks) :]]
+        tasks += [
+            (config, number, codes.tolist(), epoch_seed(seed, TRAININGS + place), deadline)
+            for place, codes in enumerate(drawn[len(tasks) :], len(tasks))
+        ]
         rows = rows_of(_row, tasks, 1, journal, description, sum(settings.rounds))
         posteriors.append(fitted_posterior(drawn, rows["evidence"], space, settings.share))
     return AloneResult(spec, seed, posteriors, rows, journal.stopwatch)
@@ -174,7 +180,7 @@ def new_codes(
 def _row(
     config: AloneConfig, number: int, codes: Sequence[int], seed: int, deadline: float | None
 ) -> dict[str, Any]:
-    """One training; all cells of a search see the same batches, and have one seed for kernels."""
+    """One training; with kernels and batches of its own, what they add is noise between cells."""
     if deadline is not None and time.monotonic() > deadline:
         raise Unfinished(f"stopped before the next cell of round {number}")
     space = CellSpace()

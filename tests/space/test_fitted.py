@@ -10,7 +10,13 @@ from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 
 from pdnas.space.cells import CellSpace
-from pdnas.space.fitted import fitted_posterior, normal_scores, softened, worth_of_options
+from pdnas.space.fitted import (
+    annealed,
+    expected_evidence,
+    fitted_posterior,
+    normal_scores,
+    options_and_pairs,
+)
 
 SPACE = CellSpace()
 Floats = NDArray[np.float64]
@@ -31,38 +37,80 @@ def test_normal_scores_are_quantiles_of_ranks() -> None:
     assert normal_scores([1, 1, 2])[0] == normal_scores([1, 1, 2])[1]
 
 
-def test_worth_is_that_of_greatest_marginal_likelihood() -> None:
+def test_expected_evidence_is_that_of_greatest_marginal_likelihood() -> None:
     """The likelihood of the scores as a multivariate normal, maximised over its two variances."""
-    codes, evidence, _ = drawn(80, noise=1.0)
+    codes, evidence, _ = drawn(200, noise=1.0)
     scores = normal_scores(evidence)
-    chosen = np.eye(5)[codes].reshape(80, 30)
-    centred = chosen - chosen.mean(axis=0)
-    gram = centred @ centred.T
+    seen, every = (options_and_pairs(each, 5) for each in (codes, SPACE.codes))
+    centre = seen.mean(axis=0)
+    gram = (seen - centre) @ (seen - centre).T
 
     def unlikely(logs: Floats) -> float:
         prior, noise = np.exp(logs)
-        covariance = prior * gram + noise * np.eye(80)
-        return -float(multivariate_normal(np.zeros(80), covariance).logpdf(scores))
+        covariance = prior * gram + noise * np.eye(200)
+        return -float(multivariate_normal(np.zeros(200), covariance).logpdf(scores))
 
-    prior, noise = np.exp(minimize(unlikely, (0.0, 0.0), method="Nelder-Mead", tol=1e-9).x)
-    expected = prior * centred.T @ np.linalg.solve(prior * gram + noise * np.eye(80), scores)
-    found = worth_of_options(codes, evidence, SPACE)
-    assert found == pytest.approx(expected.reshape(6, 5), abs=1e-3)
+    prior, noise = np.exp(minimize(unlikely, (-2.0, 0.0), method="Nelder-Mead", tol=1e-9).x)
+    slopes = (seen - centre).T @ np.linalg.solve(prior * gram + noise * np.eye(200), scores)
+    found = expected_evidence(codes, evidence, SPACE)
+    assert found == pytest.approx(prior * (every - centre) @ slopes, abs=2e-3)
+
+
+def test_features_are_options_and_pairs() -> None:
+    found = options_and_pairs(np.array([[0, 4, 2, 2, 1, 3]]), 5)[0].nonzero()[0]
+    alone = [0, 5 + 4, 10 + 2, 15 + 2, 20 + 1, 25 + 3]
+    first_pairs = [30 + 0 * 5 + 4, 55 + 0 * 5 + 2]
+    assert found[:8].tolist() == [*alone, *first_pairs]
+    assert found.size == 6 + 15
 
 
 @pytest.mark.parametrize("share", [0.5, 0.01, 0.001])
-def test_the_posterior_maximises_worth_at_its_entropy(share: float) -> None:
+def test_the_posterior_is_a_maximum_at_its_entropy(share: float) -> None:
+    """Of E_q[f] / T + H(q), by brute force: no other product nearby has more."""
     rng = np.random.default_rng(1)
-    worth, entropy = rng.normal(size=(6, 5)), float(np.log(share * len(SPACE)))
-    q, temperature = softened(worth, entropy)
-    assert -(q * np.log(q)).sum() == pytest.approx(entropy, abs=1e-9)
+    slopes = rng.normal(size=30 + 15 * 25)
+    slopes[30:] /= 3
+    f = (options_and_pairs(SPACE.codes, 5) @ slopes).reshape((5,) * 6)
+    entropy = float(np.log(share * 5**6))
+    q = annealed(f, entropy)
+    assert -(q * np.log(q)).sum() == pytest.approx(entropy, abs=1e-6)
+
+    def joint(probabilities: Floats) -> Floats:
+        return np.exp(sum(np.log(p)[code] for p, code in zip(probabilities, codes, strict=True)))
+
+    codes = np.indices(f.shape)
+    # The temperature, from the condition of one switch: log q = E[f | option] / T + constant.
+    given = np.array([(joint(q) * f)[option].sum() / q[0, option] for option in range(5)])
+    slope = np.polyfit(given, np.log(q[0]), 1)[0]
+    assert np.log(q[0]) - slope * given == pytest.approx(
+        np.full(5, (np.log(q[0]) - slope * given)[0]), abs=1e-5
+    )
 
     def goal(probabilities: Floats) -> float:
-        return float((probabilities * (worth / temperature - np.log(probabilities))).sum())
+        nats = -(probabilities * np.log(probabilities)).sum()
+        return slope * float((joint(probabilities) * f).sum()) + float(nats)
 
-    for _ in range(50):
+    for _ in range(20):
         other = np.exp(log_softmax(np.log(q) + 0.1 * rng.normal(size=(6, 5)), axis=1))
         assert goal(other) < goal(q)
+    assert (joint(q) * f).sum() > f.mean()
+
+
+def test_where_switches_do_not_interact_it_is_softmax() -> None:
+    worth = np.random.default_rng(2).normal(size=(6, 5))
+    f = sum(worth[edge][code] for edge, code in enumerate(np.indices((5,) * 6)))
+    q = annealed(np.asarray(f), float(np.log(0.01 * 5**6)))
+    slopes = [np.polyfit(worth[edge], np.log(q[edge]), 1)[0] for edge in range(6)]
+    assert slopes == pytest.approx([slopes[0]] * 6)
+
+
+def test_one_of_two_ways_is_chosen_whole() -> None:
+    """Two switches that must agree: half of each way would be worse than either."""
+    f = np.where(np.eye(5)[:, :, None], 1.0, 0.0) + np.zeros((5, 5, 5))
+    f[3, 3] += 0.5
+    q = annealed(f, 1.7)
+    assert q[0].argmax() == q[1].argmax() == 3
+    assert min(q[0, 3], q[1, 3]) > 0.9
 
 
 def test_what_cannot_be_told_apart_stays_uniform() -> None:
@@ -72,7 +120,7 @@ def test_what_cannot_be_told_apart_stays_uniform() -> None:
 
 
 def test_the_best_operations_are_found() -> None:
-    codes, evidence, worth = drawn(200, noise=0.1)
+    codes, evidence, worth = drawn(400, noise=0.1)
     posterior = fitted_posterior(codes, evidence, SPACE, 0.01)
     assert posterior.entropy() == pytest.approx(np.log(156.25))
     (mode,) = posterior.mode().choices[SPACE.KEY].tolist()
