@@ -18,12 +18,11 @@ from pdnas.report import formats
 from pdnas.report.collect import Collection
 from pdnas.report.columns import SEEDS, words
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Column, Table
-from pdnas.report.measures import measured
+from pdnas.report.measures import by_seed, mean_validation_error, minus
 from pdnas.report.truth.macro import macro_methods
 from pdnas.report.truth.methods import data_name
 from pdnas.report.truth.sizes import bands
 from pdnas.spec import selection
-from pdnas.spec.names import RetrainMode
 from pdnas.support.statistics import (
     Interval,
     confidence_interval,
@@ -160,13 +159,13 @@ def _guided_against_random(collection: Collection, study: str) -> Iterator[Claim
     roles = collection.roles[study]
     inherited, gains = {}, {}
     for kind, variant in (("random", roles.random), ("guided", roles.guided)):
-        inherited[kind] = _values(collection, study, variant)
-        gains[kind] = _minus(inherited[kind], _values(collection, study, variant, "finetune"))
-    full = _values(collection, study, roles.full)
+        inherited[kind] = by_seed(collection, study, variant)
+        gains[kind] = minus(inherited[kind], by_seed(collection, study, variant, "finetune"))
+    full = by_seed(collection, study, roles.full)
     questions: tuple[tuple[str, dict[int, float], tuple[str, str], str, Side], ...] = (
         (
             "test error of guided minus random candidates of about equal size, without fine-tuning",
-            _minus(inherited["guided"], inherited["random"]),
+            minus(inherited["guided"], inherited["random"]),
             ("random is better", "guided is better"),
             "guided is better",
             "below",
@@ -187,34 +186,30 @@ def _guided_against_random(collection: Collection, study: str) -> Iterator[Claim
         ),
         (
             "how much more does fine-tuning help random candidates than guided ones?",
-            _minus(gains["random"], gains["guided"]),
+            minus(gains["random"], gains["guided"]),
             ("random candidates gain more", "guided candidates gain more"),
             "random candidates gain more",
             "above",
         ),
         (
             "test error of guided candidates minus the whole network's, trained as long",
-            _minus(inherited["guided"], full),
+            minus(inherited["guided"], full),
             ("the whole network is better", "guided is better"),
             "guided is better",
             "below",
         ),
     )
-    for question, by_seed, readings, paper, claimed in questions:
-        if by_seed:
-            yield _difference(study, question, by_seed, "{} points", readings, paper, claimed)
+    for question, gaps, readings, paper, claimed in questions:
+        if gaps:
+            yield _difference(study, question, gaps, "{} points", readings, paper, claimed)
 
 
 def _number_of_candidates(collection: Collection, study: str) -> Iterator[Claim]:
     """Table 6. The images that choose flatter the choice, so it is held against the test."""
     guided = collection.roles[study].guided
     runs = collection.find(study, guided)
-    average = {
-        run.seed: 100 * (1 - float(ranking["validation_accuracy"].mean()))
-        for run in runs
-        if (ranking := run.ranking("posterior")) is not None
-    }
-    if gain := _minus(_values(collection, study, guided), average):
+    average = mean_validation_error(runs, "posterior")
+    if gain := minus(by_seed(collection, study, guided), average):
         count = runs[0].spec.candidates.count
         yield _difference(
             study,
@@ -237,8 +232,8 @@ def _length_scale(collection: Collection, study: str) -> Iterator[Claim]:
             ("test error", "test_error", "{} points", 1, "falls, then rises", None),
         )
         for quantity, column, unit, factor, paper, claimed in quantities:
-            before, after = (_values(collection, study, variant, column=column) for variant in pair)
-            if change := _minus(after, before):
+            before, after = (by_seed(collection, study, variant, column=column) for variant in pair)
+            if change := minus(after, before):
                 yield _difference(
                     study,
                     f"change of the chosen candidate's {quantity} from l² = {sweep[pair[0]]:g} to "
@@ -312,23 +307,6 @@ def _macro(collection: Collection) -> Iterator[Claim]:
                 [float(each["speedup"]) for each in top],
                 expected_draws(top[0]["uniform_mass"]),
             )
-
-
-def _values(
-    collection: Collection,
-    study: str,
-    variant: str | None,
-    mode: RetrainMode = "none",
-    column: str = "test_error",
-) -> dict[int, float]:
-    """One of the measurements' columns by seed."""
-    rows = measured(collection, study, variant, mode)
-    return {int(seed): float(v) for seed, v in zip(rows["seed"], rows[column], strict=True)}
-
-
-def _minus(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
-    """Differences of the seeds that both have."""
-    return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
 
 def _difference(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pdnas.report.collect import Collection
 from pdnas.report.formats import NOT_RUN
+from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.spec.names import RetrainMode
 from pdnas.spec.roles import source_of
@@ -39,6 +40,32 @@ def measured(
     source = variant and source_of(collection.scale.spec(study, variant))
     of_variant = (rows["study"] == study) & (rows["variant"] == variant)
     return rows[of_variant & (rows["source"] == source) & (rows["mode"] == mode)]
+
+
+def by_seed(
+    collection: Collection,
+    study: str,
+    variant: str | None,
+    mode: RetrainMode = "none",
+    column: str = "test_error",
+) -> dict[int, float]:
+    """One column of what was :func:`measured`, by seed; without seeds that lack it."""
+    rows = measured(collection, study, variant, mode).dropna(subset=[column])
+    return {int(seed): float(v) for seed, v in zip(rows["seed"], rows[column], strict=True)}
+
+
+def mean_validation_error(runs: Sequence[Run], source: str) -> dict[int, float]:
+    """The mean validation error (percent) of all ranked candidates, by seed."""
+    return {
+        run.seed: 100 * (1 - float(ranking["validation_accuracy"].mean()))
+        for run in runs
+        if (ranking := run.ranking(source)) is not None
+    }
+
+
+def minus(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    """Differences of the seeds that both have."""
+    return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
 
 def total_minutes(rows: pd.DataFrame) -> pd.Series[float]:

@@ -46,13 +46,18 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
     return (*notes, *(() if used else (NOTHING_RUN,)))
 
 
+def either(values: Iterable[int | str]) -> str:
+    """``8000 or 16000``: what a study's variants may differ in."""
+    return " or ".join(map(str, sorted(set(values), key=lambda value: (str(type(value)), value))))
+
+
 def _study(collection: Collection, study: str) -> str:
     """Supernet, data, training and candidates of a study's guided runs, or of its first."""
     runs = [run for run in collection.runs if run.study == study]
     guided = next((run for run in runs if run.variant == collection.roles[study].guided), runs[0])
     spec, stands_for = guided.spec, collection.scale.studies[study].stands_for
     role = f", standing for SupNet-{stands_for}" if stands_for else ""
-    train = _either("all other" if (n := run.spec.data.train) is None else n for run in runs)
+    train = either("all other" if (n := run.spec.data.train) is None else n for run in runs)
     size = guided.record.get("supernet_parameters")
     parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
     epochs = spec.training.epochs
@@ -66,10 +71,5 @@ def _study(collection: Collection, study: str) -> str:
         f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.title}, "
         f"{train} training and {spec.data.validation} validation images; "
         f"{epochs} epoch{'s' * (epochs > 1)}, batch {spec.training.batch}; "
-        f"{_either(run.spec.candidates.count for run in runs)} candidates."
+        f"{either(run.spec.candidates.count for run in runs)} candidates."
     )
-
-
-def _either(values: Iterable[int | str]) -> str:
-    """``8000 or 16000``: what a study's variants may differ in."""
-    return " or ".join(map(str, sorted(set(values), key=lambda value: (str(type(value)), value))))

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from contrib import numbers
+from contrib.numbers.claims import all_claims
+from contrib.numbers.published import part, published
+from pdnas.report.formats import NOT_RUN, Column, Table
 
 
 @pytest.mark.parametrize("page", numbers.PAGES, ids=lambda path: path.parent.name)
@@ -21,10 +24,34 @@ def test_a_block_is_written_anew_and_the_rest_kept() -> None:
     assert text.startswith("a\n<!-- numbers: runs -->\n\n| folder")
     assert text.endswith("<!-- end -->\nb\n")
     assert "stale" not in text
-    assert all(f"[{folder}]({folder})" in text for folder in numbers.published())
+    assert all(f"[{folder}]({folder})" in text for folder in published())
 
 
 def test_what_two_folders_hold_counts_once() -> None:
-    studies = [claim.study for claim in numbers.all_claims()]
+    studies = [claim.study for claim in all_claims()]
     assert any(study.startswith("laptop: nasbench201") for study in studies)
     assert not any(study.startswith("laptop-nasbench: nasbench201") for study in studies)
+
+
+def test_every_block_stands_in_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in numbers.PAGES)
+    used = [match[2] for match in numbers.MARKED.finditer(pages)]
+    assert sorted(used) == sorted([*numbers.TABLES, *numbers.TEXTS])
+
+
+def test_a_part_of_a_table_has_its_own_headings_and_no_row_that_was_not_run() -> None:
+    columns = (Column("a", "long a", "ours"), Column("b", "b"), Column("seeds", "seeds", "ours"))
+    table = Table("t", "T", columns, ((1, 2, 3), (NOT_RUN, 5, 4), (NOT_RUN, 6, NOT_RUN)))
+    found = part(table, {"seeds": "seeds", "a": "a"})
+    assert [(column.heading, column.group) for column in found.columns] == [
+        ("seeds", ""),
+        ("a", ""),
+    ]
+    assert found.rows == ((3, 1), (4, None))
+
+
+def test_what_was_measured_by_code_that_is_gone_is_left_out() -> None:
+    rows = [row for row in numbers.block("bench").splitlines() if "one-hot step" in row]
+    amd, intel, gpu = zip(*(row.split(" | ")[2:5] for row in rows), strict=True)
+    assert {*amd, *gpu} == {"–"}
+    assert "–" not in intel

@@ -1,34 +1,26 @@
-"""Writes the numbers that README.md and results/README.md take from results/.
-
-    python -m contrib.numbers
-
-They stand between ``<!-- numbers: NAME -->`` and ``<!-- end -->``; NAME is one of :data:`BLOCKS`.
-"""
+"""The paper's claims, and what posteriors are worth against the ground truths."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pdnas
+from contrib.numbers.published import published
 from pdnas.regression.digits import FOLDER
 from pdnas.regression.regress import TOP
-from pdnas.report import catalogue, publish
-from pdnas.report.claims import Claim, claims, corrected, table
-from pdnas.report.collect import Collection
+from pdnas.report import catalogue
+from pdnas.report.claims import Claim, claims, corrected
 from pdnas.report.columns import words
-from pdnas.report.formats import Cell, Column, Table, text, to_markdown
+from pdnas.report.formats import Cell, Column, Table, text
 from pdnas.report.measures import estimate, measured
 from pdnas.report.paper.reported import paper
 from pdnas.report.truth.macro import macro_methods
 from pdnas.report.truth.methods import data_name, retrained
 from pdnas.report.truth.sizes import SAMPLERS, bands
-from pdnas.runs import layout
 from pdnas.support.files import read_json
 from pdnas.support.statistics import (
     Interval,
@@ -36,18 +28,6 @@ from pdnas.support.statistics import (
     expected_draws_over_seeds,
     geometric_interval,
 )
-
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results"
-PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "docs" / "truths.md")
-MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-
-
-@cache
-def published() -> dict[str, Collection]:
-    """What each folder of results/ was published from, by its name."""
-    folders = sorted(path.parent for path in RESULTS.glob(f"*/{layout.PUBLICATION}"))
-    return {folder.name: publish.published(folder) for folder in folders}
 
 
 @cache
@@ -59,34 +39,6 @@ def all_claims() -> tuple[Claim, ...]:
             key = (collection.name, claim.study, claim.question)
             found.setdefault(key, replace(claim, study=f"{folder}: {claim.study}"))
     return tuple(corrected(found.values()))
-
-
-def all_runs() -> Table:
-    """What was run, on what, and by which code."""
-    rows = []
-    for folder in published():
-        record = read_json(RESULTS / folder / layout.PUBLICATION)
-        rows.append(
-            (
-                f"[{folder}]({folder})",
-                record["description"],
-                record["searches"],
-                sum(record["wall_seconds"].values()) / 3600,
-                "; ".join(record["hardware"]),
-                record["finished"][:10],
-                ", ".join(code.split()[-1][:7] for code in record["code"]),
-            )
-        )
-    columns = (
-        words("folder"),
-        words("what", "what was run"),
-        Column("searches", "searches"),
-        Column("hours", "hours of all jobs", decimals=1),
-        words("machine"),
-        words("finished"),
-        words("commits"),
-    )
-    return Table("runs", "Published runs", columns, tuple(rows))
 
 
 def answer() -> str:
@@ -268,39 +220,3 @@ def _ends(truth: str, among: str, seeds: Sequence[Facts]) -> Iterator[tuple[Cell
     """The same of the two goals that every truth has."""
     named = {"near_best": "0.5 points below the best", "top": "best 1 %"}
     return _saved(truth, among, [{named[key]: each[key] for key in named} for each in seeds])
-
-
-def _bare(table: Table) -> str:
-    """A table in Markdown without its title and notes."""
-    return "\n".join(line for line in to_markdown(table).splitlines() if line.startswith("|"))
-
-
-BLOCKS: dict[str, Callable[[], str]] = {
-    "answer": answer,
-    "reproduced": lambda: _bare(reproduced()),
-    "sizes": lambda: _bare(sizes()),
-    "guidance": lambda: _bare(guidance()),
-    "runs": lambda: _bare(all_runs()),
-    "claims": lambda: to_markdown(table(all_claims())).partition("\n")[2].strip(),
-}
-"""What makes each block, by its name."""
-
-
-def renewed(page: str) -> str:
-    """A page with all of its blocks as the results have them now."""
-
-    def again(match: re.Match[str]) -> str:
-        opening, name, _, end = match.groups()
-        return f"{opening}\n{BLOCKS[name]()}\n\n{end}"
-
-    return MARKED.sub(again, page)
-
-
-def main() -> None:
-    """Renew all pages."""
-    for page in PAGES:
-        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""``python -m contrib.numbers``."""
+
+from contrib.numbers import main
+
+main()
