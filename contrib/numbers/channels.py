@@ -122,7 +122,7 @@ def differences() -> Table:
     for question, (first, second) in compared.items():
         gap = minus(first, second)
         rows.append((question, estimate(gap.values()), len(gap)))
-    columns = (words("question"), Column("points", "points", decimals=1, estimate=True), SEEDS)
+    columns = (words("question"), Column("points", "points", estimate=True), SEEDS)
     return Table("differences", "", columns, tuple(rows))
 
 
