@@ -340,7 +340,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     typer.echo(
         f"cell {facts['id']}, benchmark index {facts['benchmark_index']}, isomorphism class "
         f"{facts['isomorphism_class']} ({facts['isomorphic_cells']} cells)\n"
-        f"{facts['parameters'] / 1e6:.6f} M parameters, {facts['flops'] / 1e6:.5f} M multiply-adds"
+        f"{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds"
     )
     rows = []
     for name in DATASETS:

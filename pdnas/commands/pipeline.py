@@ -288,7 +288,7 @@ def describe(
         typer.Argument(
             autocompletion=complete.supernets,
             help="supernet-m, -mi, -e, -ei, -r50, -d121, -d169, -d201, nasbench201, "
-            "natsbench-size.",
+            "natsbench-size, nasbench-macro.",
         ),
     ],
     width: Annotated[

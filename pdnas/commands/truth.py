@@ -251,9 +251,9 @@ def build(
 
 def _print_facts(facts: dict[str, Any]) -> None:
     typer.secho(facts["name"], bold=True)
-    size = f"row {facts['row']} of {facts['truth']}, {facts['parameters'] / 1e6:.6f} M parameters"
+    size = f"row {facts['row']} of {facts['truth']}, {facts['parameters']:,} parameters"
     if facts["multiply_adds"] is not None:
-        size += f", {facts['multiply_adds'] / 1e6:.5f} M multiply-adds"
+        size += f", {facts['multiply_adds']:,} multiply-adds"
     if facts["isomorphic"] is not None:
         size += f", {facts['isomorphic']} isomorphic with it (itself counted)"
     typer.echo(size)

@@ -123,7 +123,7 @@ def lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(
             (
                 f"epoch {training['epoch']}",
-                f"objective {training['loss']:.3f}, of it cross-entropy {training['nll']:.3f}; "
+                f"cross-entropy {training['nll']:.3f} (whole objective {training['loss']:.3f}), "
                 f"training accuracy {accuracy}",
             )
         )

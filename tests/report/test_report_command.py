@@ -134,7 +134,7 @@ def test_show(tree: Tree) -> None:
         "60 from posterior",
         "test error 40.00 %",
         "3 gates",
-        "objective 1.000, of it cross-entropy 0.750; training accuracy 60.00 %",
+        "cross-entropy 0.750 (whole objective 1.000), training accuracy 60.00 %",
     ):
         assert part in printed
     printed = invoke("show", tree.folder / "cells" / "guided" / "seed0")

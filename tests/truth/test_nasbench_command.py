@@ -118,7 +118,7 @@ class TestQuery:
         assert facts == again == index
 
     def test_for_people(self) -> None:
-        assert "1.531546 M parameters" in call("query", ALL_3X3).stdout
+        assert "1,531,546 parameters, 220,119,680 multiply" in call("query", ALL_3X3).stdout
 
     @pytest.mark.parametrize("text", ["012344", "00", "334210", "15625"])
     def test_numbers_that_are_no_cell_id(self, text: str) -> None:
