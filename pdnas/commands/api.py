@@ -89,6 +89,7 @@ def search(
     """
     from pdnas.spec.scale import load_scale
     from pdnas.stages.search import match_drop, search_run
+    from pdnas.support import distributed
 
     settings = load_scale(str(scale))
     spec = settings.spec(study, variant)
@@ -113,8 +114,8 @@ def search(
                 device=chosen,
                 drop=drop,
             )
-        if force:
-            kept.remove_what_followed(folder)
+            if distributed.is_first():
+                kept.remove_what_followed(folder, everything=force)
     return Run.load(folder)
 
 

@@ -98,6 +98,7 @@ def search(
     from pdnas.runs.run import Run, share_supernet
     from pdnas.spec.scale import load_scale
     from pdnas.stages.search import match_drop, search_run
+    from pdnas.support import distributed
 
     deadline = _deadline(stop_after)
     settings = load_scale(scale)
@@ -110,8 +111,9 @@ def search(
         record = None if force else kept.search(folder, spec, {**names, "seed": seed}, drop)
         text = f"searched {study}/{variant} seed {seed}: {folder}"
         if record is not None:
-            text = f"finished already: {folder}"
-        elif supernet is not None:
+            _print(record, as_json, f"finished already: {folder}")
+            return
+        if supernet is not None:
             record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
             text = f"took the supernet of {supernet}: {folder}"
         else:
@@ -125,8 +127,8 @@ def search(
                 warm_ups=warm_ups,
                 deadline=deadline,
             )
-        if force:
-            kept.remove_what_followed(folder)
+        if distributed.is_first():
+            kept.remove_what_followed(folder, everything=force)
         _print(record, as_json, text)
 
 

@@ -107,12 +107,23 @@ def _of_search(spec: Spec) -> dict[str, Any]:
     return flatten(spec.model_dump(mode="json", include=set(SEARCH_PARTS)))
 
 
-def remove_what_followed(out: Path) -> None:
-    """Remove what was made of a search that another one has replaced."""
+def remove_what_followed(out: Path, everything: bool) -> None:
+    """Remove what was made of a search that another one has replaced.
+
+    Args:
+        everything: else only records of another search than the new one, which all that reads the
+            run would stumble over.
+    """
+    identity = Run.load(out).identity
     for pattern in (*layout.PUBLISHED, layout.result("*", "*")):
         for path in out.glob(pattern):
-            if path.name not in layout.SEARCHED:
+            if path.name not in layout.SEARCHED and (everything or _is_of_other(path, identity)):
                 path.unlink(missing_ok=True)
+
+
+def _is_of_other(path: Path, identity: str) -> bool:
+    """Whether this is a record of another run, or a damaged one."""
+    return path.suffix == ".json" and _readable(lambda: read_json(path, identity)) is None
 
 
 def candidates(run: Run, source: Source, count: int, seed: int) -> bool:

@@ -188,8 +188,16 @@ class Run:
         return self._record(layout.MACRO)
 
     def subnet(self) -> dict[str, Any] | None:
-        """Sizes and speed of the chosen candidate as a network of its own."""
-        return self._record(layout.SUBNET)
+        """Sizes and speed of the chosen candidate as a network of its own.
+
+        Raises:
+            PdnasError: other candidates are there now.
+        """
+        record = self._record(layout.SUBNET)
+        if record and self._drawn_anew(str(record.get("source")), record):
+            path = self.folder / layout.SUBNET
+            raise PdnasError(f"{path} is of other candidates than there are now; extract again")
+        return record
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -320,11 +328,6 @@ class Run:
             if why := self.outdated_result(source, mode):
                 path = self.folder / layout.result(source, mode)
                 raise PdnasError(f"{path} is {why}; retrain again")
-        subnet = self.subnet() or {}
-        if self._drawn_anew(str(subnet.get("source")), subnet):
-            path = self.folder / layout.SUBNET
-            raise PdnasError(f"{path} is of other candidates than there are now; extract again")
-
         sizes = self.sizes_record()
         if sizes and any(older(sizes, each) for each in self.ranking_records.values()):
             path = self.folder / layout.SIZES

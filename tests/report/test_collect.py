@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pdnas.report import catalogue
 from pdnas.report.collect import collect
 from pdnas.runs.run import Run
 from pdnas.spec import selection
@@ -170,8 +171,10 @@ def test_networks_and_judgements_of_other_candidates_are_refused(tree: Tree) -> 
     sizes.unlink()
     record = {"source": "posterior", "candidates_sha256": "0", **old}
     write_json(subnet, record)
+    found = collect(tree.scale_name, tree.folder)
     with pytest.raises(PdnasError, match=r"subnet\.json is of other candidates .*extract again"):
-        collect(tree.scale_name, tree.folder)
+        catalogue.table("extraction", found)
+    assert catalogue.table("table3", found).rows, "which reads of no networks"
 
 
 def test_a_setting_that_an_old_run_lacks_means_its_default(tree: Tree) -> None:

@@ -122,6 +122,20 @@ def test_what_is_missing_is_made_again(run: Path) -> None:
     assert before.keys() == contents(run).keys()
 
 
+def test_another_search_leaves_no_record_of_the_one_that_was_there(
+    run: Path, tmp_path: Path
+) -> None:
+    """So it goes where the workflow makes a changed search anew, and only a part of the rest."""
+    assert not finished(pdnas("extract", run, "--out", run / "subnet"))
+    (run / "run.json").unlink()
+    other = scale_with(tmp_path / "other", "learning_rate: 0.1}", "learning_rate: 0.2}")
+    assert not finished(search(run, scale=other))
+    assert not [*run.glob("ranking*.json"), *run.glob("result*"), *run.glob("*/subnet.json")]
+    assert pdnas("show", run).exit_code == 0
+    for stage in ("sample", "rank"):
+        assert not finished(pdnas(stage, run))
+
+
 def test_an_extraction_is_replaced_by_the_same_alone(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "network"
 
