@@ -147,7 +147,7 @@ def table(together: Iterable[Claim]) -> Table:
             "Differences are paired by seed: mean ± half-width of the 95 % t-interval. Ratios: "
             "geometric mean with the interval of the logarithms.",
             "p: of a t-test over seeds, corrected by Holm's method for all claims of the table. "
-            f"Below {LEVEL} a claim is settled.",
+            f"Below {LEVEL} a claim is settled. Seeds that are all equal cannot be tested.",
             "In part: fewer samples, but not settled that ten times fewer. The paper's claims are "
             "of its own supernets at its own budget.",
         ),
@@ -321,6 +321,8 @@ def _difference(
     """Of differences by seed."""
     values = list(by_seed.values())
     interval, p = confidence_interval(values), mean_is_zero(values)
+    if math.isnan(p):  # equal seeds have no interval either
+        interval = replace(interval, low=p, high=p)
     return Claim(study, question, interval, unit, 0, p, readings, paper, claimed)
 
 

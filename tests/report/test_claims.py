@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pdnas.report.claims import Claim, Side, corrected
+from pdnas.report.claims import Claim, Side, claims, corrected
+from pdnas.report.collect import collect
 from pdnas.support.statistics import Interval
+
+from .conftest import GUIDED_TEST, Tree
 
 
 def claim(
@@ -34,6 +37,17 @@ def claim(
 )
 def test_verdict(found: Claim, reading: str, verdict: str) -> None:
     assert (found.reading, found.verdict) == (reading, verdict)
+
+
+def test_seeds_that_are_equal_settle_nothing(tree: Tree) -> None:
+    """As of few test images: two seeds of smoke's digits had gained four images each."""
+    for seed, accuracy in enumerate(GUIDED_TEST):
+        path = tree.folder / "branches" / "guided" / f"seed{seed}"
+        tree.result(path, "posterior", "finetune", accuracy + 0.02)
+    found = {each.question: each for each in claims(collect(tree.scale_name, tree.folder))}
+    gain = found["by how much does fine-tuning lower the test error of guided candidates?"]
+    assert (gain.measured, gain.seeds) == ("2.00 points", 3)
+    assert (gain.reading, gain.verdict) == ("not settled", "open")
 
 
 def test_claims_that_are_read_together_are_corrected_together() -> None:

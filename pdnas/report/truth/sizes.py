@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -244,13 +245,15 @@ def _cells(band: Band, dataset: str, sampler: str, p: float) -> tuple[Cell, ...]
             goals.append(band.speedup(sampler, dataset, goal))
             goals.append(band.retrained(sampler, dataset, goal))
     ranked = sampler != "largest"
+    tested = None if math.isnan(p) else p
+    gain = (confidence_interval(band.gain(dataset)), tested) if sampler == "posterior" else ()
     return (
         band.label,
         band.searched_on,
         data_name(dataset),
         SAMPLERS[sampler],
         mean[0] if exact else confidence_interval(mean),
-        *((confidence_interval(band.gain(dataset)), p) if sampler == "posterior" else (None, None)),
+        *(gain or (None, None)),
         *goals,
         estimate(band.chosen(sampler, dataset, CHOSEN_OF)) if ranked else None,
         estimate(band.taus(sampler, dataset)) if ranked else None,
