@@ -10,6 +10,9 @@ PublishedData = Literal["cifar10", "cifar100", "imagenet", "digits"]
 DataName = Literal[PublishedData, "folders"]
 """Data sets: those, and any class folders of the user's."""
 
+PaperSupernet = Literal["M", "MI", "E", "EI", "R-50", "D-121"]
+"""Supernets of the paper's tables."""
+
 BranchMerge = Literal["sum", "shake-shake"]
 """How a block's residual paths become one: their sum, or one with random weights in training."""
 

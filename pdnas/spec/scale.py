@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pdnas.spec import limits
 from pdnas.spec.base import NAME, Count, Name, Seed, Strict, first_problem, merge
-from pdnas.spec.names import Device, GateMode, Role, Target
+from pdnas.spec.names import Device, GateMode, PaperSupernet, Role, Target
 from pdnas.spec.spec import Spec
 from pdnas.support.errors import PdnasError
 
@@ -40,7 +40,10 @@ KEYED_BY_VARIANT = ("more_seeds", "finetune", "extract", "labels")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key silently replaces another; a merge (``<<``) may still be overridden."""
+    """YAML in which nothing is silently another than what one reads.
+
+    No key replaces another; a merge (``<<``) may still be overridden. No number is to base 8 or 60.
+    """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -56,6 +59,20 @@ class _Loader(yaml.SafeLoader):
                 lines[key.value] = line
         return node
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        kind = node.tag.rpartition(":")[2]
+        value: int | float = getattr(super(), f"construct_yaml_{kind}")(node)
+        if (re.match(r"[-+]?0[0-9_]", node.value) and kind == "int") or ":" in node.value:
+            raise PdnasError(
+                f"line {node.start_mark.line + 1} has {node.value}, which YAML reads as {value}; "
+                "write the number that is meant"
+            )
+        return value
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+
 
 class Study(Strict):
     """A base specification, variants that override parts of it, and the seeds of all of them."""
@@ -68,7 +85,7 @@ class Study(Strict):
     """A specification, or what its variants have in common of one."""
     variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     """By name, the parts of a specification that differ from the base."""
-    stands_for: str | None = None
+    stands_for: PaperSupernet | None = None
     """The paper's supernet that the study is a stand-in for; it decides which tables it enters."""
     finetune: list[Name] = Field([])
     """Variants whose chosen candidate is fine-tuned too, as `retrain` says."""

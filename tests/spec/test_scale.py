@@ -374,6 +374,24 @@ def test_a_key_that_stands_twice_is_named_with_its_line(
     assert named in problem(str(path))
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("012", 10), ("-012", -10), ("1:30", 90), ("1:30.5", 90.5), ("0_7", 7), ("00", 0)],
+)
+def test_a_number_to_another_base_is_refused(tmp_path: Path, written: str, read: float) -> None:
+    path = tmp_path / "scale.yaml"
+    path.write_text((SCALES / "smoke.yaml").read_text().replace("crop: 1,", f"crop: {written},", 1))
+    assert f"line 12 has {written}, which YAML reads as {read}; write" in problem(str(path))
+    path.write_text(path.read_text().replace(f"crop: {written},", "crop: 0,"))
+    assert load_scale(str(path)).spec("multibranch", "guided").data.augmentation.crop == 0
+
+
+def test_a_supernet_that_the_paper_lacks_is_in_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "scale.yaml"
+    path.write_text((SCALES / "smoke.yaml").read_text().replace("stands_for: M", "stands_for: m"))
+    assert "stands_for: Input should be 'M', 'MI', " in problem(str(path))
+
+
 def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
     """The key that stands in the mapping itself holds, as YAML has it; nothing stands twice."""
     text = (SCALES / "smoke.yaml").read_text()
