@@ -120,23 +120,27 @@ def verify(names: Names = None, root: Root = None, as_json: Json = False) -> Non
 
         pdnas data verify --root pictures
     """
+    from pdnas.data.dataset import DatasetInfo
+
     rows = []
     for entry in _chosen(names or ([] if root else None), root):
-        name, problem = entry.name, None
+        name, problem, about = entry.name, None, None
         try:
             state = "whole" if entry.verify() else "absent"
+            if state == "whole" and isinstance(entry, DatasetInfo) and entry.summary:
+                about = entry.summary()
         except PdnasError as error:
             state, problem = "damaged", str(error)
         if state == "absent" and name == "folders":
             problem = f"there is no folder {root}"
         elif state == "absent" and names:
             problem = f"{name} is not here; get it with `pdnas data fetch {name}`"
-        rows.append({"name": name, "state": state, "problem": problem})
+        rows.append({"name": name, "state": state, "problem": problem, "about": about})
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         for row in rows:
-            typer.echo(f"{row['name']}: {row['state']}")
+            typer.echo(": ".join(filter(None, (row["name"], row["state"], row["about"]))))
     problems = [row["problem"] for row in rows if row["problem"]]
     if problems:
         raise PdnasError("; ".join(problems))

@@ -113,6 +113,7 @@ class DatasetInfo:
         sources: downloads of which any makes it; empty: users bring it, or it is installed.
         download: makes it of its sources; takes whether to show a bar on standard error.
         check: for more than ``load`` finds wrong; raises as that does.
+        summary: what is in the folder that users bring, for people.
     """
 
     name: DataName
@@ -129,6 +130,7 @@ class DatasetInfo:
     sources: tuple[str, ...] = ()
     download: Callable[[bool], object] | None = None
     check: Callable[[], None] | None = None
+    summary: Callable[[], str] | None = None
     count: Callable[[Path | None], int] | None = None
     contents: Callable[[Path | None], Contents | None] | None = None
     measure: Callable[[Path | None], Statistics] | None = None

@@ -32,12 +32,14 @@ def read_picture(path: str) -> Image:
     """An image in RGB, whatever its file holds: transparency lies on white.
 
     Raises:
-        PdnasError: it is unreadable, or has too many pixels.
+        PdnasError: it is unreadable, has too many pixels, or such as have no known white.
     """
     from PIL import Image
 
     try:
         with Image.open(path) as file:
+            if file.mode in ("I", "F"):  # Pillow would clip them to 8 bits
+                raise PdnasError(f"{path} has 32 bits a pixel; save it with 8 or 16")
             return _rgb(file)
     except Image.DecompressionBombError as error:
         raise PdnasError(f"{path} has too many pixels to be decoded; scale it down") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -176,11 +177,27 @@ class ClassFolders:
                 found[part][name] = said
         return {"contents": found}
 
+    def summary(self) -> str:
+        """How many images of how many classes there are, and which files were passed over."""
+        files = self.files()
+        images = {path for part in files.values() for path in part.paths}
+        others = Counter(
+            path.suffix or path.name
+            for name in self.parts.values()
+            for path in (self.root / name).rglob("*")
+            if path.is_file() and str(path) not in images
+        )
+        counts = [f"{len(part)} {self.what} in {self.parts[file]}" for file, part in files.items()]
+        words = ", ".join([f"{self.count_classes()} classes", *counts])
+        passed = some([f"{number} {kind}" for kind, number in others.most_common()])
+        return f"{words}; passed over: {passed}" if others else words
+
     def _searched(self) -> list[str]:
         """The folders that images are searched in, links followed.
 
         Raises:
-            PdnasError: a symbolic link among the images leads out of ``train`` and ``test``.
+            PdnasError: a symbolic link among the images leads out of ``train`` and ``test``, or a
+                folder in a class is hidden.
         """
         tops = [self.root / name for name in self.parts.values()]
         homes = [os.path.realpath(folder) for folder in (self.root, *tops)]
@@ -190,22 +207,34 @@ class ClassFolders:
             return not any(os.path.commonpath([home, end]) == home for home in homes)
 
         out: list[str] = []
+        hidden: list[str] = []
         searched: list[str] = []
         left = list(map(str, tops))
         while left:
             searched.append(left.pop())
             with os.scandir(searched[-1]) as entries:
                 for entry in entries:
+                    place = os.path.relpath(entry.path, self.root)
                     if entry.is_symlink() and leads_out(entry):
-                        out.append(os.path.relpath(entry.path, self.root))
+                        out.append(place)
                     elif entry.is_dir():
                         left.append(entry.path)
+                        if entry.name.startswith("."):
+                            hidden.append(place)
         if out:
             raise PdnasError(
                 f"{self.root} has symbolic links that lead out of it ({some(sorted(out))}); put "
                 f"copies in their place, or link all of {' or '.join(self.parts.values())}"
             )
+        self._require_none_hidden(hidden)
         return searched
+
+    def _require_none_hidden(self, found: list[str]) -> None:
+        if found:
+            raise PdnasError(
+                f"{self.root} has hidden folders among its classes ({some(sorted(found))}); delete "
+                "them"
+            )
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
@@ -225,11 +254,9 @@ class ClassFolders:
         from torchvision.datasets.folder import find_classes
 
         names = {part: find_classes(self.root / part)[0] for part in self.parts.values()}
-        hidden = [f"{part}/{name}" for part in names for name in names[part] if name[0] == "."]
-        if hidden:
-            raise PdnasError(
-                f"{self.root} has hidden folders among its classes ({some(hidden)}); delete them"
-            )
+        self._require_none_hidden(
+            [f"{part}/{name}" for part in names for name in names[part] if name[0] == "."]
+        )
         train, test = map(set, names.values())
         alone = [f"{part}/{name}" for part in names for name in names[part] if name in train ^ test]
         if alone:

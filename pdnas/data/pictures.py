@@ -44,6 +44,7 @@ def pictures(config: FoldersConfig) -> DatasetInfo:
         load=partial(_load, config),
         path=partial(root_of, config, None),
         check=partial(_check, config),
+        summary=lambda: _folders(config, None).summary(),
         count=lambda directory: _folders(config, directory).count_classes(),
         contents=lambda directory: _folders(config, directory).contents(),
         measure=partial(_measure, config),

@@ -41,6 +41,14 @@ def test_every_colour_mode_becomes_rgb(
     assert picture.getpixel((1, 1)) == expected
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pixels_whose_white_nobody_knows_are_refused(tmp_path: Path, kind: type) -> None:
+    """From 0 to 1, or to 65535: Pillow would make a picture all black or all white of them."""
+    path = saved(tmp_path, Image.fromarray(np.zeros((4, 4), kind)), "0.tif")
+    with pytest.raises(PdnasError, match=r"0\.tif has 32 bits a pixel; save it with 8 or 16"):
+        read_picture(path)
+
+
 def test_a_palette_is_looked_up_and_its_transparent_colour_is_white(tmp_path: Path) -> None:
     colours = Image.fromarray(np.array([[[200, 0, 0], [0, 200, 0]]], dtype=np.uint8))
     palette = colours.quantize(2)

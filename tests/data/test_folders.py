@@ -162,6 +162,16 @@ def test_classes_that_would_be_numbered_differently_are_named(
             ask(root)
 
 
+def test_a_hidden_folder_in_a_class_is_named(tmp_path: Path) -> None:
+    """Of thumbnails, say, which would count as images of the class."""
+    root = class_folders(tmp_path, train=NAMES, val=NAMES)
+    thumbs = root / "train/cat/album/.thumbs"
+    thumbs.mkdir(parents=True)
+    (thumbs / "0.JPEG").write_bytes((root / "train/cat/0.JPEG").read_bytes())
+    with pytest.raises(PdnasError, match=r"hidden folders .* \(train/cat/album/\.thumbs\); delete"):
+        INFO["imagenet"].load(root)
+
+
 @pytest.mark.parametrize("classes", [3, 1003])
 def test_the_number_of_classes_is_that_of_the_folders(tmp_path: Path, classes: int) -> None:
     names = [f"n{number:04d}" for number in range(classes)]

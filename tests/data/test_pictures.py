@@ -236,7 +236,11 @@ def test_all_bad_pictures_are_named_at_once(home: Path) -> None:
         done = CliRunner().invoke(app, ["verify", "--root", str(root)])
         return done.stdout if done.exception is None else str(done.exception)
 
-    assert verify() == "folders: whole\n"
+    whole = "folders: whole: 3 classes, 15 pictures in train, 6 pictures in val"
+    assert verify() == f"{whole}; passed over: 1 .txt\n"
+    for name in ("train/ant/0.gif", "val/ant/1.gif"):
+        (root / name).touch()
+    assert verify() == f"{whole}; passed over: 2 .gif, 1 .txt\n"
     cut_short(root / "train/ant/0.png")
     make_empty(root / "val/cat/1.jpg")
     text = verify()
