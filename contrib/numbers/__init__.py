@@ -26,6 +26,8 @@ MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL
 TABLES: dict[str, Callable[[], Table]] = {
     "reproduced": claims.reproduced,
     "guidance": claims.guidance,
+    "transfer": claims.transfer,
+    "seeds-alone": claims.seeds_alone,
     "sizes": claims.sizes,
     "runs": folders.runs,
     "scales": folders.scales,
