@@ -45,7 +45,8 @@ def served() -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(hand_over.VARIABLE, "")
         server = forkserver.start(forkserver.COMPUTING, threads=1)
-        yield ENVIRONMENT | {hand_over.VARIABLE: os.environ[hand_over.VARIABLE]}
+        handed = ENVIRONMENT | {hand_over.VARIABLE: os.environ[hand_over.VARIABLE]}
+    yield handed  # commands within the tests' own process are not handed over
     if server is not None:
         assert server.stdin is not None
         server.stdin.close()

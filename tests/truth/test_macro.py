@@ -199,12 +199,12 @@ def test_what_takes_a_runs_folder(run: Run) -> None:
     assert isinstance(again, CategoricalPosterior)
     assert isinstance(again.space, MacroSpace)
     np.testing.assert_allclose(again.architecture_probabilities(), expected)
-    found = pdnas.efficiency("nasbench-macro", run.folder)
+    found = pdnas.efficiency("nasbench-macro", run.folder, dataset="cifar10")
     assert found["mean_accuracy"] == pytest.approx(expected @ TRUTH.accuracy())
     with pytest.raises(PdnasError, match="over no cells; name its truth"):
         pdnas.efficiency(run.folder)
     with pytest.raises(PdnasError, match="no distribution over cells"):
-        pdnas.efficiency("nasbench201", run.folder)
+        pdnas.efficiency("nasbench201", run.folder, dataset="cifar10")
     save_posterior(
         run.folder / "posterior.safetensors",
         CategoricalPosterior.uniform(CellSpace()),
@@ -212,7 +212,7 @@ def test_what_takes_a_runs_folder(run: Run) -> None:
         run.identity,
     )
     with pytest.raises(PdnasError, match="of other architectures; give a run of nasbench-macro"):
-        pdnas.efficiency("nasbench-macro", run.folder)
+        pdnas.efficiency("nasbench-macro", run.folder, dataset="cifar10")
     said = CliRunner().invoke(app, ["truth", "macro", str(run.folder)])
     assert "is no run of nasbench-macro" in str(said.exception)
 
