@@ -312,7 +312,7 @@ def alone(
 
 
 def fraction(percent: float) -> float:
-    """An accuracy in percent as the nearest fraction: 93.1 / 100 itself is a little above 0.931."""
+    """An accuracy in percent as the nearest fraction: 93.9 / 100 itself is a little above 0.939."""
     if not 1 <= percent <= 100:  # NaN fails as well
         raise PdnasError(f"--target is an accuracy in percent, from 1 to 100, not {percent:g}")
     return round(percent / 100, 10)

@@ -23,6 +23,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 """Levels at which the best of n is reported."""
 
 _MASS_TOLERANCE = 1e-6
+_ROUNDING = 1e-10
 
 
 def real_numbers(values: ArrayLike) -> Floats:
@@ -63,9 +64,12 @@ def uniform(cells: int) -> Floats:
 
 
 def mass_at_least(probabilities: ArrayLike, accuracy: ArrayLike, targets: ArrayLike) -> Floats:
-    """Σ_{acc(a) ≥ t} q(a) for each target t, shape of ``targets``."""
+    """Σ_{acc(a) ≥ t} q(a) for each target t, shape of ``targets``.
+
+    A target that was computed, such as 93.9 / 100, may lie a rounding above the one that is meant.
+    """
     q, acc = normalised(probabilities, accuracy)
-    wanted = np.asarray(targets, dtype=np.float64)
+    wanted = np.asarray(targets, dtype=np.float64) - _ROUNDING
     order = np.argsort(-acc, kind="stable")
     # Summed from the top, so that small masses of good cells keep all their digits.
     mass = np.concatenate([[0.0], np.cumsum(q[order])])

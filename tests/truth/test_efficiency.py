@@ -63,6 +63,13 @@ class TestReach:
         masses = exact.mass_at_least(Q, ACCURACY, [0.96, 0.95, 0.9, 0.71, 0.7, 0.5])
         np.testing.assert_allclose(masses, [0, 0, 0.1, 0.1, 0.6, 1])
 
+    def test_a_computed_target_is_the_one_that_is_meant(self) -> None:
+        """93.9 / 100 and 3 x 0.1 are a rounding above; a share of 359 images is itself."""
+        accuracy, computed = np.array([0.3, 0.939, 341 / 359]), [3 * 0.1, 93.9 / 100, 341 / 359]
+        assert [a < b for a, b in zip(accuracy, computed, strict=True)] == [True, True, False]
+        masses = exact.mass_at_least([0.2, 0.3, 0.5], accuracy, computed)
+        np.testing.assert_allclose(masses, [1, 0.8, 0.5])
+
     def test_infinite_without_mass(self) -> None:
         assert expected_samples(Q, ACCURACY, 0.95) == math.inf
         assert expected_samples(Q, ACCURACY, 0.99) == math.inf
