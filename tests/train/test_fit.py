@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch._dynamo import lookup_backend
 
 from pdnas.data.batches import Batch
 from pdnas.data.memory import DeviceLoader
-from pdnas.nn.gates import GateSettings
+from pdnas.nn.gates import GatedConv2d, GatedLinear, GateSettings
 from pdnas.nn.objective import Objective
+from pdnas.nn.supernets import ChannelSupernet
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
-from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.nn.supernets.sizes import SizeSupernet
 from pdnas.space.cells import CellSpace
 from pdnas.spec.gates import GateConfig
@@ -278,6 +279,21 @@ def test_a_killed_search_for_a_size_ends_with_the_same_bits(
     assert same_state(whole, resumed)
 
 
+class Small(ChannelSupernet):
+    """Compiled in a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.body = GatedConv2d(4, 4, 3, padding=1, relu=True)
+        self.norm = nn.BatchNorm2d(4)
+        self.classifier = GatedLinear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.draw_switches(x)
+        return self.classifier(self.norm(self.body(self.stem(x))).mean(dim=(2, 3)))
+
+
 def test_a_compiled_network_moves_its_switches_after_the_warm_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -293,7 +309,7 @@ def test_a_compiled_network_moves_its_switches_after_the_warm_up(
     for compiled in (False, True):
         torch.compiler.reset()
         torch.manual_seed(0)
-        net = MultiBranchSupernet(2, 1, 1, 10)
+        net = Small()
         net.configure_gates(GateSettings(initial=0.3, temperature=1))
         done = fit(
             net,
