@@ -28,6 +28,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "guidance": claims.guidance,
     "transfer": claims.transfer,
     "seeds-alone": claims.seeds_alone,
+    "choice": claims.choice,
     "sizes": claims.sizes,
     "runs": folders.runs,
     "scales": folders.scales,

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import pdnas
-from contrib.numbers.published import published
+from contrib.numbers.published import RESULTS, published
 from pdnas.regression.digits import FOLDER
 from pdnas.regression.regress import TOP
 from pdnas.report import catalogue
@@ -212,6 +212,30 @@ def seeds_alone() -> Table:
         Column("minutes", "search [CPU min]", decimals=1),
     )
     return Table("seeds-alone", "", columns, tuple(rows))
+
+
+def choice() -> Table:
+    """How evidence of short trainings agrees with longer and deeper ones, the truth aside."""
+    record = read_json(RESULTS / "laptop-alone" / "choice.json")
+    found: dict[tuple[str, int], dict[str, Interval]] = {}
+    seconds: dict[tuple[str, int], float] = {}
+    for each in record["evidence"]:
+        if each["variant"] == "long" or each["steps"] < 50:
+            continue
+        tau = each["tau_reference"]
+        interval = Interval(tau["estimate"], tau["low"], tau["high"], record["cells"])
+        found.setdefault((each["variant"], each["steps"]), {})[each["evidence"]] = interval
+        if each["evidence"] == "loss_end":
+            seconds[each["variant"], each["steps"]] = each["seconds"]
+    rows = [(*key, seconds[key], taus["loss_sum"], taus["loss_end"]) for key, taus in found.items()]
+    columns = (
+        words("variant", "kernels, cells a stage"),
+        Column("steps", "steps"),
+        Column("seconds", "seconds a cell", decimals=1),
+        Column("sum", "tau of the mean loss", estimate=True),
+        Column("end", "tau of the last quarter's", estimate=True),
+    )
+    return Table("choice", "", columns, tuple(rows))
 
 
 def sizes() -> Table:
