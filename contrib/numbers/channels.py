@@ -46,15 +46,12 @@ def networks(folder: str) -> Table:
         )
     columns = (
         words("variant"),
-        *(
-            Column(key, heading, decimals=1, estimate=True)
-            for key, heading in {
-                "error": "test error [%]",
-                "finetuned": "fine-tuned [%]",
-                "all": "all candidates, validation error [%]",
-                "kept": "everything kept, validation error [%]",
-                "size": "parameters [thousands]",
-            }.items()
+        *_estimates(
+            error="test error [%]",
+            finetuned="fine-tuned [%]",
+            all="all candidates, validation error [%]",
+            kept="everything kept, validation error [%]",
+            size="parameters [thousands]",
         ),
         Column("drop", "drop probability: mean of gates"),
         Column("least", "least", digits=2),
@@ -62,6 +59,11 @@ def networks(folder: str) -> Table:
         SEEDS,
     )
     return Table("networks", "", columns, tuple(rows))
+
+
+def _estimates(**headings: str) -> list[Column]:
+    """Columns of estimates with one decimal, by their keys."""
+    return [Column(key, each, decimals=1, estimate=True) for key, each in headings.items()]
 
 
 def _estimate(values: Collection[float]) -> Cell:
@@ -149,14 +151,11 @@ def ablations() -> Table:
     columns = (
         words("variant"),
         words("changed"),
-        *(
-            Column(key, heading, decimals=1, estimate=True)
-            for key, heading in {
-                "error": "test error [%]",
-                "more": "minus guided [points]",
-                "size": "parameters [thousands]",
-                "larger": "minus guided [thousands]",
-            }.items()
+        *_estimates(
+            error="test error [%]",
+            more="minus guided [points]",
+            size="parameters [thousands]",
+            larger="minus guided [thousands]",
         ),
         SEEDS,
     )

@@ -217,17 +217,16 @@ def seeds_alone() -> Table:
 def choice() -> Table:
     """How evidence of short trainings agrees with longer and deeper ones, the truth aside."""
     record = read_json(RESULTS / "laptop-alone" / "choice.json")
-    found: dict[tuple[str, int], dict[str, Interval]] = {}
-    seconds: dict[tuple[str, int], float] = {}
-    for each in record["evidence"]:
-        if each["variant"] == "long" or each["steps"] < 50:
-            continue
-        tau = each["tau_reference"]
-        interval = Interval(tau["estimate"], tau["low"], tau["high"], record["cells"])
-        found.setdefault((each["variant"], each["steps"]), {})[each["evidence"]] = interval
-        if each["evidence"] == "loss_end":
-            seconds[each["variant"], each["steps"]] = each["seconds"]
-    rows = [(*key, seconds[key], taus["loss_sum"], taus["loss_end"]) for key, taus in found.items()]
+    short = [each for each in record["evidence"] if each["variant"] != "long"]
+    rows = []
+    for variant, steps in dict.fromkeys((each["variant"], each["steps"]) for each in short):
+        of = {e["evidence"]: e for e in short if (e["variant"], e["steps"]) == (variant, steps)}
+        taus = (of[name]["tau_reference"] for name in ("loss_sum", "loss_end"))
+        cells = (
+            Interval(tau["estimate"], tau["low"], tau["high"], record["cells"]) for tau in taus
+        )
+        if steps >= 50:  # before, nothing is learned
+            rows.append((variant, steps, of["loss_end"]["seconds"], *cells))
     columns = (
         words("variant", "kernels, cells a stage"),
         Column("steps", "steps"),

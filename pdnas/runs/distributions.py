@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -66,6 +67,13 @@ def load_posterior(path: Path, owner: str | None = None) -> Posterior:
     except (KeyError, TypeError, ValueError) as error:
         raise PdnasError(f"{path} holds no whole distribution; search again") from error
     raise PdnasError(f"{path} is no posterior; make one with `pdnas search`")
+
+
+def trajectory_table(epochs: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """A posterior's marginals as they were after each epoch, from 0, in one table."""
+    numbered = [marginals.assign(epoch=epoch) for epoch, marginals in enumerate(epochs)]
+    columns = ["epoch", "gate", "group", "option", "probability", "size"]
+    return pd.concat(numbered, ignore_index=True)[columns]
 
 
 def save_candidates(

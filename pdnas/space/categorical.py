@@ -101,3 +101,16 @@ class CategoricalSpace(ABC):
         Raises:
             PdnasError: the text is no architecture of this space.
         """
+
+
+def pair_features(space: CategoricalSpace) -> NDArray[np.float64]:
+    """One-hot options of every switch and every pair of switches, shape (n, features).
+
+    S · K + S · (S - 1) / 2 · K² features for S switches of K options: a switch's pair with itself
+    stands for the switch.
+    """
+    one_hot = (space.codes[..., None] == np.arange(len(space.options))).astype(np.float64)
+    first, second = np.triu_indices(len(space.SWITCHES))
+    pairs = one_hot[:, first, :, None] * one_hot[:, second, None, :]
+    flat: NDArray[np.float64] = pairs.reshape(len(space), -1)
+    return flat[:, flat.any(axis=0)]

@@ -8,17 +8,16 @@ It has one categorical a switch: among such distributions, the q that maximises
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax, xlogy
-from scipy.stats import norm, rankdata
 from sklearn.linear_model import BayesianRidge
 
-from pdnas.space.categorical import CategoricalSpace
+from pdnas.space.categorical import CategoricalSpace, pair_features
 from pdnas.space.posterior import CategoricalPosterior
+from pdnas.support.statistics import normal_scores
 
 Floats = NDArray[np.float64]
 
@@ -30,28 +29,6 @@ SWEEPS = 2000
 
 CONVERGED = 1e-10
 """Change of a probability within a sweep that is none."""
-
-
-def normal_scores(evidence: ArrayLike) -> Floats:
-    """Quantiles of the normal distribution that evidence has by its rank; equals share theirs.
-
-    Shape as ``evidence``, (n,). So one architecture that failed weighs no more than it should.
-    """
-    ranks = rankdata(evidence)
-    return np.asarray(norm.ppf((ranks - 0.5) / ranks.size))
-
-
-def options_and_pairs(codes: NDArray[np.integer], options: int) -> Floats:
-    """Indicators of each switch's option and of each pair of them, shape (n, features).
-
-    Args:
-        codes: shape (n, switches).
-        options: that a switch has.
-    """
-    pairs = combinations(range(codes.shape[1]), 2)
-    chosen = [np.eye(options)[column] for column in codes.T]
-    together = [np.eye(options**2)[codes[:, i] * options + codes[:, j]] for i, j in pairs]
-    return np.concatenate(chosen + together, axis=1)
 
 
 def expected_evidence(
@@ -66,7 +43,8 @@ def expected_evidence(
         codes: of the architectures that were seen, shape (n, switches).
         evidence: of each, shape (n,); higher is better.
     """
-    seen, every = (options_and_pairs(each, len(space.options)) for each in (codes, space.codes))
+    every = pair_features(space)
+    seen = every[space.ids(codes)]
     fitted = BayesianRidge(tol=1e-8, max_iter=1000).fit(seen, normal_scores(evidence))
     return np.asarray(fitted.predict(every), dtype=np.float64)
 

@@ -24,6 +24,11 @@ from pdnas.spec.names import Kernels
 from pdnas.spec.supernets import NasBench201Config
 
 
+def final_steps(steps: int) -> int:
+    """How many steps are the last quarter of a training, whose losses say little of its start."""
+    return max(steps // 4, 1)
+
+
 class AloneSettings(Strict):
     """What is special to a cell that is trained alone."""
 

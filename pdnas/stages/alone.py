@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from statistics import fmean
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
@@ -105,11 +104,6 @@ def train_alone(config: AloneConfig, cell: Sequence[int], seed: int) -> dict[str
             found["validation_accuracies"].append(accuracy)
             validation += process_time() - started
     return {**found, "training_seconds": training, "validation_seconds": validation}
-
-
-def last_quarter(losses: Sequence[float]) -> float:
-    """The mean of the last quarter of a training's losses, which says little of how it began."""
-    return fmean(losses[-max(len(losses) // 4, 1) :])
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,15 @@ from numpy.typing import NDArray
 from pdnas.data.batches import epoch_seed
 from pdnas.data.splits import make_splits
 from pdnas.runs import layout
-from pdnas.runs.distributions import save_posterior
+from pdnas.runs.distributions import save_posterior, trajectory_table
 from pdnas.runs.journal import Journal
 from pdnas.runs.tasks import rows_of
 from pdnas.space.cells import CellSpace
 from pdnas.space.fitted import fitted_posterior
 from pdnas.space.posterior import CategoricalPosterior
-from pdnas.spec.alone import AloneConfig
+from pdnas.spec.alone import AloneConfig, final_steps
 from pdnas.spec.spec import Spec
-from pdnas.stages.alone import last_quarter, train_alone
+from pdnas.stages.alone import train_alone
 from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.files import write_json, write_table
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance, run_identity
@@ -56,12 +57,7 @@ class AloneResult:
 
     def trajectory(self) -> pd.DataFrame:
         """The switches' probabilities, a row a round, gate and option; round 0 is uniform."""
-        rounds = [
-            posterior.marginals().assign(epoch=number)
-            for number, posterior in enumerate(self.posteriors)
-        ]
-        columns = ["epoch", "gate", "group", "option", "probability", "size"]
-        return pd.concat(rounds, ignore_index=True)[columns]
+        return trajectory_table(posterior.marginals() for posterior in self.posteriors)
 
     def write(self, out: Path, **names: str) -> dict[str, Any]:
         """Write a run's folder; returns the record written to ``run.json``.
@@ -186,7 +182,7 @@ def _row(
     space = CellSpace()
     cell_id = int(space.ids(codes))
     computed = space.canonical_codes()[cell_id].tolist()
-    evidence = -last_quarter(train_alone(config, computed, seed)["losses"])
+    evidence = -fmean(train_alone(config, computed, seed)["losses"][-final_steps(config.steps) :])
     # A training that went wrong is as bad as can be.
     evidence = evidence if math.isfinite(evidence) else -math.inf
     return {"round": number, "cell_id": cell_id, "evidence": evidence}

@@ -19,7 +19,7 @@ from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet
 from pdnas.runs import layout
-from pdnas.runs.distributions import load_posterior, save_posterior
+from pdnas.runs.distributions import load_posterior, save_posterior, trajectory_table
 from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
 from pdnas.stages.alone_search import alone_search_run
@@ -141,12 +141,10 @@ class SearchResult:
     def trajectory(self) -> pd.DataFrame:
         """The switches' probabilities, a row an epoch, gate, group and option."""
         marginals = self.supernet.posterior().marginals()
-        epochs = [
-            marginals.assign(epoch=epoch, probability=probabilities.numpy())
-            for epoch, probabilities in enumerate(self.fitted.trajectory)
-        ]
-        columns = ["epoch", "gate", "group", "option", "probability", "size"]
-        return pd.concat(epochs, ignore_index=True)[columns]
+        return trajectory_table(
+            marginals.assign(probability=probabilities.numpy())
+            for probabilities in self.fitted.trajectory
+        )
 
     def write(self, out: Path, **names: str) -> dict[str, Any]:
         """Write a run's folder; returns the record written to ``run.json``.

@@ -186,6 +186,18 @@ def expected_best_of_subset(values: ArrayLike, count: int) -> float:
     return float(weights @ ordered[count - 1 :] / weights.sum())
 
 
+def normal_scores(values: ArrayLike) -> NDArray[np.float64]:
+    """Quantiles of the normal distribution that values have by their rank; equals share theirs.
+
+    So one value far from all others weighs no more than it should. Shape as ``values``, (n,).
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values)
+    return np.asarray(ndtri((ranks - 0.5) / ranks.size))
+
+
 def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
     """Kendall's tau-b (ties counted as neither) between two arrays of equal length.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from pdnas.spec.alone import AloneStudy
+from pdnas.spec.alone import AloneStudy, final_steps
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import finite_or_none
 from pdnas.truth.noise import best_tenth, retrained
@@ -145,7 +145,7 @@ def evidence_at(table: pd.DataFrame, step: int, checkpoints: Sequence[int]) -> d
     losses = np.stack(table["losses"].tolist())[:, :step]
     found = {
         "loss_sum": -losses.mean(axis=1),
-        "loss_end": -losses[:, -max(step // 4, 1) :].mean(axis=1),
+        "loss_end": -losses[:, -final_steps(step) :].mean(axis=1),
     }
     if step in checkpoints:
         place = list(checkpoints).index(step)

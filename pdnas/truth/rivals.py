@@ -25,11 +25,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from pdnas.space.categorical import CategoricalSpace
+from pdnas.space.categorical import CategoricalSpace, pair_features
 from pdnas.space.cells import EDGES, CellSpace
 from pdnas.spec.names import RivalMethod
 from pdnas.support.errors import PdnasError
-from pdnas.support.statistics import confidence_interval, finite_or_none
+from pdnas.support.statistics import confidence_interval, finite_or_none, normal_scores
 from pdnas.truth.noise import DRAWS, TWO_SIDED_95, factor_ends, pair_spread, retrained_pairs
 from pdnas.truth.sampling import QUANTILES, Floats
 from pdnas.truth.seconds import query_seconds, search_hours
@@ -203,30 +203,14 @@ def predictor_search(
     return np.stack([_predict(features, signal, rng, queries) for rng in generators])
 
 
-def pair_features(space: CategoricalSpace) -> Floats:
-    """One-hot options of every switch and every pair of switches, shape (n, features).
-
-    S · K + S · (S - 1) / 2 · K² features for S switches of K options: a switch's pair with itself
-    stands for the switch.
-    """
-    one_hot = (space.codes[..., None] == np.arange(len(space.options))).astype(np.float64)
-    first, second = np.triu_indices(len(space.SWITCHES))
-    pairs = one_hot[:, first, :, None] * one_hot[:, second, None, :]
-    flat: Floats = pairs.reshape(len(space), -1)
-    return flat[:, flat.any(axis=0)]
-
-
 def _predict(features: Floats, signal: Floats, rng: Generator, queries: int) -> Ids:
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
     from sklearn.linear_model import BayesianRidge
     from threadpoolctl import threadpool_limits
 
     asked = rng.permutation(len(features))[:INITIAL]
     with threadpool_limits(1):  # the matrices are small: threads would only wait for each other
         while len(asked) < queries:
-            scores = ndtri((rankdata(signal[asked]) - 0.5) / len(asked))
-            model = BayesianRidge().fit(features[asked], scores)
+            model = BayesianRidge().fit(features[asked], normal_scores(signal[asked]))
             root = np.linalg.cholesky(model.sigma_)
             noise = rng.standard_normal((BATCH, len(root)))
             for predicted in (model.coef_ + noise @ root.T) @ features.T:

@@ -9,14 +9,14 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 
+from pdnas.space.categorical import pair_features
 from pdnas.space.cells import CellSpace
 from pdnas.space.fitted import (
     annealed,
     expected_evidence,
     fitted_posterior,
-    normal_scores,
-    options_and_pairs,
 )
+from pdnas.support.statistics import normal_scores
 
 SPACE = CellSpace()
 Floats = NDArray[np.float64]
@@ -30,18 +30,12 @@ def drawn(count: int, noise: float, seed: int = 0) -> tuple[NDArray[np.int8], Fl
     return codes, worth[np.arange(6), codes].sum(axis=1) + noise * rng.normal(size=count), worth
 
 
-def test_normal_scores_are_quantiles_of_ranks() -> None:
-    """Of four: those of 1/8, 3/8, 5/8 and 7/8; what failed is last, equals are equal."""
-    expected = [0.318639, -1.150349, 1.150349, -0.318639]
-    assert normal_scores([0.2, -np.inf, 7.0, 0.1]) == pytest.approx(expected, abs=1e-6)
-    assert normal_scores([1, 1, 2])[0] == normal_scores([1, 1, 2])[1]
-
-
 def test_expected_evidence_is_that_of_greatest_marginal_likelihood() -> None:
     """The likelihood of the scores as a multivariate normal, maximised over its two variances."""
     codes, evidence, _ = drawn(200, noise=1.0)
     scores = normal_scores(evidence)
-    seen, every = (options_and_pairs(each, 5) for each in (codes, SPACE.codes))
+    every = pair_features(SPACE)
+    seen = every[SPACE.ids(codes)]
     centre = seen.mean(axis=0)
     gram = (seen - centre) @ (seen - centre).T
 
@@ -56,21 +50,14 @@ def test_expected_evidence_is_that_of_greatest_marginal_likelihood() -> None:
     assert found == pytest.approx(prior * (every - centre) @ slopes, abs=2e-3)
 
 
-def test_features_are_options_and_pairs() -> None:
-    found = options_and_pairs(np.array([[0, 4, 2, 2, 1, 3]]), 5)[0].nonzero()[0]
-    alone = [0, 5 + 4, 10 + 2, 15 + 2, 20 + 1, 25 + 3]
-    first_pairs = [30 + 0 * 5 + 4, 55 + 0 * 5 + 2]
-    assert found[:8].tolist() == [*alone, *first_pairs]
-    assert found.size == 6 + 15
-
-
 @pytest.mark.parametrize("share", [0.5, 0.01, 0.001])
 def test_the_posterior_is_a_maximum_at_its_entropy(share: float) -> None:
     """Of E_q[f] / T + H(q), by brute force: no other product nearby has more."""
     rng = np.random.default_rng(1)
+    features = pair_features(SPACE)
     slopes = rng.normal(size=30 + 15 * 25)
-    slopes[30:] /= 3
-    f = (options_and_pairs(SPACE.codes, 5) @ slopes).reshape((5,) * 6)
+    slopes[features.sum(axis=0) < 5**5] /= 3  # of pairs, which fewer cells have
+    f = (features @ slopes).reshape((5,) * 6)
     entropy = float(np.log(share * 5**6))
     q = annealed(f, entropy)
     assert -(q * np.log(q)).sum() == pytest.approx(entropy, abs=1e-6)

@@ -16,6 +16,7 @@ from pdnas.support.statistics import (
     geometric_interval,
     holm,
     mean_is_zero,
+    normal_scores,
     prediction_interval,
 )
 
@@ -130,3 +131,10 @@ def test_holm_keeps_its_level() -> None:
     values = np.random.default_rng(0).uniform(size=(4000, 5))
     wrong = np.mean([min(holm(row.tolist())) < 0.1 for row in values])
     assert abs(wrong - 0.1) < 0.015
+
+
+def test_normal_scores_are_quantiles_of_ranks() -> None:
+    """Of four: those of 1/8, 3/8, 5/8 and 7/8; what failed is last, equals are equal."""
+    expected = [0.318639, -1.150349, 1.150349, -0.318639]
+    assert normal_scores([0.2, -np.inf, 7.0, 0.1]) == pytest.approx(expected, abs=1e-6)
+    assert normal_scores([1, 1, 2])[0] == normal_scores([1, 1, 2])[1]

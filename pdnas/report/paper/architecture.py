@@ -151,13 +151,10 @@ def draw_run(
     Raises:
         PdnasError: there is no such posterior or candidate, or another drawing is there.
     """
-    folder, name = out.parent, out.with_suffix("").name
-    with style.style():
-        what, drawing = _of_run(run, source, number)
-        searched = f"{run.study}/{run.variant} seed {run.seed} ({run.scale})"
-        of = f"{what} of {searched} #{run.identity}"
-        style.require_same(folder, name, of, force)
-        return style.write(drawing, folder, name, of)
+    what, choice = _chosen(run, source, number)
+    searched = f"{run.study}/{run.variant} seed {run.seed} ({run.scale})"
+    of = f"{what} of {searched} #{run.identity}"
+    return style.write_at(out, lambda: _of_run(run, what, choice), of, force)
 
 
 def figure2(collection: Collection) -> Drawing | None:
@@ -166,7 +163,7 @@ def figure2(collection: Collection) -> Drawing | None:
         for run in collection.find(study, collection.roles[study].guided):
             if (run.folder / layout.POSTERIOR).is_file():
                 source = "posterior" if "posterior" in run.ranking_records else None
-                _, drawing = _of_run(run, source, None)
+                drawing = _of_run(run, *_chosen(run, source, None))
                 return replace(drawing, data=drawing.data.assign(study=study))
     return None
 
@@ -179,15 +176,18 @@ _GAP = 0.7  # between two blocks, in boxes
 _Branches = dict[str, list[Operation]]
 
 
-def _of_run(run: Run, source: str | None, number: int | None) -> tuple[str, Drawing]:
-    """What :func:`draw_run` draws, in words and as a drawing."""
-    choice, what = None, "posterior"
-    if source is not None:
-        number, choice = run.candidate(source, number)
-        what = f"candidate {number} of {source}"
+def _chosen(run: Run, source: str | None, number: int | None) -> tuple[str, Choice | None]:
+    """What :func:`draw_run` draws, in words and as a choice; None: the posterior."""
+    if source is None:
+        return "posterior", None
+    number, choice = run.candidate(source, number)
+    return f"candidate {number} of {source}", choice
+
+
+def _of_run(run: Run, what: str, choice: Choice | None) -> Drawing:
     with torch.device("meta"):
         network = build(run.spec.supernet, dataset(run.spec.data).channels, run.classes)
-    return what, architecture(
+    return architecture(
         f"{describe_supernet(run.spec)}; seed {run.seed}, {what}",
         operations(network, run.posterior(), choice),
         arrows=isinstance(network, ChannelSupernet),
