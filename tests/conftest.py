@@ -39,14 +39,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _unflushed() -> Iterator[None]:
-    """Files wait for no disk: no power is cut under a test."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
 @pytest.fixture(scope="session")
 def served() -> Iterator[dict[str, str]]:
     """The environment of commands that are forked from one process, so that none imports torch."""
