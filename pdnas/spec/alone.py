@@ -75,6 +75,9 @@ class AloneConfig(AloneSettings):
     """Of SGD."""
     checkpoints: tuple[Count, ...] = ()
     """Steps after which the validation images are judged."""
+    inherit: str | None = None
+    """Folder of a search, `{seed}` in it being the seed, whose supernet's weights cells begin with;
+    null: with weights of their own."""
 
     @property
     def data(self) -> DataConfig:
@@ -101,6 +104,8 @@ class AloneConfig(AloneSettings):
     def _whole_space(self) -> Self:
         if self.supernet.operations != OPERATIONS:
             raise ValueError("supernet.operations: leave them out; cells are the benchmark's own")
+        if self.supernet.kernels != "identity":
+            raise ValueError("supernet.kernels: leave it out; `kernels` says how cells begin")
         return self
 
     @model_validator(mode="after")

@@ -34,6 +34,9 @@ Estimator = Literal["straight-through", "relaxed", "softmax", "score"]
 Kernels = Literal["random", "identity"]
 """How the kernels of cells begin: He's initialisation, or as skip connections."""
 
+SharedKernels = Literal[Kernels, "fading"]
+"""How those of a supernet begin; fading: as the sum of both, with less of the identity by epoch."""
+
 Dependence = Literal["independent", "chain"]
 """How the operations of a cell's edges depend on each other."""
 

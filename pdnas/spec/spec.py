@@ -184,6 +184,13 @@ def _warmup_ends(spec: Spec) -> Iterator[str]:
         yield "gates.warmup_epochs must be smaller than training.epochs"
 
 
+def _kernels_fade_in_a_warm_up(spec: Spec) -> Iterator[str]:
+    network = spec.supernet
+    fading = isinstance(network, NasBench201Config) and network.kernels == "fading"
+    if fading and not spec.gates.warmup_epochs:
+        yield "supernet.kernels: fading needs gates.warmup_epochs, at whose end they have faded"
+
+
 def _heldout_images_move_switches_alone(spec: Spec) -> Iterator[str]:
     if spec.data.heldout and (spec.gates.mode != "learned" or spec.gates.learning_rate is None):
         yield "data.heldout needs gates mode: learned and a gates.learning_rate"
@@ -283,6 +290,7 @@ RULES = (
     _masks_divide_a_batch,
     _racing_needs_images_in_memory,
     _warmup_ends,
+    _kernels_fade_in_a_warm_up,
     _heldout_images_move_switches_alone,
     _chains_are_of_one_of_many,
     _sizes_are_of_channels,

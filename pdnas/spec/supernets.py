@@ -15,7 +15,7 @@ from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.space.macro import MacroSpace
 from pdnas.space.sizes import LARGEST
 from pdnas.spec.base import Depth, Strict, Width
-from pdnas.spec.names import BranchMerge
+from pdnas.spec.names import BranchMerge, SharedKernels
 
 
 class MultiBranchConfig(Strict):
@@ -90,6 +90,9 @@ class NasBench201Config(Strict):
     """Stages of cells."""
     operations: tuple[str, ...] = OPERATIONS
     """Operations among which every edge chooses: two or more different ones of these."""
+    kernels: SharedKernels = "identity"
+    """How the kernels of the operations begin; fading ones have lost their identity as the warm-up
+    ends."""
 
     def misfit(self, side: int) -> str | None:
         """What is wrong with images of ``side`` pixels: each stage but the first halves them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,12 @@ from pdnas.nn.layout import memory_format
 from pdnas.nn.supernets.cells.alone import AloneNetwork
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.runs.journal import Journal
+from pdnas.runs.run import Run
 from pdnas.runs.tasks import rows_of
 from pdnas.space.cells import CellSpace
 from pdnas.spec.alone import AloneConfig, AloneStudy
+from pdnas.stages.materials import trained_supernet
+from pdnas.support.errors import PdnasError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,14 +62,43 @@ def batches(config: AloneConfig, seed: int, images: int) -> Iterator[Tensor]:
 
 
 def fresh_network(config: AloneConfig, cell: Sequence[int], seed: int) -> nn.Module:
-    """A cell's network; with one seed, cells begin with the same kernels where they agree."""
-    info, supernet = dataset(config.data), config.supernet
+    """A cell's network; with one seed, cells begin with the same kernels where they agree.
+
+    Raises:
+        PdnasError: there is no such supernet to inherit from.
+    """
+    alone = AloneNetwork(_begun(config, seed), cell).train()
+    return alone.to(memory_format=memory_format(alone, torch.device("cpu")))  # type: ignore[call-overload]
+
+
+def _begun(config: AloneConfig, seed: int) -> NasBench201Supernet:
+    """The supernet whose weights a cell begins with."""
+    if config.inherit is not None:
+        return _inherited(config, seed)
+    info = dataset(config.data)
     torch.manual_seed(seed)
-    network = NasBench201Supernet.of(supernet, info.channels, info.classes)
+    network = NasBench201Supernet.of(config.supernet, info.channels, info.classes)
     if config.kernels == "random":
         network.begin_alone()
-    alone = AloneNetwork(network, cell)
-    return alone.to(memory_format=memory_format(alone, torch.device("cpu")))  # type: ignore[call-overload]
+    return network
+
+
+@cache
+def _inherited(config: AloneConfig, seed: int) -> NasBench201Supernet:
+    assert config.inherit is not None
+    run = Run.load(Path(config.inherit.replace("{seed}", str(seed))))
+    kernels = {"kernels": config.supernet.kernels}  # how they began says nothing of the trained
+    if run.spec.supernet.model_copy(update=kernels) != config.supernet:
+        raise PdnasError(f"inherit: {run.folder} searched another supernet; name the same here")
+    for key in ("name", "train", "validation", "split_seed"):
+        if getattr(run.spec.data, key) != getattr(config.data, key):
+            raise PdnasError(
+                f"inherit: {run.folder} has another data.{key}; with the same one, validation "
+                "images are new to its supernet"
+            )
+    network = trained_supernet(run, torch.device("cpu"))
+    assert isinstance(network, NasBench201Supernet)
+    return network
 
 
 def train_alone(config: AloneConfig, cell: Sequence[int], seed: int) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Schedule:
         """Whether weights learn under the broad initial distribution, which stays as it is."""
         return epoch <= self._gates.warmup_epochs
 
+    def identity(self, epoch: int) -> float:
+        """From 1 in the first epoch in equal steps to 0 in that after the warm-up."""
+        warm_up = self._gates.warmup_epochs
+        return max(0.0, 1 - (epoch - 1) / warm_up) if warm_up else 0.0
+
     def temperature(self, epoch: int) -> float:
         """From the first to the last epoch in equal steps."""
         gates = self._gates
@@ -67,6 +72,7 @@ class Schedule:
             supernet.set_temperature(self.temperature(epoch))
         supernet.set_drop_path(self.drop_path(epoch))
         supernet.set_warm_up(self.warms_up(epoch))
+        supernet.set_identity(self.identity(epoch))
         supernet.train()
         with held_still(supernet.distribution_parameters() if self.warms_up(epoch) else []):
             yield

@@ -306,6 +306,7 @@ def test_cells_may_be_trained_alone(write: Writer) -> None:
         ("base.alone.share", 0, r"alone\.share: .*greater than 0"),
         ("base.alone.side", 3, r"alone: side: 3 does not divide the 8 pixels"),
         ("base.alone.kernels", "dirac", r"alone\.kernels"),
+        ("base.supernet.kernels", "random", r"alone: supernet\.kernels: leave it out"),
         ("base.supernet", {"name": "multibranch", "width": 4}, r"alone needs supernet nasbench201"),
         ("base.supernet.operations", ["none", "nor_conv_3x3"], r"alone: supernet\.operations"),
         ("base.data.train", None, r"alone: data\.train says how many images"),
@@ -429,6 +430,13 @@ def test_a_cell_supernet_has_no_plain_network(write: Writer) -> None:
         **{"base.supernet": {"name": "nasbench201"}, "variants.random.gates": {"mode": "none"}}
     )
     assert "s/random: supernet nasbench201 has no plain network" in problem(path)
+
+
+def test_kernels_fade_in_a_warm_up(write: Writer) -> None:
+    supernet = {"name": "nasbench201", "channels": 4, "cells": 1, "kernels": "fading"}
+    assert "fading needs gates.warmup_epochs" in problem(write(**{"base.supernet": supernet}))
+    gates = {"length_scale2": 0, "warmup_epochs": 1}
+    load_scale(write(**{"base.supernet": supernet, "base.gates": gates}))
 
 
 def test_a_frozen_warmup_is_no_problem_for_a_fixed_distribution(write: Writer) -> None:

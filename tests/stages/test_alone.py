@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
+from pdnas.runs.run import Run
 from pdnas.space.cells import CELL
 from pdnas.spec.alone import AloneConfig
+from pdnas.spec.scale import load_scale
 from pdnas.stages.alone import batches, fresh_network, prepared, train_alone
+from pdnas.stages.materials import trained_supernet
+from pdnas.stages.search import search_run
+from pdnas.support.errors import PdnasError
 
 CELL_CODES = (3, 2, 3, 1, 4, 3)
 
@@ -96,6 +102,50 @@ def test_smaller_images_are_means_of_the_larger_ones() -> None:
     assert half.shape == (300, 1, 4, 4)
     expected = whole.double().reshape(300, 1, 4, 2, 4, 2).mean(dim=(3, 5))
     assert torch.allclose(half.double(), expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the search of seed 3."""
+    smoke = load_scale("smoke").spec("nasbench201", "guided")
+    parts = {
+        "data": smoke.data.model_copy(update={"train": 300, "validation": 60}),
+        "supernet": tiny().supernet,
+        "training": smoke.training.model_copy(update={"epochs": 2}),
+        "gates": smoke.gates.model_copy(update={"warmup_epochs": 1}),
+    }
+    folder = tmp_path_factory.mktemp("searched")
+    names = {"scale": "smoke", "study": "nasbench201", "variant": "guided"}
+    spec, out = smoke.model_copy(update=parts), folder / "seed3"
+    search_run(spec, **names, seed=3, out=out, device=torch.device("cpu"))
+    return folder
+
+
+def test_cells_may_begin_with_a_supernets_weights(searched: Path) -> None:
+    config = tiny(inherit=f"{searched}/seed{{seed}}", checkpoints=[])
+    supernet = trained_supernet(Run.load(searched / "seed3"), torch.device("cpu"))
+    x, y = prepared(config, "train")
+    first = next(batches(config, 3, len(y)))
+    supernet.train()
+    with supernet.candidate({CELL: torch.tensor(CELL_CODES, dtype=torch.int8)}):
+        expected = F.cross_entropy(supernet(x[first]), y[first])
+    assert train_alone(config, CELL_CODES, 3)["losses"][0] == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"supernet": {"name": "nasbench201", "channels": 4, "cells": 2}}, "another supernet"),
+        ({"validation": 50, "checkpoints": []}, r"another data\.validation"),
+        ({"inherit": "nowhere"}, "nowhere is no run"),
+    ],
+)
+def test_what_cannot_be_inherited_is_named(
+    searched: Path, changes: dict[str, object], problem: str
+) -> None:
+    config = tiny(**{"inherit": f"{searched}/seed3", **changes})
+    with pytest.raises(PdnasError, match=problem):
+        train_alone(config, CELL_CODES, 3)
 
 
 @pytest.mark.parametrize(

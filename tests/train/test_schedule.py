@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from pdnas.nn.objective import Objective
 from pdnas.nn.supernets.enas import EnasSupernet
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
+from pdnas.spec.gates import GateConfig
+from pdnas.spec.training import TrainingConfig
+from pdnas.train.fit import TrainingData, fit
 
 from .trainings import ENAS, branches, colour_images, enas, fitted, images, train
 
@@ -50,6 +54,22 @@ def test_temperature_goes_to_its_end_in_equal_steps(
     )
     train(tmp_path, images(0), epochs=3, temperature=10, temperature_end=1)
     assert seen == pytest.approx([10, 5.5, 1])
+
+
+def test_fading_kernels_have_lost_their_identity_as_the_warm_up_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(MultiBranchSupernet, "set_identity", lambda net, share: seen.append(share))
+    train_on = images(0)
+    settings = TrainingConfig(epochs=6, batch=16, learning_rate=0.1)
+    gates = GateConfig(length_scale2=1, warmup_epochs=4)
+    data = TrainingData(train_on, Objective.of(gates, train_on.examples))
+    fit(branches(), data, settings, gates)
+    assert seen == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
+    seen.clear()
+    fit(branches(), data, settings, GateConfig(length_scale2=1))
+    assert seen == [0] * 6
 
 
 def test_drop_path_grows_to_its_full_value(monkeypatch: pytest.MonkeyPatch) -> None:

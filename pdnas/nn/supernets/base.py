@@ -59,6 +59,9 @@ class Supernet(nn.Module, ABC):
     def set_warm_up(self, on: bool) -> None:
         """Tell whether the distribution stays as it began. Most supernets train alike then."""
 
+    def set_identity(self, share: float) -> None:
+        """Set how much of an identity is left in kernels that fade. Most supernets have none."""
+
     def set_drop_path(self, probability: float) -> None:
         """Set the drop-path probability of the last cell, for supernets that have drop-path.
 

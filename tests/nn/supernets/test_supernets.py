@@ -640,6 +640,28 @@ def test_a_cell_of_its_own_begins_as_networks_do() -> None:
         assert float(kernel.std()) == pytest.approx(expected, rel=0.2)
 
 
+def test_kernels_fade_from_an_identity_to_what_they_learn() -> None:
+    torch.manual_seed(0)
+    random = NasBench201Supernet(4, 1, CellSpace(), 3, 10, kernels="random")
+    torch.manual_seed(0)
+    net = NasBench201Supernet(4, 1, CellSpace(), 3, 10, kernels="fading")
+    shared = NasBench201Supernet(4, 1, CellSpace(), 3, 10).gated_weights()
+    began = [kernel.clone() for kernel in random.gated_weights()]
+    for share in (1, 0.25, 0.25, 0):  # the same share again, as after a resume, changes nothing
+        net.set_identity(share)
+        again = NasBench201Supernet(4, 1, CellSpace(), 3, 10, kernels="fading")
+        again.load_state_dict(net.state_dict())
+        again.set_identity(share)
+        for each in (net, again):
+            for kernel, random_one, identity in zip(
+                each.gated_weights(), began, shared, strict=True
+            ):
+                torch.testing.assert_close(kernel, random_one + share * identity)
+    before = [kernel.clone() for kernel in random.gated_weights()]
+    random.set_identity(1)
+    assert all(map(torch.equal, before, random.gated_weights())), "only fading kernels fade"
+
+
 def test_average_pool_is_torch_s() -> None:
     x = torch.randn(3, 5, 7, 9, dtype=torch.float64, requires_grad=True)
     torch_s = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)

@@ -76,18 +76,25 @@ def _merged(operations: Sequence[nn.Module]) -> nn.Sequential:
     _, convolution, norm = merged
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
-    kernels = [each.get_parameter("1.weight").detach() for each in operations]
-    convolution.weight = nn.Parameter(torch.cat(kernels))
+    convolution.weight = nn.Parameter(_joined(operations, "1.weight"))
     convolution.out_channels = len(convolution.weight)
     merged[2] = nn.BatchNorm2d(convolution.out_channels, norm.eps, norm.momentum)
+    merged[2].weight = nn.Parameter(_joined(operations, "2.weight"))
+    merged[2].bias = nn.Parameter(_joined(operations, "2.bias"))
     return merged
+
+
+def _joined(operations: Sequence[nn.Module], name: str) -> Tensor:
+    return torch.cat([each.get_parameter(name).detach() for each in operations])
 
 
 class AloneNetwork(nn.Sequential):
     """The skeleton of a supernet with one cell in it; weights are copies of the supernet's.
 
+    BatchNorms of operations have running statistics of their own, from the beginning.
+
     Args:
-        supernet: freshly initialised, so its BatchNorms have no history.
+        supernet: freshly initialised or trained.
         cell: six operation codes of its space.
     """
 

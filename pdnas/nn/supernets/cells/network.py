@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
@@ -21,6 +22,7 @@ from pdnas.nn.supernets.cells.mixture import CellMixture
 from pdnas.nn.supernets.cells.operations import applied, conv_op
 from pdnas.nn.supernets.registry import register
 from pdnas.space.cells import CellSpace
+from pdnas.spec.names import SharedKernels
 from pdnas.spec.supernets import NasBench201Config
 
 
@@ -55,6 +57,7 @@ class NasBench201Supernet(CategoricalSupernet):
         in_channels: channels of an image.
         classes: number of classes.
         stages: stages of cells; each but the first halves the resolution (3 in the benchmark).
+        kernels: how those of the operations begin.
     """
 
     space: CellSpace
@@ -67,6 +70,7 @@ class NasBench201Supernet(CategoricalSupernet):
         in_channels: int,
         classes: int,
         stages: int = 3,
+        kernels: SharedKernels = "identity",
     ) -> None:
         super().__init__(space)
         self.stem = nn.Sequential(
@@ -88,14 +92,24 @@ class NasBench201Supernet(CategoricalSupernet):
         # Begun as skip connections, all operations speak of the same features and a cell fits what
         # follows it from the first step on; from random kernels no ranking emerges for ten epochs
         # (docs/nasbench201.md).
-        for kernel in self.gated_weights():
-            nn.init.dirac_(kernel)
+        if kernels == "identity":
+            for kernel in self.gated_weights():
+                nn.init.dirac_(kernel)
+        self._identity: Tensor | None
+        self.register_buffer("_identity", torch.zeros(()) if kernels == "fading" else None)
 
     @classmethod
     def of(cls, config: Any, in_channels: int, classes: int) -> Self:
         space = CellSpace(config.operations)
         cells, stages = config.cells_per_stage, config.stages
-        return cls(config.channels, cells, space, in_channels, classes, stages)
+        return cls(config.channels, cells, space, in_channels, classes, stages, config.kernels)
+
+    @torch.no_grad()
+    def set_identity(self, share: float) -> None:
+        if self._identity is not None:
+            for kernel in self.gated_weights():
+                kernel += (share - self._identity) * nn.init.dirac_(torch.empty_like(kernel))
+            self._identity.fill_(share)
 
     def forward_cells(self, x: Tensor, cells: Tensor) -> Tensor:
         """Logits of several cells for the same images, with the batch statistics of each.
