@@ -19,7 +19,7 @@ from pdnas.report.formats import Table, to_markdown
 PAGES = (
     ROOT / "README.md",
     RESULTS / "README.md",
-    *(ROOT / "docs" / name for name in ("speed.md", "truths.md")),
+    *(ROOT / "docs" / name for name in ("nasbench201.md", "speed.md", "truths.md")),
 )
 MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -39,6 +39,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "efficiency": lambda: cells.efficiency("laptop"),
     "methods": lambda: cells.methods("laptop-nasbench"),
     "compared": cells.compared,
+    "settings": cells.settings,
     "searches": cells.searches,
     "macro": cells.macro,
     "gpu-methods": lambda: cells.methods("gpu"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from contrib.numbers.published import part, published
-from pdnas.report import catalogue
+from contrib.numbers.published import RESULTS, part, published
+from pdnas.report import catalogue, publish
 from pdnas.report.columns import words
 from pdnas.report.formats import Cell, Column, Table
 from pdnas.report.measures import estimate
@@ -121,6 +121,39 @@ def _beside(method: Method, guided: Method) -> tuple[Cell, ...]:
     )
     gaps = (100 * (a["mean_accuracy"] - b["mean_accuracy"]) for a, b in pairs)
     return (*ratios, estimate(gaps))
+
+
+def settings() -> Table:
+    """What validation images, and what the truth, say of the settings of ``guided``."""
+    choice = publish.published(RESULTS / "laptop-nasbench" / "choice")
+    rows = []
+    for variant in choice.scale.studies["trial"].variants:
+        (run,) = choice.find("trial", variant)
+        ranking, efficiency = run.ranking("posterior"), run.efficiency_record()
+        assert ranking is not None
+        assert efficiency is not None
+        spec = run.spec
+        epochs = f"{spec.gates.warmup_epochs} + {spec.training.epochs - spec.gates.warmup_epochs}"
+        judged = ranking[["validation_accuracy", "validation_loss"]].mean()
+        rows.append(
+            (
+                spec.data.train,
+                epochs,
+                spec.gates.learning_rate,
+                100 * judged.iloc[0],
+                judged.iloc[1],
+                float(_target(efficiency["datasets"]["cifar10"], GOALS[0])["speedup"]),
+            )
+        )
+    columns = (
+        Column("images", "images"),
+        words("epochs", "epochs: uniform + learning"),
+        Column("rate", "rate of the logits", digits=2),
+        Column("accuracy", "validation accuracy of a candidate, mean [%]", decimals=1),
+        Column("loss", "its loss", decimals=3),
+        Column("speedup", "true: fewer samples to 93.5 %", digits=3),
+    )
+    return Table("settings", "", columns, tuple(rows))
 
 
 def searches() -> Table:

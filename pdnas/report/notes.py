@@ -11,10 +11,9 @@ NOTHING_RUN = "Nothing of this table was run at this scale."
 
 CHOSEN_BY_TRUTH = (
     "The settings of searches with a supernet were chosen by such true accuracies, of searches "
-    "with a seed that is in no result, and one setting with another seed too (docs/nasbench201.md);"
-    " in a space whose accuracies nobody knows, they would have to be chosen without. Those of "
-    "cells trained alone were chosen without, after true accuracies had shown that a first design "
-    "fails."
+    "with a seed that is in no result, and one setting with another seed too. Validation images "
+    "choose the same images, epochs and rate (docs/nasbench201.md). The settings of cells trained "
+    "alone were chosen without, after true accuracies had shown that a first design fails."
 )
 
 MEAN = "Ours: mean ± half-width of the 95 % t-interval over seeds"
