@@ -19,7 +19,7 @@ from pdnas.report.formats import Table, to_markdown
 PAGES = (
     ROOT / "README.md",
     RESULTS / "README.md",
-    *(ROOT / "docs" / name for name in ("nasbench201.md", "speed.md", "truths.md")),
+    *(ROOT / "docs" / name for name in ("cluster.md", "nasbench201.md", "speed.md", "truths.md")),
 )
 MARKED = re.compile(r"(<!-- numbers: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -46,6 +46,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "gpu-networks": lambda: channels.networks("gpu"),
     "bench-extraction": speed.extraction,
     "bench-growth": speed.growth,
+    "imagenet": speed.imagenet,
 }
 """Blocks that are a table without its notes, by their name."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
+
+import pandas as pd
 
 from contrib.numbers.published import RESULTS
 from pdnas.report.columns import words
@@ -119,9 +122,57 @@ def extraction() -> Table:
     return Table("bench-extraction", "", columns, tuple(rows))
 
 
+BEYOND = {"width": 160, "images": 2048, "cells": 20, "candidates": 10_000}
+"""Sizes that this machine was not asked for."""
+
+
 def growth() -> Table:
-    """Exponents of time and memory."""
+    """Exponents of time and memory, and what the growth of the two largest sizes leads to."""
     exponents = read_json(BENCH / "scaling.json")["exponents"]
-    rows = ((name, each["seconds"], each["peak_megabytes"]) for name, each in exponents.items())
-    columns = (words("against"), Column("time", "time"), Column("memory", "peak memory"))
+    points = pd.read_csv(BENCH / "scaling.csv").set_index("size")
+    rows = []
+    for name, each in exponents.items():
+        before, last = points[points["sweep"] == name].drop(columns="sweep").iloc[-2:].itertuples()
+        steps = math.log(BEYOND[name] / last.Index) / math.log(last.Index / before.Index)
+        measured = ("seconds", "peak_megabytes")
+        time, memory = (
+            getattr(last, key) * (getattr(last, key) / getattr(before, key)) ** steps
+            for key in measured
+        )
+        rows.append((name, *(each[key] for key in measured), BEYOND[name], time, memory / 1000))
+    columns = (
+        words("against"),
+        Column("time", "time"),
+        Column("memory", "peak memory"),
+        Column("beyond", "so with"),
+        Column("seconds", "seconds", digits=2),
+        Column("gigabytes", "GB", digits=2),
+    )
     return Table("bench-growth", "", columns, tuple(rows))
+
+
+def imagenet() -> Table:
+    """The paper's ImageNet searches on many GPUs, simulated from recorded rates."""
+    rows = (
+        (
+            {"r50": "R-50", "d121": "D-121"}[each["network"]],
+            *(each[key] for key in ("gpus", "batch", "step", "cores")),
+            each["images_per_second"] / 1000,
+            each["search_hours"],
+            100 * each["exchange"],
+            each["ranking_hours"],
+        )
+        for each in read_json(BENCH / "imagenet.json")["plans"]
+    )
+    columns = (
+        words("network"),
+        Column("gpus", "GPUs"),
+        Column("batch", "batch"),
+        words("step"),
+        Column("cores", "cores a GPU"),
+        Column("images", "thousand images/s", digits=3),
+        Column("search", "a search [h]", digits=2),
+        Column("exchange", "exchange, share of a step [%]", digits=2),
+        Column("ranking", "1500 candidates [h]", digits=2),
+    )
+    return Table("imagenet", "", columns, tuple(rows))

@@ -317,7 +317,8 @@ IMAGENET = DatasetInfo(
 )
 
 
-def _transform(size: int, train: bool) -> v2.Compose:
+def transform(size: int, train: bool) -> v2.Compose:
+    """What makes an image of ImageNet of a file: (3, size, size) uint8; augmented to train on."""
     from torchvision.transforms import v2
 
     if train:
@@ -358,7 +359,7 @@ class FolderLoader:
         self.examples = len(part)
         self._batches = count_batches(self.examples, batch, train=train)
         self._part = part
-        self._transform = _transform(info.size, train)
+        self._transform = transform(info.size, train)
         self._batch = batch
         self._device = torch.device(device)
         self._train = train

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import profiles, scaling
+from benchmarks import imagenet, profiles, scaling
 from benchmarks.__main__ import ROWS, markdown, measure, regressions
 from benchmarks.measure import Aim, Effort, Measure, peak_bytes, ratio
 from pdnas.support.timing import paired_times
@@ -86,3 +87,55 @@ def test_profiles() -> None:
         table = profiles.operators(make(TINY), 1, TINY)
         assert 0 < table["share"].sum() <= 1 + 1e-9
         assert table["operator"].is_unique
+
+
+RATES = imagenet.Rates(decode=0.002, call=1e-5, flops=1e12, traffic=1e12, jitter=0)
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [(8, 0.11), (2, 0.16)],  # a step of 0.1 s and 0.01 s of exchange; 0.32 s of decoding by core
+)
+def test_the_slower_of_decoding_and_stepping_decides(cores: int, expected: float) -> None:
+    each, waited = imagenet.simulate(0.1, 0.01, 0.32, 4, cores, 0, seed=0)
+    assert each == pytest.approx(expected, rel=0.05)
+    assert waited == pytest.approx(max(0, 1 - 0.11 / expected), abs=0.05)
+
+
+def test_the_slowest_gpu_decides() -> None:
+    alone, together = (
+        imagenet.simulate(0.1, 0, 0.001, gpus, 4, 0.1, seed=0)[0] for gpus in (1, 64)
+    )
+    assert alone == pytest.approx(0.1, rel=0.05)
+    assert together == pytest.approx(0.1 * math.exp(0.1 * 2.4), rel=0.05)  # E max of 64 normals
+
+
+def test_what_the_backward_pass_hides_of_an_exchange() -> None:
+    gigabyte = 2**30
+    whole = 2 * 7 / 8 * gigabyte / imagenet.LINKS[8]
+    last = whole * imagenet.BUCKET / gigabyte
+    assert imagenet.exchange(gigabyte, 8, step=1) == pytest.approx(last)
+    assert imagenet.exchange(gigabyte, 8, step=0) == pytest.approx(whole)
+
+
+def test_what_a_step_asks_for_is_counted() -> None:
+    found = imagenet.network("r50", side=32)
+    assert found.gradients == 4 * 28_072_040
+    assert (found.epochs, found.batch, found.candidates) == (90, 256, 1500)
+    assert found.calls > 1000
+    assert found.step(1, RATES) == pytest.approx(found.calls * RATES.call)
+    assert found.step(1, RATES, compiled=True) == pytest.approx(found.image(RATES))
+
+
+def test_a_plan_takes_as_few_cores_as_do_not_delay() -> None:
+    found = imagenet.Network("r50", 90, 256, 1500, 100, 1e10, 0, 10**8)  # 0.32 s for 32 images
+    planned = imagenet.plan(found, RATES, 8, 256, compiled=True)
+    assert planned["cores"] == 1  # 0.064 s
+    assert planned["images_per_second"] == pytest.approx(800, rel=0.02)
+    assert planned["search_hours"] == pytest.approx(90 * imagenet.TRAIN / 800 / 3600, rel=0.02)
+    slow = replace(RATES, decode=0.05)  # 1.6 s
+    assert imagenet.plan(found, slow, 8, 256, compiled=True)["cores"] in (5, 6)
+
+
+def test_a_photograph_is_decoded() -> None:
+    assert 0 < imagenet.decoding_seconds(photographs=2, runs=1) < 1
