@@ -77,8 +77,9 @@ def _gates_against_none(
 TIME_OF_GATES = (
     "a gate is one more pass over its convolution's input forwards, and three backwards: the "
     "product with the gradient, its sum over the pixels, the product with the switches; narrow "
-    "convolutions do not outweigh them. Small layers, as in D-121 here, wait for calls instead of "
-    "arithmetic, and a gate makes about ten of them (docs/speed.md has what was tried)"
+    "convolutions do not outweigh them. In small layers calls cost more than arithmetic, and a "
+    "gate adds some 24 to a step; at the paper's own width and image size the aim is reached "
+    "(docs/speed.md has what was tried)"
 )
 STARTING_KERNELS = (
     "the step waits for the processor that starts its kernels, of which gates need about as many "
@@ -95,25 +96,30 @@ MEMORY_OF_GATES = (
 
 
 def gated_3branch(effort: Effort) -> list[Measure]:
-    """Gated step of the 3-branch ResNet."""
+    """Gated step of the 3-branch ResNet; on a CPU narrow, and one block a stage of full width."""
     gpu = effort.device.type == "cuda"
-    width, blocks = (96, 4) if gpu else (effort.choose(8, 2), effort.choose(2, 1))
-    gated, plain = (MultiBranchSupernet(width, blocks, 3, 10) for _ in range(2))
-    batch = random_batch(effort.choose(128, 4), effort.choose(32, 8), effort.device)
-    part = f"gated step, 3-branch, width {width}"
-    return _gates_against_none(part, gated, plain, batch, effort.share(0.5))
+    sizes = [(96, 4, 128)] if gpu else [(8, 2, 128), (96, 1, 64)]
+    measures = []
+    for width, blocks, images in [(2, 1, 4)] if effort.tiny else sizes:
+        gated, plain = (MultiBranchSupernet(width, blocks, 3, 10) for _ in range(2))
+        batch = random_batch(images, effort.choose(32, 8), effort.device)
+        part = f"gated step, 3-branch, width {width}"
+        measures += _gates_against_none(part, gated, plain, batch, effort.share(0.5))
+    return measures
 
 
 def gated_d121(effort: Effort) -> list[Measure]:
-    """Gated step of DenseNet-121, on a CPU with a quarter of the growth."""
+    """Gated step of DenseNet-121; on a CPU of small images with a quarter of the growth as well."""
     gpu = effort.device.type == "cuda"
-    growth = 32 if gpu else effort.choose(8, 2)
     layers = (1, 1) if effort.tiny else (6, 12, 24, 16)
-    gated, plain = (DenseNetSupernet(layers, growth, 3, 10) for _ in range(2))
-    side = 224 if gpu else effort.choose(64, 16)
-    batch = random_batch(effort.choose(64 if gpu else 16, 2), side, effort.device)
-    part = f"gated step, D-121, growth {growth}"
-    return _gates_against_none(part, gated, plain, batch, effort.share(0.4))
+    sizes = [(32, 224, 64)] if gpu else [(8, 64, 16), (32, 224, 4)]
+    measures = []
+    for growth, side, images in [(2, 16, 2)] if effort.tiny else sizes:
+        gated, plain = (DenseNetSupernet(layers, growth, 3, 10) for _ in range(2))
+        batch = random_batch(images, side, effort.device)
+        part = f"gated step, D-121, growth {growth}"
+        measures += _gates_against_none(part, gated, plain, batch, effort.share(0.4))
+    return measures
 
 
 def one_hot(effort: Effort) -> list[Measure]:
