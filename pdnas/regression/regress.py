@@ -82,8 +82,7 @@ def metrics(
         accuracy: true accuracies, shape (cells,).
         candidates: number of samples that are ranked by score.
     """
-    target = np.quantile(np.asarray(accuracy), 1 - TOP, method="higher")
-    good = float(np.mean(np.asarray(accuracy) >= target))
+    target, good = top(accuracy)
     return {
         "speedup": float(mass_at_least(probabilities, accuracy, target)) / good,
         "mean_accuracy": mean_accuracy(probabilities, accuracy),
@@ -92,6 +91,16 @@ def metrics(
             expected_accuracy_of_chosen(probabilities, scores, accuracy, candidates)[0]
         ),
     }
+
+
+def top(accuracy: ArrayLike) -> tuple[float, float]:
+    """What the good cells reach, and their share: above :data:`TOP` where cells are equally good.
+
+    Args:
+        accuracy: true accuracies, shape (cells,).
+    """
+    target = float(np.quantile(np.asarray(accuracy), 1 - TOP, method="higher"))
+    return target, float(np.mean(np.asarray(accuracy) >= target))
 
 
 def study(spec: Spec, seed: int, keep: Path | None = None) -> dict[str, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import pdnas
 from contrib import numbers
-from contrib.numbers.claims import all_claims
+from contrib.numbers.claims import all_claims, guidance
 from contrib.numbers.published import part, published
 from pdnas.report.formats import NOT_RUN, Column, Table
 
@@ -31,6 +33,15 @@ def test_what_two_folders_hold_counts_once() -> None:
     studies = [claim.study for claim in all_claims()]
     assert any(study.startswith("laptop: nasbench201") for study in studies)
     assert not any(study.startswith("laptop-nasbench: nasbench201") for study in studies)
+
+
+def test_uniform_samples_to_the_best_digits_count_cells_that_are_equally_good() -> None:
+    accuracy = pdnas.truth("digits").accuracy()
+    reached = accuracy >= np.sort(accuracy)[-len(accuracy) // 20]
+    *_, (truth, _, goal, uniform, *_) = guidance().rows
+    assert (truth, goal) == ("digits", "best 5 %")
+    assert uniform == pytest.approx(1 / reached.mean())
+    assert reached.mean() > 0.055
 
 
 def test_every_block_stands_in_a_page() -> None:
