@@ -10,9 +10,11 @@ it is first asked for, and torch when it computes.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself takes longer to import than all of this
+    from typing import Any
+
     from pdnas.commands.api import (
         efficiency,
         extract,

@@ -1,13 +1,15 @@
-"""Where the command line begins, so it imports nothing before it knows what is to be done here."""
+"""Where the command line begins, so it imports nothing before it knows what is to be done here.
+
+Nothing at all before :func:`main` looks out for Ctrl-C: imports take their time on a busy machine.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
-from pdnas.support.errors import PdnasError, Unfinished
-from pdnas.support.hand_over import hand_over
-from pdnas.support.workflow import end_with_workflow
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -23,6 +25,10 @@ def main(commands: Callable[[], object] | None = None) -> None:
             server for that (:mod:`pdnas.support.forkserver`).
     """
     try:
+        from pdnas.support.errors import PdnasError, Unfinished
+        from pdnas.support.hand_over import hand_over
+        from pdnas.support.workflow import end_with_workflow
+
         if commands is None:
             if (code := hand_over(sys.argv[1:])) is not None:
                 sys.exit(code)
@@ -31,15 +37,15 @@ def main(commands: Callable[[], object] | None = None) -> None:
             commands = app
         end_with_workflow()
         _run(commands)
+    except KeyboardInterrupt:  # first, as it may come before the others are known
+        print("pdnas: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except PdnasError as error:
         print(f"pdnas: error: {error}", file=sys.stderr)
         sys.exit(2)
     except Unfinished as pause:
         print(f"pdnas: {pause}; run the same command again to go on", file=sys.stderr)
         sys.exit(75)
-    except KeyboardInterrupt:
-        print("pdnas: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def _run(commands: Callable[[], object]) -> None:

@@ -96,13 +96,13 @@ def search(
     names = {"scale": Path(scale).stem, "study": study, "variant": variant}
     if out is None:
         out = kept.claim_runs_folder(str(scale)) / layout.run_folder(study, variant, seed)
-    folder = Path(out)
+    folder = Path(out).expanduser()
     matched = None if match is None else load_run(match).folder
     with (
         _threads(threads or settings.threads),
         at_work(folder, "search", device or settings.device) as chosen,
     ):
-        drop = match_drop(spec, matched)
+        drop = match_drop(spec, matched, {**names, "seed": seed})
         if force or kept.search(folder, spec, {**names, "seed": seed}, drop) is None:
             search_run(
                 spec,
@@ -277,9 +277,10 @@ def extract(
     if out is None:
         own = "" if architecture.label == "posterior" else f"-{architecture.label}"
         out = found.folder / f"{layout.SUBNET_FOLDER}{own}"
-    done = kept.subnet(found, architecture, Path(out), format, multiple, force)
+    folder = Path(out).expanduser()
+    done = kept.subnet(found, architecture, folder, format, multiple, force)
     with _threads(threads):
-        return dict(done or extract_run(found, architecture, Path(out), format, multiple))
+        return dict(done or extract_run(found, architecture, folder, format, multiple))
 
 
 @_checked

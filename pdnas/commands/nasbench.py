@@ -133,14 +133,16 @@ def efficiency(
     targets = dict(TARGETS)
     if len(runs) > 1 and (out is not None or scores is not None):
         raise PdnasError("--out and --scores belong to a single run; name one run")
-    exact.require_different(runs)
+    exact.require_seeds_of_one_search(runs)
     dataset = dataset or exact.own_truth(runs, DATASETS, "NAS-Bench-201")
     if target:
         targets[dataset] = tuple(map(fraction, target))
     truth, records = NasBench201.load(), []
     for run in runs:
         space, probabilities = exact.load_probabilities(run)
-        scored = exact.load_scores(scores, space) if scores is not None else None
+        scored = None
+        if scores is not None:
+            scored = exact.load_scores(scores, space, exact.owner_of(run))
         records.append(exact_efficiency(probabilities, truth, targets, scored, space))
     if out is not None:
         exact.write_efficiency(out, records[0], runs[0], targets, stopwatch, force)
@@ -171,6 +173,8 @@ def score(
 
         pdnas nasbench score runs/laptop/nasbench201/guided/seed1 --images 1000
     """
+    import numpy as np
+
     from pdnas.runs import kept
     from pdnas.stages.score import score_run
     from pdnas.support.files import claim
@@ -184,11 +188,15 @@ def score(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
+        space = found.spec.space
+        assert space is not None
+        row = int(np.flatnonzero(space.benchmark_ids() == record["best"])[0])
+        best = space.to_string(space.codes[row])
         typer.echo(
             "finished already: "
             * bool(done)
-            + f"scored {record['distinct_cells']} distinct cells on {record['images']} images; the "
-            f"best is cell {record['best']}"
+            + f"scored {record['distinct_cells']} distinct {space.ARCHITECTURE}s on "
+            f"{record['images']} images; the best is {best}"
         )
 
 
@@ -272,6 +280,7 @@ def alone(
     from pdnas.runs.tasks import cached_journal, work_done
     from pdnas.spec.alone import AloneStudy
     from pdnas.spec.scale import read_model
+    from pdnas.spec.selection import judged_by
     from pdnas.stages.alone import train_sample
     from pdnas.support import files
     from pdnas.truth.evidence import ceiling, compare, stratified_sample
@@ -280,17 +289,18 @@ def alone(
     require_parquet(out)
     set_threads(1)
     asked, truth = read_model(study, AloneStudy), NasBench201.load()
-    drawn = asked.sample
-    sample = stratified_sample(truth.accuracy(), drawn.bounds, drawn.counts, drawn.seed)
+    drawn, judge = asked.sample, judged_by(asked.dataset)
+    sample = stratified_sample(truth.accuracy(judge), drawn.bounds, drawn.counts, drawn.seed)
     summary, config = out.with_suffix(".json"), asked.model_dump(mode="json")
     with files.claim(out.parent, f"alone-{out.stem}"):
         record = kept.study_of_cells(summary, out, config, force)
         if record is None:
             journal = cached_journal("alone", asked, asked.seeds)
             trained = train_sample(asked, sample.ids.tolist(), jobs, journal)
-            every, best = ceiling(truth, truth.datasets[0], sample)
+            every, best = ceiling(truth, judge, sample)
             record = {
                 "cells": sample.ids.size,
+                "judged_by": judge,
                 "tau_ceiling": {"all": every, "best_tenth": best},
                 "evidence": compare(asked, trained, sample, truth),
                 "provenance": work_done(asked, trained, journal),
@@ -308,7 +318,7 @@ def alone(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     else:
-        _print_evidence(record)
+        _print_evidence(record, asked.dataset)
 
 
 def fraction(percent: float) -> float:
@@ -375,6 +385,20 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
             for each in facts["targets"]
         ]
         print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
+        if len(records) == 1 and (judged := records[0]["datasets"][name])["chosen_of_n"]:
+            typer.echo(_judged_by_scores(judged))
+
+
+def _judged_by_scores(facts: Mapping[str, Any]) -> str:
+    """What one-shot scores are worth, by a data set's part of ``efficiency.json``."""
+    chosen = facts["chosen_of_n"]
+    count = min(100, chosen["n"][-1])
+    expected = 100 * chosen["expected"][chosen["n"].index(count)]
+    return (
+        f"scores: Kendall's tau {number(facts['kendall_tau'])}, among the best tenth "
+        f"{number(facts['kendall_tau_top'])}; the one of {count} samples that they choose has "
+        f"{expected:.2f} %"
+    )
 
 
 def print_rival(record: dict[str, Any]) -> None:
@@ -396,7 +420,9 @@ def print_rival(record: dict[str, Any]) -> None:
     )
 
 
-def _print_evidence(record: Mapping[str, Any]) -> None:
+def _print_evidence(record: Mapping[str, Any], dataset: str) -> None:
+    from pdnas.truth.columns import DATASETS
+
     shown = [
         name for name in record["evidence"][0] if isinstance(record["evidence"][0][name], dict)
     ]
@@ -411,8 +437,10 @@ def _print_evidence(record: Mapping[str, Any]) -> None:
         for each in record["evidence"]
     ]
     ceiling = record["tau_ceiling"]
+    judge = record.get("judged_by", DATASETS[0])  # which judged all in earlier versions
     print_table(
-        f"{record['cells']} cells; no tau can be expected above {number(ceiling['all'])} (best "
+        f"{record['cells']} cells trained on {dataset}, judged by accuracies on {judge}; no tau "
+        f"can be expected above {number(ceiling['all'])} (best "
         f"tenth: {number(ceiling['best_tenth'])})",
         ("variant", "steps", "evidence", "seconds", *shown),
         rows,

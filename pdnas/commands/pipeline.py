@@ -107,14 +107,14 @@ def search(
     folder = out or kept.claim_runs_folder(scale) / layout.run_folder(study, variant, seed)
     set_threads(settings.threads)
     with at_work(folder, "search", settings.device) as device:
-        drop = match_drop(spec, match)
+        drop = match_drop(spec, match, {**names, "seed": seed})
         record = None if force else kept.search(folder, spec, {**names, "seed": seed}, drop)
         text = f"searched {study}/{variant} seed {seed}: {folder}"
         if record is not None:
             _print(record, as_json, f"finished already: {folder}")
             return
         if supernet is not None:
-            record = share_supernet(Run.load(supernet), spec, variant=variant, out=folder)
+            record = share_supernet(Run.load(supernet), spec, {**names, "seed": seed}, folder)
             text = f"took the supernet of {supernet}: {folder}"
         else:
             record = search_run(
@@ -272,15 +272,16 @@ def extract(
     architecture = found.architecture(source, candidate, cell)
     done = kept.subnet(found, architecture, out, format, multiple, force)
     record = done or extract_run(found, architecture, out, format, multiple)
-    masked, small = record["masked"], record["extracted"]
+    masked, small, speed = record["masked"], record["extracted"], record["speedup"]
     what = record["cell"] if cell else f"candidate {record['candidate']} of {source}"
     _print(
         record,
         as_json,
         "finished already: " * bool(done) + f"{what}: {small['parameters']:,} parameters "
         f"(masked {masked['parameters']:,}), {small['multiply_adds']:,} multiply-adds (masked "
-        f"{masked['multiply_adds']:,}), {record['speedup']['median']:.2f} times as fast: {out}"
-        + ("" if record["files_run_with"] else " (not run: onnxruntime is not installed)"),
+        f"{masked['multiply_adds']:,}), {speed['median']:.2f} times as fast (quartiles of "
+        f"{speed['pairs']} pairs of runs: {speed['quartile_25']:.2f}, {speed['quartile_75']:.2f}): "
+        f"{out}" + ("" if record["files_run_with"] else " (not run: onnxruntime is not installed)"),
     )
 
 

@@ -19,9 +19,10 @@ from pdnas.report.collect import Collection
 from pdnas.report.columns import SEEDS, words
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Column, Table
 from pdnas.report.measures import by_seed, mean_validation_error, minus
-from pdnas.report.truth.macro import macro_methods
+from pdnas.report.truth.macro import DATASET, macro_methods
 from pdnas.report.truth.methods import data_name
 from pdnas.report.truth.sizes import bands
+from pdnas.runs.run import Run
 from pdnas.spec import selection
 from pdnas.support.statistics import (
     Interval,
@@ -275,10 +276,10 @@ def _equal_sizes(collection: Collection) -> Iterator[Claim]:
     """The size space: the paper's comparison at equal size, in true accuracy."""
     for band in bands(collection):
         dataset = band.own
-        place = f"{band.study}/{band.variant}"
+        place = f"{band.study}/{band.variant}{_elsewhere(band.runs[0], dataset)}"
         yield _difference(
             place,
-            f"true accuracy on {data_name(dataset)} of guided networks of {band.label} parameters "
+            f"true accuracy on {data_name(dataset)} of guided networks of {band.size} parameters "
             "minus that of one drop probability for all widths, at equal expected parameters",
             dict(enumerate(band.gain(dataset))),
             "{} points",
@@ -289,10 +290,16 @@ def _equal_sizes(collection: Collection) -> Iterator[Claim]:
         yield _fewer_samples(
             place,
             "how many times fewer samples does the posterior need than uniform sampling, for the "
-            f"best 1 % of networks of {band.label} parameters?",
+            f"best 1 % of networks of {band.size} parameters?",
             band.speedups("posterior", dataset, "top"),
             band.most(dataset, "top"),
         )
+
+
+def _elsewhere(run: Run, dataset: str) -> str:
+    """Which images a run was searched on, if not those that its truth is about."""
+    own = run.spec.data
+    return "" if own.name == dataset else f", searched on {data_name(own.title)}"
 
 
 def _macro(collection: Collection) -> Iterator[Claim]:
@@ -301,7 +308,7 @@ def _macro(collection: Collection) -> Iterator[Claim]:
         if method.guided:
             top = [record["top"] for record in method.records]
             yield _fewer_samples(
-                method.study,
+                f"{method.study}{_elsewhere(method.seeds[0].run, DATASET)}",
                 "how many times fewer samples does the posterior need than uniform sampling, for "
                 "the best 1 % of NAS-Bench-Macro's networks?",
                 [float(each["speedup"]) for each in top],

@@ -112,9 +112,16 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
         second: the runs of the other side. Two single runs may have different seeds.
 
     Raises:
-        PdnasError: they saw different data sets or images, or share no seed.
+        PdnasError: a run is on both sides, they saw different data sets or images, or share no
+            seed.
     """
     names = _name(first), _name(second)
+    owners = {run.identity: run for run in first}
+    for run in second:
+        if same := owners.get(run.identity):
+            raise PdnasError(
+                f"{same.folder} and {run.folder} are the same run; give another one to compare with"
+            )
     data = first[0].spec.data.title, second[0].spec.data.title
     if data[0] != data[1]:
         raise PdnasError(

@@ -455,23 +455,38 @@ def _sorted(vocabulary: Any) -> list[Any]:
     return sorted(get_args(vocabulary))
 
 
-def share_supernet(run: Run, spec: Spec, *, variant: str, out: Path) -> dict[str, Any]:
+def require_like(run: Run, name: str, asked: Mapping[str, Any]) -> None:
+    """Raise if a run is of another study, variant or seed (``name``) than asked for."""
+    if run.record[name] != asked[name]:
+        raise PdnasError(
+            f"{run.folder} is of {name} {run.record[name]}, not {asked[name]}; give the run of "
+            f"that {name}"
+        )
+
+
+def share_supernet(run: Run, spec: Spec, names: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Make ``out`` a run of another variant with the supernet of ``run``: no second search.
+
+    Args:
+        names: ``scale``, ``study``, ``variant`` and ``seed`` of what is asked for.
 
     Returns:
         the record written to ``run.json``: that of ``run``, whose provenance the supernet keeps.
 
     Raises:
-        PdnasError: the variant's search is another one, or the files could not be copied.
+        PdnasError: the variant's search is another one, or of another study or seed; or the files
+            could not be copied.
     """
+    require_like(run, "study", names)
+    require_like(run, "seed", names)
     if not run.spec.searches_like(spec):
         raise PdnasError(
-            f"{run.folder} holds another search than {variant}'s; only variants that differ in "
-            "candidates or retrain alone share a supernet"
+            f"{run.folder} holds another search than {names['variant']}'s; only variants that "
+            "differ in candidates or retrain alone share a supernet"
         )
     record = {
         **run.record,
-        "variant": variant,
+        **names,
         "spec": spec.model_dump(mode="json"),
         "searched_by": run.variant,
     }

@@ -171,6 +171,18 @@ class AloneStudy(Strict):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
         return self
 
+    @property
+    def dataset(self) -> str:
+        """The images of all variants."""
+        return self.config(next(iter(self.variants))).dataset
+
+    @model_validator(mode="after")
+    def _one_dataset(self) -> Self:
+        datasets = {self.config(variant).dataset for variant in self.variants}
+        if len(datasets) > 1:
+            raise ValueError(f"dataset: variants differ ({', '.join(sorted(datasets))}); use one")
+        return self
+
     @model_validator(mode="after")
     def _reference_is_judged(self) -> Self:
         if self.reference is None:

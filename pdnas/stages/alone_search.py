@@ -35,6 +35,9 @@ from pdnas.support.errors import PdnasError, Unfinished
 from pdnas.support.files import write_json, write_table
 from pdnas.support.provenance import Stopwatch, fingerprint, provenance, run_identity
 
+MOST_DRAWS = 1 << 20
+"""Cells that are drawn at most in search of new ones."""
+
 TRAININGS = 1_000_000
 """Where the numbers begin that trainings have their seeds of; below are those of rounds."""
 
@@ -157,12 +160,15 @@ def new_codes(
 
     Returns:
         shape (``count``, switches).
+
+    Raises:
+        PdnasError: so many cells are not left, or the posterior is too narrow to meet them.
     """
     space, draws = posterior.space, count
     canonical = space.ids(space.canonical_codes())
     if count > np.unique(canonical).size - len(known):
         raise PdnasError(f"alone.rounds: fewer than {count} cells are left for round {number}")
-    while True:
+    while draws <= max(count, MOST_DRAWS):
         drawn = posterior.sample(draws, epoch_seed(seed, number)).choices[space.KEY].numpy()
         computed = canonical[space.ids(drawn)]
         fresh = ~np.isin(computed, canonical[space.ids(known)])
@@ -171,6 +177,10 @@ def new_codes(
         if len(places) >= count:
             return np.asarray(drawn[places[:count]])
         draws *= 2
+    raise PdnasError(
+        f"alone.share: the posterior is too narrow to meet {count} new cells in round {number}; "
+        "let it be larger"
+    )
 
 
 def _row(

@@ -5,6 +5,7 @@ A specification that asks for cells trained alone is searched in :mod:`pdnas.sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from pdnas.data.splits import make_splits
 from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets import Supernet
 from pdnas.runs import layout
-from pdnas.runs.distributions import load_posterior, save_posterior, trajectory_table
+from pdnas.runs.distributions import save_posterior, trajectory_table
+from pdnas.runs.run import Run, require_like
 from pdnas.spec.names import Part
 from pdnas.spec.spec import Spec
 from pdnas.stages.alone_search import alone_search_run
@@ -240,21 +242,26 @@ def search(inputs: Inputs, session: Session = SHORT) -> SearchResult:
     return SearchResult(inputs, supernet, fitted)
 
 
-def match_drop(spec: Spec, match: Path | None) -> float | None:
+def match_drop(spec: Spec, match: Path | None, names: Mapping[str, Any]) -> float | None:
     """The fixed drop probability with which the expected size is that of the run ``match``.
 
     Args:
         match: folder of the search that ``gates.match`` names; None: nothing is matched.
+        names: ``study`` and ``seed`` of the search that is to be made.
 
     Raises:
-        PdnasError: the specification matches no other search, or that one is missing.
+        PdnasError: the specification matches no other search, or that one is missing, or is of
+            another variant, study or seed.
     """
     if match is None:
         return None
     if spec.gates.match is None:
         raise PdnasError("gates.match is None; leave out --match")
+    run, asked = Run.load(match), {**names, "variant": spec.gates.match}
+    for name in ("study", "variant", "seed"):
+        require_like(run, name, asked)
     classes = dataset(spec.data).count_classes()
-    return matching_drop_probability(spec, load_posterior(match / layout.POSTERIOR), classes)
+    return matching_drop_probability(spec, run.posterior(), classes)
 
 
 def _shared_warm_up(inputs: Inputs, folder: Path | None) -> Checkpoints | None:

@@ -6,6 +6,7 @@ Records are as in docs/files.md, ready for JSON: what is not finite is null.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from pdnas.space.categorical import CategoricalSpace
 from pdnas.space.cells import OPERATIONS, CellSpace
 from pdnas.space.macro import MacroSpace
 from pdnas.spec.names import TruthData
+from pdnas.spec.selection import flatten
+from pdnas.spec.spec import SEARCH_PARTS
 from pdnas.support import files
 from pdnas.support.errors import PdnasError
 from pdnas.support.provenance import Stopwatch, provenance, run_identity
@@ -132,7 +135,8 @@ def summarise_seeds(records: Sequence[Mapping[str, Any]], level: float = 0.95) -
         raise PdnasError("seeds of one search choose from the same operations; these do not")
 
     def mean(seeds: Sequence[Mapping[str, Any]], quantity: str) -> dict[str, Any]:
-        return confidence_interval([seed[quantity] for seed in seeds], level).to_json()
+        values = [seed[quantity] for seed in seeds]
+        return confidence_interval(values, level).within(0, 1).to_json()
 
     def reach(same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         masses, base = [seed["mass"] for seed in same], same[0]["uniform_mass"]
@@ -208,21 +212,44 @@ def own_truth(runs: Sequence[Path], known: Sequence[Data], truth: str) -> Data:
     return own[0]
 
 
-def require_different(runs: Sequence[Path]) -> None:
-    """Hold runs to be different searches: one that counts twice narrows every interval.
+def require_seeds_of_one_search(runs: Sequence[Path]) -> None:
+    """Hold runs to differ in their seeds alone: a mean over two searches is that of none.
+
+    Of a folder without ``run.json`` nothing is known but where it is.
 
     Raises:
-        PdnasError: a folder is given twice, or holds a copy of another.
+        PdnasError: a folder is given twice or holds a copy of another, which would narrow every
+            interval; or two were searched with different settings.
     """
     found: dict[object, Path] = {}
+    recorded = [(run, _settings(run)) for run in runs if (run / layout.RUN).is_file()]
+    for (one, first), (other, second) in pairwise(recorded):
+        # An earlier version's record may lack a setting.
+        for setting in sorted(first.keys() & second.keys()):
+            if first[setting] != second[setting]:
+                raise PdnasError(
+                    f"{one} and {other} were searched with different settings ({setting}), and are "
+                    "no seeds of one search; ask about each of them"
+                )
     for run in runs:
-        path = run / layout.RUN
-        key = run_identity(files.read_json(path)) if path.is_file() else run.resolve()
+        key = owner_of(run) or run.resolve()
         if key in found:
             raise PdnasError(
                 f"{found[key]} and {run} are the same search; each seed counts once, leave one out"
             )
         found[key] = run
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """What a run's search was told, in one level."""
+    spec = files.read_json(run / layout.RUN).get("spec") or {}
+    return flatten({part: spec.get(part) or {} for part in SEARCH_PARTS})
+
+
+def owner_of(run: Path) -> str | None:
+    """Whose a run's files are; None: its folder has no record of its search."""
+    path = run / layout.RUN
+    return run_identity(files.read_json(path)) if path.is_file() else None
 
 
 def load_probabilities(run: Path) -> tuple[CellSpace, Floats]:
@@ -291,22 +318,25 @@ def load_macro_probabilities(run: Path) -> Floats:
     return loaded.architecture_probabilities()
 
 
-def load_scores(path: Path, space: CategoricalSpace = CellSpace()) -> Floats:
+def load_scores(
+    path: Path, space: CategoricalSpace = CellSpace(), owner: str | None = None
+) -> Floats:
     """One-shot scores of a whole space, shape (len(space),), in the order of its architectures.
 
     Args:
         path: Parquet table with the columns ``cell_id`` (the benchmark's) and ``score``, a row an
             architecture in any order.
         space: the architectures that must be there.
+        owner: the run whose supernet is to have scored them; None: whichever.
 
     Raises:
-        PdnasError: no such table, a cell without a finite score, one with two or none of the
-            space's, or ids of an earlier version, which were the run's own.
+        PdnasError: no such table, another run's, a cell without a finite score, one with two or
+            none of the space's, or ids of an earlier version, which were the run's own.
     """
     made_by = path.with_suffix(".json")
     if made_by.is_file() and isinstance(space, CellSpace):
         space.require_benchmark_ids(files.read_json(made_by), made_by)
-    table, ids = files.read_table(path), space.benchmark_ids()
+    table, ids = files.read_table(path, owner), space.benchmark_ids()
     if {"cell_id", "score"} <= set(table):
         scores = table.set_index("cell_id")["score"]
         if np.array_equal(np.sort(scores.index), np.sort(ids)) and np.isfinite(scores).all():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from pdnas.spec.alone import AloneStudy, final_steps
+from pdnas.spec.selection import judged_by
 from pdnas.support.errors import PdnasError
 from pdnas.support.statistics import finite_or_none
 from pdnas.truth.noise import best_tenth, retrained
@@ -135,6 +136,10 @@ def tempered(evidence: Floats, weights: Floats, share: float = SHARE) -> Floats:
     return at(high)[0]
 
 
+WORST = -1e100
+"""Evidence of a training that went wrong: as bad as can be, and finite."""
+
+
 def evidence_at(table: pd.DataFrame, step: int, checkpoints: Sequence[int]) -> dict[str, Floats]:
     """What can be said of each training after so many steps, (rows,) each; higher is better.
 
@@ -158,7 +163,7 @@ def evidence_at(table: pd.DataFrame, step: int, checkpoints: Sequence[int]) -> d
         }
         found["validation_loss"] = -judged["validation_loss"]
         found["validation_accuracy"] = judged["validation_accuracy"]
-    return found
+    return {name: np.nan_to_num(each, nan=WORST, neginf=WORST) for name, each in found.items()}
 
 
 @dataclass(frozen=True)
@@ -224,16 +229,20 @@ class Worth:
         whole, drawn = self.of(evidence, np.ones(strata.size)), self.of(evidence, counts)
         found = {}
         for name, value in whole.items():
-            ends = np.nanpercentile(drawn[name], (2.5, 97.5))
+            known = drawn[name][~np.isnan(drawn[name])]
+            ends = np.percentile(known, (2.5, 97.5)) if known.size else (np.nan, np.nan)
             numbers = zip(("estimate", "low", "high"), (value, *ends), strict=True)
             found[name] = {key: finite_or_none(float(number)) for key, number in numbers}
         return found
 
 
-def ceiling(truth: Truth, dataset: str, sample: Sample, draws: int = 50) -> tuple[float, float]:
+def ceiling(
+    truth: Truth, dataset: str, sample: Sample, draws: int = 50
+) -> tuple[float | None, float | None]:
     """The tau that no evidence can be expected to beat: of the cells, and of their best tenth.
 
-    It is that of expected accuracies with those that new trainings would measure.
+    It is that of expected accuracies with those that new trainings would measure; None where these
+    are too few cells to be in an order.
     """
     taus = []
     drawn, tables = retrained(truth, dataset, draws)
@@ -246,7 +255,10 @@ def ceiling(truth: Truth, dataset: str, sample: Sample, draws: int = 50) -> tupl
                 float(weighted_tau(one[top], other[top], weights[top])),
             ]
         )
-    every, best = np.nanmean(taus, axis=0).tolist()
+    every, best = (
+        float(known.mean()) if (known := each[~np.isnan(each)]).size else None
+        for each in np.transpose(taus)
+    )
     return every, best
 
 
@@ -273,7 +285,7 @@ def compare(
         ``steps``, ``evidence``, ``seconds`` of a cell (processor time, judging included where the
         evidence needs it) and the statistics of :meth:`Worth.of`, each with its interval.
     """
-    dataset = truth.datasets[0]
+    dataset = judged_by(study.dataset)
     accuracy, short = truth.accuracy(dataset), truth.validation(dataset)
     assert short is not None
     ids = sample.ids

@@ -53,7 +53,7 @@ class Inputs:
             )
         scored, scores = run.scores_record, None
         if scored is not None:
-            scores = load_scores(run.folder / layout.SCORES, posterior.space)
+            scores = load_scores(run.folder / layout.SCORES, posterior.space, run.identity)
         return cls(posterior, scores, scored)
 
 

@@ -60,7 +60,8 @@ def test_a_killed_study_goes_on_and_a_finished_one_is_kept(
     table, record = read_table(out), read_json(out.with_suffix(".json"))
     assert table.groupby("variant").size().to_dict() == {"random": 5, "identity": 5}
     assert [len(losses) for losses in table["losses"]] == [4] * 10
-    assert record["cells"] == 5
+    assert (record["cells"], record["judged_by"]) == (5, "cifar10")
+    assert "trained on digits, judged by accuracies on cifar10" in call(study, "--out", out).output
     assert record["provenance"]["cpu_seconds"] > 0
     assert 0 < record["tau_ceiling"]["all"] <= 1
     assert not list((tmp_path / "cache").rglob("alone-*"))

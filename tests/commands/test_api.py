@@ -114,3 +114,16 @@ def test_bad_input_is_one_line(
 def test_a_missing_argument_is_pythons_own_error() -> None:
     with pytest.raises(TypeError, match="variant"):
         api.search("smoke", "multibranch")  # type: ignore[call-arg]
+
+
+def test_the_users_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python leaves a tilde as it is, and a folder of that name would be made here."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    run = pdnas.search("smoke", "nasbench201", "guided", out="~/run")
+    assert run.folder == tmp_path / "home" / "run"
+    assert pdnas.load_run("~/run").seed == 0
+    cell = run.posterior().space.to_string([3] * 6)
+    assert pdnas.extract("~/run", "~/small", cell=cell)["cell"] == cell
+    assert (tmp_path / "home" / "small" / "subnet.json").is_file()
+    assert not (tmp_path / "~").exists()

@@ -120,6 +120,15 @@ def test_ctrl_c_says_how_to_go_on(
     assert last == "pdnas: interrupted; run the same command again to go on"
 
 
+def test_ctrl_c_finds_no_import_before_somebody_looks_out_for_it() -> None:
+    code = "import sys; old = {*sys.modules}; import pdnas.cli; print(*{*sys.modules} - old)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if not name.startswith("importlib")} <= {
+        *("pdnas", "pdnas.cli", "__future__", "warnings", "_warnings")
+    }
+
+
 def test_a_search_that_stops_in_time_says_so_and_goes_on(pdnas: Pdnas, tmp_path: Path) -> None:
     search = ["search", "nasbench201", "guided", "--scale", "smoke", "--out", tmp_path]
     done = pdnas(*search, "--stop-after", "0")

@@ -152,14 +152,22 @@ def test_a_folder_called_as_a_published_data_set_is_another(tree: Tree) -> None:
 def test_small_networks_are_printed_with_enough_digits(
     tree: Tree, parameters: int, printed: str
 ) -> None:
-    run = tree.folder / "branches" / "guided" / "seed0"
-    path = run / "result-posterior-none.json"
-    write_json(path, {**read_json(path), "parameters": parameters})
+    runs = [tree.folder / "branches" / "guided" / f"seed{seed}" for seed in (0, 1)]
+    for run in runs:
+        path = run / "result-posterior-none.json"
+        write_json(path, {**read_json(path), "parameters": parameters})
     app = typer.Typer()
     app.command()(report.compare)
-    said = CliRunner().invoke(app, [str(run), str(run)], env={"COLUMNS": "200"}).stdout
+    said = CliRunner().invoke(app, [*map(str, runs)], env={"COLUMNS": "200"}).stdout
     [line] = [line for line in said.splitlines() if "parameters of the chosen" in line]
     assert line.split()[-3:-1] == [printed, printed]
+
+
+def test_a_run_is_not_compared_with_itself(tree: Tree) -> None:
+    guided = tree.folder / "branches" / "guided"
+    for other in (guided, guided / "seed1"):
+        with pytest.raises(PdnasError, match="are the same run; give another one"):
+            hold(guided, other)
 
 
 def test_a_seed_counts_once(tree: Tree) -> None:

@@ -105,6 +105,16 @@ def test_no_cell_is_trained_twice_not_even_by_another_name() -> None:
         new_codes(posterior, known, 15_000, 0, 2)
 
 
+def test_a_posterior_too_narrow_for_new_cells_is_refused() -> None:
+    """It would be drawn from for ever."""
+    narrow = torch.full((6, 5), 1e-9, dtype=torch.float64)
+    narrow[:, 3] = 1 - 4e-9
+    posterior = CategoricalPosterior(narrow, SPACE)
+    known = new_codes(posterior, np.empty((0, 6), np.int8), 1, 0, 1)
+    with pytest.raises(PdnasError, match=r"alone\.share: the posterior is too narrow to meet 5"):
+        new_codes(posterior, known, 5, 0, 2)
+
+
 def test_a_killed_search_ends_alike_and_a_finished_one_is_kept(
     tmp_path: Path, kill_at: Callable[[Any, str, int], list[Any]]
 ) -> None:

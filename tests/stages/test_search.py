@@ -28,6 +28,7 @@ from pdnas.stages import search as module
 from pdnas.stages.materials import make_supernet, trained_supernet
 from pdnas.stages.sample import distribution, sample_run
 from pdnas.support.errors import PdnasError
+from pdnas.support.files import write_json
 from pdnas.train.fit import TrainingData
 from pdnas.train.state import TrainingState
 
@@ -53,7 +54,7 @@ def search(
     warm_ups: Path | None = None,
 ) -> Run:
     names = {"scale": "smoke", "study": "multibranch", "variant": out.name}
-    drop = module.match_drop(spec, match)
+    drop = module.match_drop(spec, match, {**names, "seed": seed})
     module.search_run(spec, **names, seed=seed, out=out, device=CPU, drop=drop, warm_ups=warm_ups)
     return Run.load(out)
 
@@ -289,6 +290,9 @@ def test_a_matched_rate_is_that_of_the_classes_that_there_are(
     drop[gates[-1]] = torch.full_like(like.drop[gates[-1]], 0.1)
     learned = ChannelPosterior(drop, like.group_sizes)
     save_posterior(tmp_path / "posterior.safetensors", learned, {})
+    names = {"scale": "smoke", "study": "wide", "seed": 0}
+    record = {**names, "variant": "guided", "spec": spec.model_dump(mode="json")}
+    write_json(tmp_path / "run.json", record)
     rates = []
     for classes in (10, 400):
         many = replace(INFO["digits"], count=lambda _, classes=classes: classes)
@@ -296,7 +300,7 @@ def test_a_matched_rate_is_that_of_the_classes_that_there_are(
         supernet = make_supernet(spec, CPU, classes)
         assert isinstance(supernet, ChannelSupernet)
         rates.append(supernet.matching_drop_probability(learned))
-        assert module.match_drop(spec, tmp_path) == rates[-1]
+        assert module.match_drop(spec, tmp_path, names) == rates[-1]
     assert rates[0] - rates[1] > 0.05, "or the number of classes would not matter"
 
 
@@ -306,6 +310,12 @@ def test_a_run_to_match_belongs_to_a_specification_that_matches_one(tmp_path: Pa
         search(tmp_path / "plain", make_spec(), match=guided.folder)
     with pytest.raises(PdnasError, match="'guided'; give that variant's run with --match"):
         search(tmp_path / "random", make_spec(gates={"mode": "fixed", "match": "guided"}))
+    fixed = make_spec(gates={"mode": "fixed", "match": "guided"})
+    with pytest.raises(PdnasError, match="is of seed 0, not 1; give the run of that seed"):
+        search(tmp_path / "random", fixed, seed=1, match=guided.folder)
+    others = make_spec(gates={"mode": "fixed", "match": "wide"})
+    with pytest.raises(PdnasError, match="is of variant guided, not wide"):
+        search(tmp_path / "random", others, match=guided.folder)
 
 
 def test_the_random_baseline_is_as_large_as_the_guided_candidates(

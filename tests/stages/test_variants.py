@@ -69,7 +69,8 @@ def test_a_variant_of_judging_alone_takes_the_supernet(
     scale: Scale, guided: Path, tmp_path: Path
 ) -> None:
     spec = scale.spec("multibranch", "recalibrated")
-    record = share_supernet(Run.load(guided), spec, variant="recalibrated", out=tmp_path / "run")
+    names = {"scale": "mine", "study": "multibranch", "variant": "recalibrated", "seed": 0}
+    record = share_supernet(Run.load(guided), spec, names, tmp_path / "run")
     run = Run.load(tmp_path / "run")
     assert (run.variant, run.spec, run.record) == ("recalibrated", spec, record)
     assert (record["searched_by"], record["provenance"]["seed"]) == ("guided", 0)
@@ -94,5 +95,8 @@ def test_a_variant_of_judging_alone_takes_the_supernet(
 
     other = scale.spec("multibranch", "initial")
     with pytest.raises(PdnasError, match="another search than initial's"):
-        share_supernet(Run.load(guided), other, variant="initial", out=tmp_path / "other")
+        share_supernet(Run.load(guided), other, names | {"variant": "initial"}, tmp_path / "other")
+    for name, wrong in {"seed": 1, "study": "wide"}.items():
+        with pytest.raises(PdnasError, match=f"is of {name} .*, not {wrong}; give the run of that"):
+            share_supernet(Run.load(guided), spec, names | {name: wrong}, tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,21 @@ def study(**changes: Any) -> AloneStudy:
         "variants": {"as-it-is": {}, "deep": {"supernet": {"cells": 3}}},
     }
     return AloneStudy.model_validate(given | changes)
+
+
+def training(variant: str, seed: int, cell_id: int) -> dict[str, Any]:
+    """A training of 8 steps in which nothing was learnt."""
+    return {
+        "variant": variant,
+        "seed": seed,
+        "cell_id": cell_id,
+        "losses": [2.3] * 8,
+        "accuracies": [0.1] * 8,
+        "validation_losses": [2.3, 2.3],
+        "validation_accuracies": [0.1, 0.1],
+        "training_seconds": 1.0,
+        "validation_seconds": 0.1,
+    }
 
 
 def test_each_stratum_is_drawn_uniformly_and_stands_for_all_of_it() -> None:
@@ -191,9 +207,45 @@ def test_the_ceiling_of_all_cells_is_that_of_the_truth(truth: NasBench201) -> No
     assert (every, best) == pytest.approx(expected, abs=0.05)
 
 
+def test_a_few_cells_may_be_in_no_order(truth: NasBench201) -> None:
+    one = Sample(np.array([7]), np.zeros(1, int), np.full(1, 15625.0))
+    assert ceiling(truth, "cifar10", one, draws=2) == (None, None)
+    trained = pd.DataFrame([training("as-it-is", 0, 7)])
+    asked = study(seeds=[0], variants={"as-it-is": {}})
+    found = compare(asked, trained, one, truth, resamples=3)
+    json.dumps(found, allow_nan=False)
+    assert found[0]["tau"] == {"estimate": None, "low": None, "high": None}
+
+
+def test_the_truth_is_that_of_the_images(truth: NasBench201) -> None:
+    rng = np.random.default_rng(0)
+    sample = Sample(rng.choice(15625, 30, replace=False), np.zeros(30, int), np.full(30, 521.0))
+    rows = [training("as-it-is", 0, int(cell)) for cell in sample.ids]
+    for row, accuracy in zip(rows, truth.accuracy("cifar100")[sample.ids], strict=True):
+        row["losses"] = [-accuracy] * 8
+    base = study().base | {"dataset": "cifar100"}
+    asked = study(seeds=[0], base=base, variants={"as-it-is": {}})
+    found = compare(asked, pd.DataFrame(rows), sample, truth, resamples=3)
+    assert found[0]["tau"]["estimate"] == pytest.approx(1)
+    assert {"speedup_72", "speedup_70.5"} <= set(found[0])
+
+
+def test_a_training_that_went_wrong_is_the_worst_evidence() -> None:
+    rows = [training("as-it-is", 0, cell) for cell in range(3)]
+    rows[1]["losses"] = [2.0, *[float("nan")] * 7]
+    evidence = evidence_at(pd.DataFrame(rows), 8, (3, 8))["loss_end"]
+    assert np.isfinite(evidence).all()
+    assert evidence.argmin() == 1
+    assert weighted_tau(evidence, np.array([0.9, 0.1, 0.8]), np.ones(3)) == pytest.approx(
+        kendall_tau([1, 0, 1], [0.9, 0.1, 0.8])
+    )
+    assert tempered(evidence, np.full(3, 5000.0)).tolist() == pytest.approx([0.5, 0, 0.5])
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
+        ({"variants": {"a": {}, "b": {"dataset": "digits"}}}, "dataset: variants differ"),
         ({"seeds": [0, 0]}, "seeds repeat"),
         ({"seeds": []}, "seeds"),
         ({"variants": {"a": {"stepz": 1}}}, "a: stepz: no such key; did you mean 'steps'"),

@@ -208,6 +208,37 @@ class TestEfficiency:
         with pytest.raises(PdnasError, match="are the same search; each seed counts once"):
             call("efficiency", run, tmp_path / "seed1")
 
+    def test_seeds_are_of_one_search(self, run: Path, tmp_path: Path) -> None:
+        """A mean over two methods is that of none."""
+        shutil.copytree(run, tmp_path / "other")
+        for folder, seed, epochs in ((run, 0, 4), (tmp_path / "other", 1, 5)):
+            spec = {"data": {"name": "cifar10"}, "training": {"epochs": epochs}}
+            record = {"seed": seed, "spec": spec}
+            (folder / "run.json").write_text(json.dumps(record))
+        with pytest.raises(PdnasError, match=r"different settings \(training.epochs\), and are no"):
+            call("efficiency", run, tmp_path / "other")
+
+    def test_accuracies_have_intervals_within_0_and_1(self, run: Path, tmp_path: Path) -> None:
+        """Student's t of two seeds reaches far beyond."""
+        poor = torch.full((6, 5), 1e-3, dtype=torch.float64)
+        poor[:, 0] = 1 - 4e-3
+        path = tmp_path / "seed1" / "posterior.safetensors"
+        save_posterior(path, CategoricalPosterior(poor, CellSpace()), {})
+        found = json.loads(call("efficiency", run, path.parent, "--json").stdout)
+        for facts in found["datasets"].values():
+            for name in ("mean_accuracy", "mode_accuracy"):
+                assert (facts[name]["low"], facts[name]["high"]) == (0, 1)
+
+    def test_another_run_s_scores_are_refused(self, run: Path, tmp_path: Path) -> None:
+        (run / "run.json").write_text('{"seed": 7}')
+        frame = pd.DataFrame({"cell_id": range(15_625), "score": NasBench201.load().accuracy()})
+        files.write_table(tmp_path / "scores.parquet", frame, owner="another's")
+        with pytest.raises(PdnasError, match=r"scores\.parquet belongs to another run"):
+            call("efficiency", run, "--scores", tmp_path / "scores.parquet")
+        files.write_table(tmp_path / "scores.parquet", frame)
+        said = call("efficiency", run, "--scores", tmp_path / "scores.parquet").stdout
+        assert "Kendall's tau 1, among the best tenth 1; the one of 100 samples" in said
+
     def test_scores(self, run: Path, tmp_path: Path) -> None:
         """Cells in any order; a perfect score chooses the best, its negative the worst."""
         ids = np.random.default_rng(0).permutation(15_625)

@@ -54,7 +54,8 @@ def worth_of_seconds(record: Mapping[str, Any]) -> Drawing:
         if name in _TAUS:
             key, among = _TAUS[name]
             look = {"color": style.REFERENCE_COLOUR, "linestyle": ":", "linewidth": 1.2}
-            axis.axhline(record["tau_ceiling"][key], label="the most that noise leaves", **look)
+            if (most := record["tau_ceiling"][key]) is not None:
+                axis.axhline(most, label="the most that noise leaves", **look)
             axis.set_ylabel("Kendall's τ with the truth")
             style.title(axis, among)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,19 @@ class Band:
     variant: str
     runs: list[Run]
     records: list[Mapping[str, Any]]
+    alike: bool = False
+    """Whether another variant has the same band and images."""
 
     @property
-    def label(self) -> str:
+    def size(self) -> str:
         """``180–220 k``."""
         low, high = (each / 1000 for each in self.records[0]["parameters"])
         return f"{low:g}–{high:g} k"
+
+    @property
+    def label(self) -> str:
+        """The same, with the study and variant where another has the same."""
+        return f"{self.size} ({self.study}/{self.variant})" if self.alike else self.size
 
     @property
     def searched_on(self) -> str:
@@ -80,8 +87,8 @@ class Band:
     def title(self) -> str:
         """What a panel says of it."""
         return (
-            f"{self.label} parameters,\n{style.seeds(len(self.records))} searched on "
-            f"{self.searched_on}"
+            f"{self.size} parameters,\n{style.seeds(len(self.records))} searched on "
+            f"{self.searched_on}" + f"\n({self.study}/{self.variant})" * self.alike
         )
 
     @property
@@ -157,7 +164,8 @@ def bands(collection: Collection) -> list[Band]:
             if pairs:
                 runs, records = map(list, zip(*pairs, strict=True))
                 found.append(Band(study, variant, runs, records))
-    return found
+    shown = [(band.size, band.searched_on) for band in found]
+    return [replace(band, alike=shown.count(of) > 1) for band, of in zip(found, shown, strict=True)]
 
 
 def truths(collection: Collection) -> Table:

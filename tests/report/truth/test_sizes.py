@@ -163,6 +163,26 @@ def test_figures_hold_the_means_over_seeds(
         assert shown == pytest.approx(np.mean(band.mean("posterior", "cifar10")))
 
 
+def test_variants_of_one_band_are_told_apart(
+    nothing: Tree, records: dict[tuple[str, int], dict[str, Any]]
+) -> None:
+    path = Path(nothing.scale_name)
+    racing = "      racing: {candidates: {band: [90000, 110000], ranking: racing}}\n"
+    path.write_text(SCALE + racing, encoding="utf-8")
+    for variant, of in {"small": "small", "middle": "middle", "racing": "small"}.items():
+        made = {**provenance(1.0), "config": {"band": list(BANDS[of])}}
+        record = {**records[of, 0], "provenance": made}
+        write_json(nothing.search("sizes", variant, 0) / "sizes.json", record)
+    found = collect(nothing.scale_name, nothing.folder)
+    labels = list(dict.fromkeys(row["band"] for row in rows_of(found)))
+    assert labels == ["90–110 k (sizes/small)", "180–220 k", "90–110 k (sizes/racing)"]
+    assert [band.title.splitlines()[2:] for band in bands(found)] == [
+        ["(sizes/small)"],
+        [],
+        ["(sizes/racing)"],
+    ]
+
+
 def test_claims(collection: Collection) -> None:
     found = list(claims(collection))
     assert [each.study for each in found] == ["sizes/small"] * 2 + ["sizes/middle"] * 2
