@@ -122,13 +122,15 @@ def corrected(together: Iterable[Claim]) -> list[Claim]:
 
 def table(together: Iterable[Claim]) -> Table:
     """Claims that are read together (:func:`corrected`), a row each."""
+    shown = list(together)
+    tests = sum(not math.isnan(each.p) for each in shown)
     rows = [
         (
             *(each.study, each.question, each.measured, each.seeds),
             None if math.isnan(each.p) else each.p,
             *(each.reading, each.paper, each.verdict),
         )
-        for each in together
+        for each in shown
     ]
     return Table(
         "claims",
@@ -147,10 +149,13 @@ def table(together: Iterable[Claim]) -> Table:
         (
             "Differences are paired by seed: mean ± half-width of the 95 % t-interval. Ratios: "
             "geometric mean with the interval of the logarithms.",
-            "p: of a t-test over seeds, corrected by Holm's method for all claims of the table. "
-            f"Below {LEVEL} a claim is settled. Seeds that are all equal cannot be tested.",
-            "In part: fewer samples, but not settled that ten times fewer. The paper's claims are "
-            "of its own supernets at its own budget.",
+            f"p: of a t-test over seeds, corrected by Holm's method for the {tests} tests of the "
+            f"table. Below {LEVEL} a claim is settled, else it is open. Seeds that are all equal "
+            "cannot be tested.",
+            "Supported: settled, and as the paper says; an interval of fewer samples also begins "
+            "at ten times or above. In part: fewer is settled, but its interval begins below ten "
+            "times. –: no single number decides what the paper says.",
+            "The paper's claims are of its own supernets at its own budget.",
         ),
     )
 

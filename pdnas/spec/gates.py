@@ -45,7 +45,8 @@ class GateConfig(Strict):
     dependence: Dependence = "independent"
     """Of a cell's edges; chain: each depends on the one before it."""
     noise: Literal["image", "batch"] | Annotated[int, Field(ge=2)] = "image"
-    """One mask (or cell) for every image, one a batch, or so many a batch (docs/nasbench201.md)."""
+    """A mask (or cell) of its own for each image, one a batch, or so many a batch
+    (docs/nasbench201.md)."""
 
     @property
     def masks_per_batch(self) -> int | None:
