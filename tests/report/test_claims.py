@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pdnas.report.claims import Claim, Side, claims, corrected
+from pdnas.report.claims import Claim, Side, claims, corrected, table
 from pdnas.report.collect import collect
 from pdnas.support.statistics import Interval
 
@@ -55,6 +55,7 @@ def test_claims_that_are_read_together_are_corrected_together() -> None:
     assert [each.verdict for each in alone] == ["supported", "supported", "open"]
     together = corrected(alone)
     assert [each.p for each in together[:2]] == pytest.approx([0.03, 0.02])
+    assert "for the 2 tests of the table" in table(together).notes[1]
     assert [each.verdict for each in corrected([*alone, claim(0, 1, 0.9)])] == [
         "open",
         "supported",
