@@ -82,6 +82,13 @@ class CategoricalSpace(ABC):
         """
         return self.codes
 
+    def equal_ids(self) -> NDArray[np.int64]:
+        """Of each architecture, the first that gives the same with the same weights, (n,).
+
+        Here all differ.
+        """
+        return np.arange(len(self))
+
     def benchmark_ids(self) -> NDArray[np.int64]:
         """Row of each architecture in the benchmark's table, shape (len(self),)."""
         return np.arange(len(self))

@@ -41,6 +41,10 @@ CHAIN = (0, 2, 1, 5, 4, 3)
 or ends in the same node."""
 
 
+Value = tuple[tuple[int, int, "Value"], ...]
+"""Terms of a sum: edge (-1: of no kernel of its own), operation, and what it is applied to."""
+
+
 def leaving(node: int) -> list[int]:
     """The edges that leave a node."""
     return [edge for edge, (source, _) in enumerate(EDGES) if source == node]
@@ -107,6 +111,32 @@ class CellSpace(CategoricalSpace):
             unseen = (cells[:, leaving(node)] == none).all(axis=1)
             cells[np.ix_(unseen, entering(node))] = none
         return cells
+
+    def equal_ids(self) -> NDArray[np.int64]:
+        first: dict[Value, int] = {}
+        cells = enumerate(self.codes.tolist())
+        return np.array([first.setdefault(self._value(cell), number) for number, cell in cells])
+
+    def _value(self, cell: Sequence[int]) -> Value:
+        """What a cell's output is the sum of.
+
+        A convolution's term has its edge, its operation and its input. A skip connection hands all
+        terms on; a pool is linear, and so one of each term.
+        """
+        nodes: list[Value] = [((-1, -1, ()),)] + [()] * (NODES - 1)  # the input is a term
+        for edge, code in enumerate(cell):
+            source, target = EDGES[edge]
+            match self.operations[code]:
+                case "none":
+                    continue
+                case "skip_connect":
+                    terms = nodes[source]
+                case "avg_pool_3x3":
+                    terms = tuple((-1, code, (term,)) for term in nodes[source])
+                case _:
+                    terms = ((edge, code, nodes[source]),)
+            nodes[target] = tuple(sorted(nodes[target] + terms))
+        return nodes[-1]
 
     def benchmark_ids(self) -> NDArray[np.int64]:
         """The benchmark's id of each cell, shape (len(self),).

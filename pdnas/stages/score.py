@@ -112,7 +112,7 @@ def score_run(run: Run, images: int | None, device: torch.device) -> dict[str, A
     record = {
         "images": config["images"],
         "operations": list(space.options),
-        "distinct_cells": len(np.unique(space.canonical_codes(), axis=0)),
+        "distinct_cells": len(np.unique(space.equal_ids())),
         "best": int(table["cell_id"][table["score"].argmax()]),
         "provenance": provenance(config, run.seed, journal.stopwatch),
     }
@@ -139,13 +139,11 @@ def _plan(inputs: Inputs) -> tuple[Blocks, Score, int]:
         score_networks = partial(macro.score_block, supernet, alone=alone)
         return macro.blocks(supernet.space), score_networks, images_at_once
     assert isinstance(supernet, NasBench201Supernet)
-    cells, rows_at_once = supernet, GPU_ROWS_AT_ONCE if on_gpu else ROWS_AT_ONCE
-    score_cells = score_alone if alone else score_block
-    return (
-        blocks(cells.space),
-        lambda codes, batches: score_cells(cells, codes, batches, rows_at_once),
-        images_at_once,
-    )
+    score_cells = partial(score_block, supernet)
+    if alone:
+        rows_at_once = GPU_ROWS_AT_ONCE if on_gpu else ROWS_AT_ONCE
+        score_cells = partial(score_alone, supernet, rows_at_once=rows_at_once)
+    return blocks(supernet.space), score_cells, images_at_once
 
 
 def score(inputs: Inputs, journal: Journal | None = None, description: str = "") -> pd.DataFrame:
@@ -171,6 +169,6 @@ def score(inputs: Inputs, journal: Journal | None = None, description: str = "")
             journal.append({str(name): values.tolist() for name, values in table.items()})
             progress.advance()
     distinct = pd.concat(map(pd.DataFrame, journal.rows)).set_index("cell_id")
-    table = distinct.loc[space.ids(space.canonical_codes())].reset_index(drop=True)
+    table = distinct.loc[space.equal_ids()].reset_index(drop=True)
     table.insert(0, "cell_id", space.benchmark_ids())
     return table.sort_values("cell_id", ignore_index=True)

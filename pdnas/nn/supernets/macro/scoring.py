@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdnas.nn.supernets.categorical.batchnorm import normalised
-from pdnas.nn.supernets.categorical.scoring import sums
+from pdnas.nn.supernets.categorical.scoring import scores, sums
 from pdnas.nn.supernets.macro.blocks import way
 from pdnas.nn.supernets.macro.network import NasBenchMacroSupernet
 from pdnas.space.macro import LAYERS, MacroSpace
@@ -52,15 +52,12 @@ def score_block(
             one network's.
 
     Returns:
-        columns ``cell_id`` (the network's number), ``score`` (accuracy) and ``loss`` (mean
-        cross-entropy) on the images of ``batches``.
+        see :func:`scores`.
     """
     beginning = codes[0, :BEGINNING].tolist()
     walk = _Walk(supernet, beginning, alone, rows_at_once)
-    parts = [sums(walk.logits(x), y) for x, y in batches]
-    images = sum(len(y) for _, y in batches)
-    score, loss = (torch.stack(parts).sum(dim=0) / images).cpu().numpy()
-    return pd.DataFrame({"cell_id": supernet.space.ids(codes), "score": score, "loss": loss})
+    of_batches = [sums(walk.logits(x), y) for x, y in batches]
+    return scores(supernet.space.ids(codes), of_batches, batches)
 
 
 @dataclass(frozen=True)
