@@ -281,7 +281,7 @@ def alone(
     from pdnas.spec.alone import AloneStudy
     from pdnas.spec.scale import read_model
     from pdnas.spec.selection import judged_by
-    from pdnas.stages.alone import train_sample
+    from pdnas.stages.alone import searches_of, train_sample
     from pdnas.support import files
     from pdnas.truth.evidence import ceiling, compare, stratified_sample
     from pdnas.truth.tables.nasbench201 import NasBench201
@@ -291,11 +291,12 @@ def alone(
     asked, truth = read_model(study, AloneStudy), NasBench201.load()
     drawn, judge = asked.sample, judged_by(asked.dataset)
     sample = stratified_sample(truth.accuracy(judge), drawn.bounds, drawn.counts, drawn.seed)
-    summary, config = out.with_suffix(".json"), asked.model_dump(mode="json")
+    summary = out.with_suffix(".json")
+    config = {**asked.model_dump(mode="json"), "searches": searches_of(asked)}
     with files.claim(out.parent, f"alone-{out.stem}"):
         record = kept.study_of_cells(summary, out, config, force)
         if record is None:
-            journal = cached_journal("alone", asked, asked.seeds)
+            journal = cached_journal("alone", config, asked.seeds)
             trained = train_sample(asked, sample.ids.tolist(), jobs, journal)
             every, best = ceiling(truth, judge, sample)
             record = {
@@ -303,7 +304,7 @@ def alone(
                 "judged_by": judge,
                 "tau_ceiling": {"all": every, "best_tenth": best},
                 "evidence": compare(asked, trained, sample, truth),
-                "provenance": work_done(asked, trained, journal),
+                "provenance": work_done(config, trained, journal),
             }
             files.write_table(out, trained)
             files.write_json(summary, record)

@@ -104,7 +104,8 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, path: Path = Digits
     space = space_of(spec)
     canonical = space.ids(space.canonical_codes())
     distinct = np.unique(canonical).tolist()
-    journal = cached_journal("table", spec, seeds)
+    config = spec.model_dump(mode="json")
+    journal = cached_journal("table", config, seeds)
     title = f"train {len(distinct)} cells, {len(seeds)} seeds"
     tasks = [(spec, cell, seed) for seed in seeds for cell in distinct]
     trained = rows_of(_table_row, tasks, jobs, journal, title)
@@ -120,7 +121,7 @@ def build_table(spec: Spec, seeds: Sequence[int], jobs: int, path: Path = Digits
         "distinct_cells": len(distinct),
         "seeds": len(seeds),
         **agreement(by_seed(table)),
-        "provenance": work_done(spec, trained, journal),
+        "provenance": work_done(config, trained, journal),
     }
     write_table(path, table[list(COLUMNS)])
     write_json(path.with_suffix(".json"), record)

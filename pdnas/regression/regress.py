@@ -142,13 +142,14 @@ def calibrate(seeds: Sequence[int], jobs: int, folder: Path = FOLDER) -> None:
     A killed call goes on after the seeds that it finished.
     """
     spec = specification("guided")
-    journal = cached_journal("intervals", spec, seeds)
+    config = spec.model_dump(mode="json")
+    journal = cached_journal("intervals", config, seeds)
     measured = run_seeds(spec, seeds, jobs, journal)
     record = {
         "level": LEVEL,
         "seeds": list(seeds),
         "metrics": measured[list(METRICS)].to_dict("list"),
-        "provenance": work_done(spec, measured, journal),
+        "provenance": work_done(config, measured, journal),
     }
     write_json(folder / "intervals.json", record)
     journal.remove()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from functools import partial
@@ -17,14 +17,13 @@ import torch
 
 from pdnas.data.sources import cache_directory
 from pdnas.runs.journal import Journal
-from pdnas.spec.base import Strict
 from pdnas.support.progress import Progress
 from pdnas.support.provenance import code_version, fingerprint, provenance
 
 
-def cached_journal(name: str, config: Strict, seeds: Sequence[int]) -> Journal:
+def cached_journal(name: str, config: Mapping[str, Any], seeds: Sequence[int]) -> Journal:
     """A journal in the cache of work that this code does with a configuration and seeds."""
-    identity = {"config": config.model_dump(mode="json"), "seeds": [*seeds], "code": code_version()}
+    identity = {"config": config, "seeds": [*seeds], "code": code_version()}
     return Journal(cache_directory() / "journals" / f"{name}-{fingerprint(identity)}")
 
 
@@ -68,9 +67,9 @@ def _timed(function: Callable[..., dict[str, Any]], *task: Any) -> dict[str, Any
     return {**function(*task), "cpu_seconds": process_time() - started}
 
 
-def work_done(config: Strict, rows: pd.DataFrame, journal: Journal) -> dict[str, Any]:
+def work_done(config: Mapping[str, Any], rows: pd.DataFrame, journal: Journal) -> dict[str, Any]:
     """Provenance of a result, with the processor time of all processes."""
-    made = provenance(config.model_dump(mode="json"), None, journal.stopwatch)
+    made = provenance(config, None, journal.stopwatch)
     return {**made, "cpu_seconds": round(float(rows["cpu_seconds"].sum()), 3)}
 
 

@@ -83,10 +83,30 @@ def _begun(config: AloneConfig, seed: int) -> NasBench201Supernet:
     return network
 
 
+def _parent_of(config: AloneConfig, seed: int) -> Run:
+    """The search whose supernet's weights a cell begins with."""
+    assert config.inherit is not None
+    return Run.load(Path(config.inherit.replace("{seed}", str(seed))))
+
+
+def searches_of(study: AloneStudy) -> dict[str, str]:
+    """The searches whose weights cells of a study begin with: by folder, which it holds now.
+
+    Raises:
+        PdnasError: a folder holds no search.
+    """
+    runs = [
+        _parent_of(config, seed)
+        for config in map(study.config, study.variants)
+        if config.inherit is not None
+        for seed in study.seeds
+    ]
+    return {str(run.folder): f"{run.identity}, {run.provenance.get('finished')}" for run in runs}
+
+
 @cache
 def _inherited(config: AloneConfig, seed: int) -> NasBench201Supernet:
-    assert config.inherit is not None
-    run = Run.load(Path(config.inherit.replace("{seed}", str(seed))))
+    run = _parent_of(config, seed)
     kernels = {"kernels": config.supernet.kernels}  # how they began says nothing of the trained
     if run.spec.supernet.model_copy(update=kernels) != config.supernet:
         raise PdnasError(f"inherit: {run.folder} searched another supernet; name the same here")

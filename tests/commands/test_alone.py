@@ -9,13 +9,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner, Result
 
 from pdnas.commands.app import app
 from pdnas.spec.alone import AloneStudy
-from pdnas.spec.scale import read_model
+from pdnas.spec.scale import load_scale, read_model
 from pdnas.stages import alone
+from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, read_table
 
@@ -117,3 +119,33 @@ def test_the_projects_own_study_is_sound() -> None:
     asked = read_model(CONFIG / "alone.yaml", AloneStudy)
     assert {asked.config(variant).kernels for variant in asked.variants} == {"random", "identity"}
     assert {asked.config(variant).supernet.cells for variant in asked.variants} == {1, 2, 3, 5}
+
+
+def test_weights_of_another_search_are_other_trainings(
+    tmp_path: Path, study: Path, kill_at: Callable[[Any, str, int], list[Any]]
+) -> None:
+    """A folder may hold another supernet by the time that a killed study goes on."""
+    smoke = load_scale("smoke").spec("nasbench201", "guided")
+    parts = {
+        "data": smoke.data.model_copy(update={"train": 100, "validation": 0}),
+        "supernet": AloneStudy.model_validate(STUDY).config("random").supernet,
+        "training": smoke.training.model_copy(update={"epochs": 1, "batch": 50}),
+        "gates": smoke.gates.model_copy(update={"warmup_epochs": 0}),
+    }
+    supernet = tmp_path / "supernet"
+
+    def search(seed: int) -> None:
+        spec, names = smoke.model_copy(update=parts), {"scale": "s", "study": "s", "variant": "v"}
+        search_run(spec, **names, seed=seed, out=supernet, device=torch.device("cpu"))
+
+    inherits = {"inherit": str(supernet)}
+    study.write_text(yaml.safe_dump(STUDY | {"variants": {"inherits": inherits}}))
+    out, calls = tmp_path / "alone.parquet", kill_at(alone, "train_alone", 3)
+    search(0)
+    assert call(study, "--out", out).exit_code != 0
+    search(1)
+    call(study, "--out", out)
+    assert len(calls) == 3 + 5, "what was trained of the first supernet counts no more"
+    search(0)
+    with pytest.raises(PdnasError, match=r"is finished, with searches\..*supernet"):
+        call(study, "--out", out)
