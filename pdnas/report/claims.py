@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from pdnas.report import formats
+from pdnas.report import fair, formats
 from pdnas.report.collect import Collection
 from pdnas.report.columns import SEEDS, words
 from pdnas.report.formats import NOT_RUN, OURS, PAPER, Column, Table
@@ -161,16 +161,18 @@ def table(together: Iterable[Claim]) -> Table:
 
 
 def _guided_against_random(collection: Collection, study: str) -> Iterator[Claim]:
-    """Table 3: the same size and budget, without and with fine-tuning."""
+    """Table 3, without and with fine-tuning."""
     roles = collection.roles[study]
     inherited, gains = {}, {}
     for kind, variant in (("random", roles.random), ("guided", roles.guided)):
         inherited[kind] = by_seed(collection, study, variant)
         gains[kind] = minus(inherited[kind], by_seed(collection, study, variant, "finetune"))
     full = by_seed(collection, study, roles.full)
+    size = " of about equal size" if fair.equal_size(collection, study) else ""
+    time = ", trained as long" if fair.equal_epochs(collection, study) else ""
     questions: tuple[tuple[str, dict[int, float], tuple[str, str], str, Side], ...] = (
         (
-            "test error of guided minus random candidates of about equal size, without fine-tuning",
+            f"test error of guided minus random candidates{size}, without fine-tuning",
             minus(inherited["guided"], inherited["random"]),
             ("random is better", "guided is better"),
             "guided is better",
@@ -198,7 +200,7 @@ def _guided_against_random(collection: Collection, study: str) -> Iterator[Claim
             "above",
         ),
         (
-            "test error of guided candidates minus the whole network's, trained as long",
+            f"test error of guided candidates minus the whole network's{time}",
             minus(inherited["guided"], full),
             ("the whole network is better", "guided is better"),
             "guided is better",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pdnas.report.collect import Collection, describe_supernet
 from pdnas.runs.records import describe_hardware
+from pdnas.spec.scale import is_own
 
 NOTHING_RUN = "Nothing of this table was run at this scale."
 
@@ -23,6 +24,11 @@ MEAN_NOTE = (
     "Time is the wall time of one seed, all its stages (search, ranking candidates, fine-tuning if "
     "any, test) but the drawing of candidates, which takes a moment."
 )
+
+
+def chosen_by_truth(collection: Collection) -> tuple[str, ...]:
+    """How the settings of this package's own scales were chosen; of others nothing is known."""
+    return (CHOSEN_BY_TRUTH,) if is_own(collection.name) else ()
 
 
 def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...]:
@@ -62,10 +68,11 @@ def _study(collection: Collection, study: str) -> str:
     parameters = f" ({size / 1e6:.3f} M parameters)" if size else ""
     epochs = spec.training.epochs
     if spec.alone:
+        often = "once" if epochs == 1 else f"{epochs} times"
         return (
             f"Study {study}: {describe_supernet(spec)}; {sum(spec.alone.rounds)} cells trained "
-            f"alone, each on {train} images of {spec.data.title} once, in {len(spec.alone.rounds)} "
-            "rounds."
+            f"alone, each on {train} images of {spec.data.title} {often}, in "
+            f"{len(spec.alone.rounds)} rounds."
         )
     return (
         f"Study {study}{role}: {describe_supernet(spec)}{parameters}; {spec.data.title}, "

@@ -12,7 +12,7 @@ from pdnas.runs import layout
 from pdnas.runs.records import older
 from pdnas.runs.run import Architecture, Run
 from pdnas.spec.names import NetworkFormat, RetrainMode, Source
-from pdnas.spec.scale import SCALES, load_scale, scale_path
+from pdnas.spec.scale import is_own, load_scale, scale_path
 from pdnas.spec.selection import flatten
 from pdnas.spec.spec import SEARCH_PARTS, Spec
 from pdnas.support.errors import PdnasError
@@ -32,7 +32,7 @@ def runs_folder(scale: str) -> Path:
             whose runs lie there, and differs from it.
     """
     name = scale_path(scale).stem
-    known = (SCALES / f"{name}.yaml").is_file()
+    known = is_own(name)
     if known and scale != name and load_scale(scale) != load_scale(name):
         raise PdnasError(
             f"{scale} is called like the package's scale {name}, whose runs lie in "
@@ -57,7 +57,7 @@ def claim_runs_folder(scale: str) -> Path:
         PdnasError: as :func:`runs_folder`.
     """
     folder, path = runs_folder(scale), scale_path(scale)
-    if not (SCALES / path.name).is_file() and _claimed_by(folder) is None:
+    if not is_own(path.stem) and _claimed_by(folder) is None:
         write_json(folder / layout.SCALE_FILE, {"file": os.path.relpath(path)})
     return folder
 

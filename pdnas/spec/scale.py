@@ -249,6 +249,11 @@ def _names(choices: Mapping[str, Any]) -> str:
     return ", ".join(choices)
 
 
+def is_own(name: str) -> bool:
+    """Whether a scale is one of the package's."""
+    return (SCALES / f"{name}.yaml").is_file()
+
+
 def scale_path(name: str) -> Path:
     """The file of a scale given by name (``laptop``) or by path (``my/scale.yaml``).
 

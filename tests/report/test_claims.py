@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from pdnas.report import catalogue
 from pdnas.report.claims import Claim, Side, claims, corrected, table
 from pdnas.report.collect import collect
+from pdnas.spec.scale import load_scale
 from pdnas.support.statistics import Interval
 
 from .conftest import GUIDED_TEST, Tree
@@ -62,3 +67,36 @@ def test_claims_that_are_read_together_are_corrected_together() -> None:
         "open",
         "open",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "question", "note"),
+    [
+        (
+            "{mode: fixed, match: guided}",
+            "{mode: fixed, initial: 0.5}",
+            "test error of guided minus random candidates, without fine-tuning",
+            "Study branches: the random baseline has a drop rate of its own, so its candidates may "
+            "be of another size than the guided ones.",
+        ),
+        (
+            "full: {",
+            "full: {training: {epochs: 99}, ",
+            "test error of guided candidates minus the whole network's",
+            "Study branches: the full model is not trained for as many epochs.",
+        ),
+    ],
+)
+def test_what_is_not_alike_is_not_called_so(
+    tree: Tree, old: str, new: str, question: str, note: str
+) -> None:
+    collection = collect(tree.scale_name, tree.folder)
+    assert note not in catalogue.table("table3", collection).notes
+    assert question not in [each.question for each in claims(collection)]
+    path = Path(tree.scale_name)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    changed = replace(collection, scale=load_scale(tree.scale_name))
+    assert note in catalogue.table("table3", changed).notes
+    assert question in [each.question for each in claims(changed)]

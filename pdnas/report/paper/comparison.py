@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pdnas.report import style
+from pdnas.report import fair, style
 from pdnas.report.collect import Collection
 from pdnas.report.columns import CHOSEN, PAPER_ERROR, PAPER_PARAMETERS, chosen, join, words
 from pdnas.report.formats import Cell, Table
@@ -56,6 +56,7 @@ def table3(collection: Collection) -> Table:
             "The full model is trained for as many epochs, with an ordinary weight decay (l²/N on "
             "convolutions, 1e-4 at the scales of this repository). An auxiliary head, which is no "
             "part of a candidate, is in none of our sizes.",
+            *fair.exceptions(collection, selection.on_cifar10(collection.scale)),
             MEAN_NOTE,
             *conditions(collection, selection.on_cifar10(collection.scale)),
         ),

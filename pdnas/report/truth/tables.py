@@ -8,7 +8,7 @@ from pdnas.report.collect import Collection, Rival
 from pdnas.report.columns import SEEDS, words
 from pdnas.report.formats import NOT_RUN, OURS, Cell, Column, Table
 from pdnas.report.measures import estimate
-from pdnas.report.notes import CHOSEN_BY_TRUTH, NOTHING_RUN, conditions
+from pdnas.report.notes import NOTHING_RUN, chosen_by_truth, conditions
 from pdnas.report.truth.methods import (
     DRAWN,
     PUBLISHED_NOTE,
@@ -86,7 +86,7 @@ def sample_efficiency(collection: Collection) -> Table:
             "the run's operations (15 625 of all five): 1 / the probability of drawing a cell "
             "whose true test accuracy (NAS-Bench-201, 200 epochs) reaches the target. The "
             "posterior never saw these accuracies.",
-            CHOSEN_BY_TRUTH,
+            *chosen_by_truth(collection),
             "Sample counts and their ratio: geometric mean over seeds with the 95 % t-interval of "
             "the logarithms in brackets; accuracies: mean ± half-width of the 95 % t-interval. "
             "What is said of uniform sampling is exact.",
@@ -158,7 +158,7 @@ def nasbench(collection: Collection) -> Table:
             "tenth.",
             *(f"Scores are accuracies on {number} validation images." for number in sorted(images)),
             "CPU minutes: of all threads; on a GPU, minutes by the clock.",
-            CHOSEN_BY_TRUTH,
+            *chosen_by_truth(collection),
             PUBLISHED_NOTE,
             *conditions(collection, dict.fromkeys(method.study for method in found)),
         ),

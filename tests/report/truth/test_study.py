@@ -16,6 +16,7 @@ from pdnas.report import catalogue, style
 from pdnas.report.claims import claims
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import NOT_RUN, Column, text
+from pdnas.report.notes import CHOSEN_BY_TRUTH
 from pdnas.report.truth import choice
 from pdnas.report.truth.choice import one_shot
 from pdnas.report.truth.methods import expected_cost, methods
@@ -164,7 +165,10 @@ def test_a_posterior_of_cells_alone_is_a_claim_of_its_own(
     ones = [1.0] * len(targets)  # of the uniform variant
     assert [each.interval.estimate for each in found] == pytest.approx([*ones, *speedups])
     notes = catalogue.table("nasbench", changed).notes
-    assert any("5 cells trained alone" in note and "in 2 rounds" in note for note in notes)
+    [note] = [note for note in notes if "5 cells trained alone" in note]
+    assert note.endswith("each on 1000 images of cifar10 4 times, in 2 rounds.")
+    assert CHOSEN_BY_TRUTH not in notes, "nobody knows that of a scale of the user's"
+    assert CHOSEN_BY_TRUTH in catalogue.table("nasbench", replace(changed, name="laptop")).notes
     assert not [each for each in claims(collection) if "cells trained" in each.question]
 
 
