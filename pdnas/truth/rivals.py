@@ -402,19 +402,19 @@ def summarise_searches(table: pd.DataFrame, targets: Sequence[float]) -> dict[st
     """
     by_seed = table.pivot(index="seed", columns="query", values=["accuracy", "best_accuracy"])
     needed = queries_to_reach(by_seed["accuracy"].to_numpy(), targets)
-    chosen = by_seed["best_accuracy"].to_numpy()[:, -1]
+    chosen, budget = by_seed["best_accuracy"].to_numpy()[:, -1], int(table["query"].max())
     return {
         "seeds": len(by_seed),
-        "queries": int(table["query"].max()),
+        "queries": budget,
         "chosen_accuracy": {
-            **confidence_interval(chosen).to_json(),
+            **confidence_interval(chosen).within(0, 1).to_json(),
             "standard_deviation": finite_or_none(chosen.std(ddof=1)) if chosen.size > 1 else None,
         },
         "targets": [
             {
                 "target": float(target),
                 "reached": float(np.isfinite(values).mean()),
-                "queries": confidence_interval(values).to_json(),
+                "queries": confidence_interval(values).within(1, budget).to_json(),
                 **{
                     f"quantile_{round(100 * level):02d}": finite_or_none(
                         np.quantile(values, level, method="inverted_cdf")

@@ -57,6 +57,6 @@ def search_hours(
         first = np.take_along_axis(spent, hit.argmax(axis=1)[:, None], axis=1)[:, 0]
         until.append(np.where(hit.any(axis=1), first, np.inf))
     return {
-        "whole": confidence_interval(spent[:, -1]).to_json(),
-        "targets": [confidence_interval(each).to_json() for each in until],
+        "whole": confidence_interval(spent[:, -1]).within(0).to_json(),
+        "targets": [confidence_interval(each).within(0).to_json() for each in until],
     }

@@ -261,8 +261,11 @@ class TestTrace:
         json.dumps(summary, allow_nan=False)
         assert summary["chosen_accuracy"]["estimate"] == pytest.approx(0.2)
         assert summary["chosen_accuracy"]["standard_deviation"] == pytest.approx(0.2 / np.sqrt(2))
+        chosen = summary["chosen_accuracy"]
+        assert (chosen["low"], chosen["high"]) == (0, 1), "no accuracy lies beyond"
         easy, hard = summary["targets"]
         assert (easy["reached"], easy["queries"]["estimate"]) == (1.0, 2.0)
+        assert (easy["queries"]["low"], easy["queries"]["high"]) == (1, 3), "of three queries"
         assert (hard["reached"], hard["queries"]["estimate"]) == (0.5, None)
         assert (hard["quantile_50"], hard["quantile_95"]) == (3.0, None)
 

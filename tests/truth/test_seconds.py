@@ -24,6 +24,7 @@ def test_by_hand() -> None:
     assert found["whole"]["estimate"] == pytest.approx((4 + 3.5) / 2)
     first, second, third = found["targets"]
     assert first["estimate"] == pytest.approx((4 + 0.5) / 2)
+    assert first["low"] == 0, "no training takes less"
     assert second["estimate"] == pytest.approx((4 + 2.5) / 2)
     assert third["estimate"] is None
 
