@@ -200,8 +200,8 @@ def scoring(effort: Effort) -> list[Measure]:
 
 
 ONE_CELL_SHARED = (
-    "of three cells, a stage each and equally expensive, only the first has parts in common; 72 % of "
-    "the rest are convolutions of few channels"
+    "of three cells, a stage each and equally expensive, only the first has parts in common; 72 % "
+    "of the rest are convolutions of few channels"
 )
 
 
