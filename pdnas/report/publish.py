@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pdnas.report.catalogue import table
 from pdnas.report.collect import Collection, collect
+from pdnas.report.formats import to_csv
 from pdnas.runs import kept, layout
 from pdnas.runs.records import describe_hardware
 from pdnas.spec.scale import scale_path
@@ -29,8 +31,9 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
         the summary written to ``published.json``: commits, machines, seconds by stage.
 
     Raises:
-        PdnasError: a run does not fit the scale, no report was made, code without a commit made a
-            run, ``out`` holds something else, or the copies could not be written.
+        PdnasError: a run does not fit the scale, no report was made or a table of it is not of
+            these runs, code without a commit made a run, ``out`` holds something else, or the
+            copies could not be written.
     """
     report = runs / layout.REPORT
     if not report.is_dir():
@@ -48,6 +51,7 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
             )
     if out.exists() and not force:
         _require_all_again(out, collection, runs)
+    _require_current_tables(report, collection)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     summary = summarise_provenance(collection)
@@ -98,6 +102,17 @@ def _require_all_again(out: Path, collection: Collection, runs: Path) -> None:
             raise PdnasError(
                 f"{out} has the run {place}, which {runs} lacks; name another folder, or replace "
                 "all that is there with --force"
+            )
+
+
+def _require_current_tables(report: Path, collection: Collection) -> None:
+    """Raise if a table has other numbers than the runs: one was added, made again or taken away."""
+    for path in sorted((report / "tables").glob("*.csv")):
+        if path.read_text(encoding="utf-8") != to_csv(table(path.stem, collection)):
+            raise PdnasError(
+                f"{path} is not what the runs say now; make it again: pdnas table {path.stem} "
+                f"--scale {collection.asked} --runs {collection.folder} --out {path.parent}, and "
+                "the figures and the page likewise"
             )
 
 

@@ -1,5 +1,6 @@
 """Publishing: the copies are enough to make the report again, and nothing doubtful gets in."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from pdnas.report.catalogue import table
 from pdnas.report.collect import collect
-from pdnas.report.formats import to_markdown
+from pdnas.report.formats import to_markdown, write
 from pdnas.report.publish import publish
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_json
@@ -63,6 +64,16 @@ def test_nothing_else_is_overwritten(finished: Tree, tmp_path: Path) -> None:
     with pytest.raises(PdnasError, match="no published result"):
         publish(finished.scale_name, finished.folder, tmp_path / "out")
     assert (tmp_path / "out" / "precious").exists()
+
+
+def test_tables_of_other_runs_are_not_published(finished: Tree, tmp_path: Path) -> None:
+    tables = finished.folder / "report" / "tables"
+    write(table("3", collect(finished.scale_name, finished.folder)), tables)
+    publish(finished.scale_name, finished.folder, tmp_path / "out")
+    shutil.rmtree(finished.folder / "branches" / "random")
+    with pytest.raises(PdnasError, match=r"table3\.csv is not what the runs say now"):
+        publish(finished.scale_name, finished.folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_was_published_is_replaced_by_the_same_and_more(

@@ -265,7 +265,7 @@ class TestTrace:
         assert (chosen["low"], chosen["high"]) == (0, 1), "no accuracy lies beyond"
         easy, hard = summary["targets"]
         assert (easy["reached"], easy["queries"]["estimate"]) == (1.0, 2.0)
-        assert (easy["queries"]["low"], easy["queries"]["high"]) == (1, 3), "of three queries"
+        assert (easy["queries"]["low"], easy["queries"]["high"]) == (1, 4), "of four queries"
         assert (hard["reached"], hard["queries"]["estimate"]) == (0.5, None)
         assert (hard["quantile_50"], hard["quantile_95"]) == (3.0, None)
 
