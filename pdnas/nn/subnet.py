@@ -114,8 +114,8 @@ def source_code(network: fx.GraphModule) -> str:
     code = network.code.strip()
     selecting = f"{__name__}.{select_channels.__name__}".replace(".", "_")  # as torch.fx calls it
     if selecting in code:
-        lines += [*inspect.getsource(select_channels).splitlines(), "", ""]
-        code = code.replace(selecting, select_channels.__name__)
+        source = inspect.getsource(select_channels).replace(select_channels.__name__, selecting)
+        lines += [*source.splitlines(), "", ""]
     lines += ["class Subnet(nn.Module):"]
     lines += ["    def __init__(self):", "        super().__init__()"]
     lines += [f"        self.{name} = nn.{layer!r}" for name, layer in network.named_children()]
@@ -372,7 +372,7 @@ class _Extraction:
             return node
         places = torch.where(is_held, is_held.cumsum(0) - 1, is_held.sum())
         index = self.constant("index", places)
-        return self.call(torch.index_select, self.append(node, dimensions, 0.0), 1, index)
+        return self.call(select_channels, self.append(node, dimensions, 0.0), index)
 
     def settled(self, node: fx.Node) -> Value:
         """An input's value with the offset of the channels that it holds added to them."""

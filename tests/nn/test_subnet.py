@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
 from pdnas.commands.app import app
-from pdnas.nn.gates import GatedConv2d, GatedLinear
-from pdnas.nn.subnet import extract, multiply_adds, parameters
+from pdnas.nn.gates import GatedConv2d, GatedLinear, GateSettings
+from pdnas.nn.subnet import extract, multiply_adds, parameters, select_channels
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
@@ -51,6 +51,35 @@ from pdnas.support.timing import Pairs, Work
 from pdnas.truth.cost import flops
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_selected_channels_lie_as_they_did(layout: torch.memory_format) -> None:
+    x, index = torch.randn(3, 5, 4, 6).to(memory_format=layout), torch.tensor([0, 2, 3])
+    for given in (x, x[:, :, ::2, 1:], x[:, :, 0, 0]):
+        selected = select_channels(given, index)
+        assert torch.equal(selected, given[:, index])
+    assert select_channels(x, index).is_contiguous(memory_format=layout)
+
+
+def test_an_extracted_network_keeps_channels_last() -> None:
+    supernet = MultiBranchSupernet(8, 1, 3, 10).eval().to(memory_format=torch.channels_last)
+    supernet.configure_gates(GateSettings(initial=0.5))
+    choice = supernet.posterior().sample(1, seed=0)[0]
+    x = torch.randn(2, 3, 16, 16).to(memory_format=torch.channels_last)
+    network = extract(supernet, choice, x[:1]).to(memory_format=torch.channels_last)
+
+    class Layouts(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            out = super().run_node(n)
+            if n.target is select_channels:
+                found.append(out.stride(1))
+            return out
+
+    found: list[int] = []
+    Layouts(network).run(x)
+    assert len(found) > 5
+    assert set(found) == {1}
 
 
 class MultiKernel(ChannelSupernet):
