@@ -387,10 +387,10 @@ def _print_efficiency(records: list[dict[str, Any]], summary: dict[str, Any]) ->
         ]
         print_table(title, ("target", "mass", "expected samples", "uniform", "fewer by"), rows)
         if len(records) == 1 and (judged := records[0]["datasets"][name])["chosen_of_n"]:
-            typer.echo(_judged_by_scores(judged))
+            typer.echo(judged_by_scores(judged))
 
 
-def _judged_by_scores(facts: Mapping[str, Any]) -> str:
+def judged_by_scores(facts: Mapping[str, Any]) -> str:
     """What one-shot scores are worth, by a data set's part of ``efficiency.json``."""
     chosen = facts["chosen_of_n"]
     count = min(100, chosen["n"][-1])

@@ -11,7 +11,7 @@ import typer
 
 from pdnas.commands import complete
 from pdnas.commands.console import number, print_table, require_parquet
-from pdnas.commands.nasbench import search_table
+from pdnas.commands.nasbench import judged_by_scores, search_table
 from pdnas.commands.pipeline import Force, Json, RunFolder, ScaleNow, load_run
 from pdnas.spec.names import RivalMethod
 
@@ -366,6 +366,8 @@ def print_measured(record: dict[str, Any]) -> None:
         columns += ["samples, retrained", "fewer by, retrained"]
         columns += ["hours of training", "uniform"] if hours else []
         print_table(title, columns, rows)
+        if facts["chosen_of_n"]:
+            typer.echo(judged_by_scores(facts))
 
 
 def ends(values: dict[str, float | None]) -> str:

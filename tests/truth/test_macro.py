@@ -27,7 +27,7 @@ from pdnas.stages.sample import distribution
 from pdnas.stages.score import score_run
 from pdnas.stages.search import search_run
 from pdnas.support.errors import PdnasError
-from pdnas.support.files import read_json, write_json
+from pdnas.support.files import read_json, write_json, write_table
 from pdnas.support.provenance import Stopwatch, provenance
 from pdnas.support.statistics import kendall_tau
 from pdnas.truth import rivals
@@ -139,6 +139,7 @@ def test_a_runs_folder(run: Run) -> None:
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.exception
     assert "top 1 %" in said.stdout
+    assert "scores:" not in said.stdout
     record = read_json(run.folder / "macro.json", run.identity)
     assert record["datasets"]["cifar10"]["chosen_of_n"] is None
     scores = np.random.default_rng(0).random(len(SPACE))
@@ -146,7 +147,8 @@ def test_a_runs_folder(run: Run) -> None:
     run.write("scores.json", {"images": 20, "provenance": provenance({}, 0, Stopwatch())})
     again = CliRunner().invoke(app, words)
     assert "with images None and not 20" in str(again.exception)
-    assert CliRunner().invoke(app, [*words, "--force"]).exit_code == 0
+    forced = CliRunner().invoke(app, [*words, "--force"])
+    assert "scores: Kendall's tau " in forced.stdout
     scored = Run.load(run.folder).macro_record()
     assert scored is not None
     found = scored["datasets"]["cifar10"]["kendall_tau"]
@@ -183,6 +185,14 @@ def test_from_the_search_to_the_table(tmp_path: Path) -> None:
         "SPOS (uniform)",
     ]
     assert made.rows[1][-1] == 1
+
+
+def test_another_run_s_scores_are_refused(run: Run) -> None:
+    table = pd.DataFrame({"cell_id": range(len(SPACE)), "score": TRUTH.accuracy()})
+    write_table(run.folder / "scores.parquet", table, "another's")
+    run.write("scores.json", {"images": 20, "provenance": provenance({}, 0, Stopwatch())})
+    said = CliRunner().invoke(app, ["truth", "macro", str(run.folder)])
+    assert "scores.parquet belongs to another run" in str(said.exception)
 
 
 def test_scores_that_are_newer_than_what_was_made_of_them(run: Run) -> None:
