@@ -59,14 +59,30 @@ def shared(drawn: Tensor, images: int) -> Tensor:
         PdnasError: the images at hand cannot be shared out evenly.
     """
     rows = len(drawn)
+    _require_even(images, rows)
+    if rows == 1:
+        return drawn.expand(images, *drawn.shape[1:])
+    return drawn.repeat(images // rows, *(1,) * (drawn.dim() - 1))
+
+
+def together(images: Tensor, rows: int) -> Tensor:
+    """The images that share a row (:func:`shared`) one after the other.
+
+    The same with ``len(images) // rows`` takes it back.
+
+    Raises:
+        PdnasError: as :func:`shared`.
+    """
+    _require_even(len(images), rows)
+    return images.unflatten(0, (-1, rows)).transpose(0, 1).flatten(0, 1)
+
+
+def _require_even(images: int, rows: int) -> None:
     if images % rows:
         raise PdnasError(
             f"gates.noise: {images} images go through at once, which {rows} masks cannot share "
             "evenly; set it to a divisor"
         )
-    if rows == 1:
-        return drawn.expand(images, *drawn.shape[1:])
-    return drawn.repeat(images // rows, *(1,) * (drawn.dim() - 1))
 
 
 def micro_batches(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pdnas.nn.describe import describe
 from pdnas.nn.gates import GateSettings
+from pdnas.nn.noise import together
 from pdnas.nn.subnet import extract, multiply_adds, parameters
 from pdnas.nn.supernets import build
 from pdnas.nn.supernets.categorical.mixture import find_routes
@@ -175,14 +176,15 @@ def test_images_of_several_networks_as_if_each_were_alone() -> None:
     for number, codes in enumerate(drawn.tolist()):
         with net.candidate(choice(codes)):
             torch.testing.assert_close(mixed[number::3], net(x[number::3]))
-    features = net.stem(x)
+    features = together(net.stem(x), 3)
+    routes = find_routes(drawn, SPACE.options)
     shared = net.through_layers(features, lambda layer, x: layer(x, routes, None, 3), 3)
     for number, codes in enumerate(drawn.tolist()):
         names = [SPACE.options[code] for code in codes]
         own = net.through_layers(
-            features[number::3], lambda layer, x, names=names: layer.alone(x, names, 1), 1
+            features.chunk(3)[number], lambda layer, x, names=names: layer.alone(x, names, 1), 1
         )
-        torch.testing.assert_close(shared[number::3], own)
+        torch.testing.assert_close(shared.chunk(3)[number], own)
 
 
 @pytest.mark.parametrize("per_batch", [None, 3])
@@ -192,7 +194,7 @@ def test_credit_is_the_gradient_of_the_weighted_sum(per_batch: int | None) -> No
     layer = LayerMixture(2, 4, 8, stride=2).double()
     x = torch.randn(6, 4, 8, 8, dtype=torch.float64)
     chosen = torch.randint(3, (2, 8))
-    chosen = chosen.repeat(3, 1) if per_batch is None else torch.randint(3, (3, 8)).repeat(2, 1)
+    chosen = chosen.repeat(3, 1) if per_batch is None else torch.randint(3, (3, 8))
     soft = nn.functional.one_hot(chosen, 3).double().requires_grad_()
     weights = soft.detach().clone().requires_grad_()
     layer.train(per_batch is not None)  # evaluated: what an option would add, images apart

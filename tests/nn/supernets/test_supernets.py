@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from pdnas.nn.gates import GatedConv2d, GateSettings
 from pdnas.nn.supernets import Supernet, build
 from pdnas.nn.supernets.categorical import credit
-from pdnas.nn.supernets.categorical.credit import products
+from pdnas.nn.supernets.categorical.batchnorm import normalised
+from pdnas.nn.supernets.categorical.credit import Credit, products_of_rows
 from pdnas.nn.supernets.categorical.draws import Draws
 from pdnas.nn.supernets.categorical.estimators import ESTIMATORS
 from pdnas.nn.supernets.categorical.mixture import find_routes
@@ -460,10 +462,9 @@ def test_images_that_share_a_cell_are_normalised_by_themselves(masks: int) -> No
     out = net(x)
     assert all(map(torch.equal, running, [module.running_mean for module in norms(net)]))
     drawn = net.drawn
-    assert len(drawn.unique(dim=0)) == masks
-    together = net.forward_cells(x, drawn[:masks])
+    assert len(drawn) == len(drawn.unique(dim=0)) == masks
+    together = net.forward_cells(x, drawn)
     for cell in range(masks):
-        assert torch.equal(drawn[cell::masks], drawn[cell].expand(12 // masks, -1))
         alone = copy.deepcopy(net)
         alone.choose({CELL: drawn[cell]})
         torch.testing.assert_close(out[cell::masks], alone(x[cell::masks]))
@@ -478,8 +479,6 @@ def test_score_surrogate_takes_images_that_share_a_cell_as_one() -> None:
     means = nll.view(4, 3).mean(dim=0)
     (one_each,) = torch.autograd.grad(net.score_surrogate(means), net.logits)
     assert one_each.abs().max() > 0.01
-    net.settings = dataclasses.replace(net.settings, masks_per_batch=3)
-    net.drawn = net.drawn.repeat(4, 1)
     (shared,) = torch.autograd.grad(net.score_surrogate(nll), net.logits)
     torch.testing.assert_close(shared, one_each)
 
@@ -494,10 +493,10 @@ def test_credit_of_shared_cells_is_the_gradient_of_the_weighted_sum(cells: int) 
     torch.manual_seed(3)
     mixture = CellMixture(4, CellSpace().operations).double().train()
     x = torch.randn(6, 4, 8, 8, dtype=torch.float64)
-    soft = torch.softmax(torch.randn(cells, 6, 5, dtype=torch.float64), dim=2).repeat(
-        6 // cells, 1, 1
-    )
-    soft.requires_grad_()
+    for norm in norms(mixture):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    soft = torch.softmax(torch.randn(cells, 6, 5, dtype=torch.float64), dim=2).requires_grad_()
     chosen = soft.argmax(dim=2)
     weights = nn.functional.one_hot(chosen, 5) + soft - soft.detach()
     outputs = [
@@ -620,12 +619,42 @@ def test_a_search_that_does_not_learn_yet_dispatches(estimator: str) -> None:
     assert net.score_surrogate(torch.rand(6).double()).requires_grad == (estimator == "score")
 
 
-def test_products_of_rows_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, others = torch.randn(2, 7, 5, dtype=torch.float64)
-    expected = (rows * others).sum(dim=1)
+def test_credit_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, output, slope = torch.randn(3, 7, 5, dtype=torch.float64)
+    weights = torch.zeros(7, 2, dtype=torch.float64, requires_grad=True)
+    expected = torch.stack([torch.zeros(7).double(), (slope * output).sum(dim=1)], dim=1)
+    of_rows = partial(products_of_rows, (2,))
     for numbers in (1, 10, 15, 10**6):  # rows one by one, two, three (the last alone), all
         monkeypatch.setattr(credit, "CACHED_NUMBERS", numbers)
-        torch.testing.assert_close(products(rows, others), expected)
+        through = Credit.apply(node, weights, of_rows, None, output)
+        assert torch.equal(through, node)
+        torch.testing.assert_close(torch.autograd.grad(through, weights, slope), (expected,))
+
+
+@pytest.mark.parametrize("per_batch", [1, 3])
+def test_images_of_an_architecture_are_normalised_as_torch_does(per_batch: int) -> None:
+    torch.manual_seed(4)
+    norm = nn.BatchNorm2d(4).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(6, 4, 3, 5, dtype=torch.float64, requires_grad=True)
+    slope = torch.randn(6, 4, 3, 5, dtype=torch.float64)
+    parts = [
+        nn.functional.batch_norm(part, None, None, norm.weight, norm.bias, True)
+        for part in x.chunk(per_batch)
+    ]
+    outputs = [normalised(norm, x, per_batch), torch.cat(parts)]
+    torch.testing.assert_close(*outputs)
+    gradients = [torch.autograd.grad(out, [x, norm.weight, norm.bias], slope) for out in outputs]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_pool_passes_a_slope_back_as_autograd_does() -> None:
+    pool = make_operation("avg_pool_3x3", 2)
+    x, slope = torch.randn(2, 3, 2, 5, 4, dtype=torch.float64)
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(pool(x), x, slope)
+    torch.testing.assert_close(pool.transposed(slope), expected)
 
 
 def test_a_cell_of_its_own_begins_as_networks_do() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -14,13 +16,24 @@ class Credit(torch.autograd.Function):
     """Identity on a node; hands each weight the slope ⟨∂loss/∂node, option's output⟩.
 
     It is what autograd finds for ``node + Σ_o (w_o - stop_gradient(w_o)) output_o``, without
-    computing sums of zeros. A second derivative would lack what the outputs depend on, and raises.
+    computing sums of zeros. What options would add can be computed when the slope is there, a few
+    rows at a time, so it needs no memory and stays in the cache. A second derivative would lack
+    what the outputs depend on, and raises.
     """
 
     @staticmethod
-    def forward(ctx: Any, node: Tensor, weights: Tensor, *outputs: Tensor | None) -> Tensor:
-        """``node``, ``outputs``: (images, …), None for zeros; ``weights``: (images, outputs)."""
-        ctx.save_for_backward(*outputs)
+    def forward(
+        ctx: Any,
+        node: Tensor,
+        weights: Tensor,
+        credit: Callable[..., Tensor],
+        *needed: Tensor | None,
+    ) -> Tensor:
+        """``node``, ``needed``, ``weights``: (rows, …). ``credit`` gives that of some rows, in the
+        shape of their weights, of the same rows of the slope and of all that it needs."""
+        ctx.save_for_backward(*needed)
+        ctx.credit = credit
+        ctx.autocast = _autocast(node.device.type)
         return node.view_as(node)
 
     @staticmethod
@@ -30,25 +43,34 @@ class Credit(torch.autograd.Function):
                 "the weights of options have no second derivative; leave out create_graph, "
                 "or set gates.estimator to score"
             )
-        outputs = ctx.saved_tensors
-        row = slope.flatten(1)
-        credit = [
-            row.new_zeros(len(row)) if output is None else products(row, output.flatten(1))
-            for output in outputs
-        ]
-        return slope, torch.stack(credit, dim=1), *(None for _ in outputs)
+        some = max(1, len(slope) if slope.is_cuda else CACHED_NUMBERS * len(slope) // slope.numel())
+        pieces = (repeat(None) if each is None else each.split(some) for each in ctx.saved_tensors)
+        credit = []
+        with ctx.autocast:
+            for rows in zip(slope.split(some), *pieces, strict=False):
+                credit.append(ctx.credit(*rows))
+        return slope, torch.cat(credit), None, *(None for _ in ctx.saved_tensors)
 
 
 CACHED_NUMBERS = 2**17
-"""What a product of rows on a CPU takes at once: its intermediate, 512 kB of float32, then stays in
-the cache. That halves the time for large rows; so would not `bmm`, which takes three times as long.
-"""
+"""Of a node, at once on a CPU: 512 kB of float32, which with what is computed of them stays in the
+cache."""
 
 
-def products(rows: Tensor, others: Tensor) -> Tensor:
-    """Each row's dot product with that of the same number; both (rows, numbers)."""
-    if rows.is_cuda:
-        return torch.linalg.vecdot(rows, others)
-    some = max(1, CACHED_NUMBERS // rows.shape[1])
-    pairs = zip(rows.split(some), others.split(some), strict=True)
-    return torch.cat([torch.linalg.vecdot(*pair) for pair in pairs])
+def product(rows: Tensor, others: Tensor | None) -> Tensor:
+    """Each row's dot product with that of the same number, (rows,); None for zeros."""
+    if others is None:
+        return rows.new_zeros(len(rows))
+    return torch.linalg.vecdot(rows.flatten(1), others.flatten(1).to(rows.dtype))
+
+
+def products_of_rows(shape: Sequence[int], slope: Tensor, *outputs: Tensor | None) -> Tensor:
+    """The products of each output with the slope, (rows, *shape)."""
+    products = [product(slope, output) for output in outputs]
+    return torch.stack(products, dim=1).unflatten(1, shape)
+
+
+def _autocast(device: str) -> torch.autocast:
+    """The context of mixed precision as it is now."""
+    enabled = torch.is_autocast_enabled(device)
+    return torch.autocast(device, torch.get_autocast_dtype(device), enabled=enabled)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pdnas.nn.noise import shared
 from pdnas.space.categorical import CategoricalSpace
 
 
@@ -23,8 +22,8 @@ class Draws:
             counts where the switch before it in the space's order has option r.
         space: which switches and options there are.
         temperature: τ of the Gumbel softmax.
-        per_batch: how many architectures a batch has, of which image i takes number i modulo this;
-            None: every image has its own.
+        per_batch: how many architectures a batch has that its images share; None: every image has
+            its own.
         for_images: draws by a function of the number of images, as
             :meth:`pdnas.nn.noise.DrawsNoise.for_images`.
     """
@@ -36,17 +35,17 @@ class Draws:
     for_images: Callable[[int, Callable[[int], Tensor]], Tensor]
 
     def codes(self, images: int) -> Tensor:
-        """Hard choices, shape (images, switches)."""
-        return self._for_all(images, self._codes)
+        """Hard choices, shape (rows, switches): of each image, or of those that share one."""
+        return self._for_rows(images, self._codes)
 
     def relaxed(self, images: int) -> Tensor:
-        """Weights of all options, a Gumbel softmax; shape (images, switches, options)."""
-        return self._for_all(images, self._weights)
+        """Weights of all options, a Gumbel softmax; shape (rows, switches, options)."""
+        return self._for_rows(images, self._weights)
 
-    def _for_all(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
+    def _for_rows(self, images: int, draw: Callable[[int], Tensor]) -> Tensor:
         if self.per_batch is None:
             return self.for_images(images, draw)
-        return shared(draw(self.per_batch), images)
+        return draw(self.per_batch)
 
     @torch.no_grad()
     def _codes(self, count: int) -> Tensor:

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Routes = list[dict[str, Tensor]]
-"""For each switch: option -> indices of the images that take it."""
+"""For each switch: option -> numbers of the rows that take it."""
 
 NOTHING = "none"
 """The option that adds nothing, so that no image goes through it."""
 
 
-class Layout(NamedTuple):
-    """How features are kept: as rows, each one image, contiguous in memory."""
+def as_rows(x: Tensor, per_batch: int | None = None) -> Tensor:
+    """What takes one way: an image, or all images of an architecture that they share.
 
-    to_rows: tuple[int, ...]
-    """Order of dimensions that makes rows of (images, channels, height, width)."""
-    to_images: tuple[int, ...]
-    """That which takes it back."""
+    Rows lie one after the other in memory, channels last, as convolutions like best.
+
+    Args:
+        x: (images, channels, height, width).
+        per_batch: as in :class:`Mixture`.
+
+    Returns:
+        (images, height, width, channels), or with another dimension before: architectures.
+    """
+    images = x.permute(0, 2, 3, 1)
+    return images if per_batch is None else images.unflatten(0, (per_batch, -1))
 
 
-CHANNELS_LAST = Layout((0, 2, 3, 1), (0, 3, 1, 2))
-CHANNELS_FIRST = Layout((0, 1, 2, 3), (0, 1, 2, 3))
+def as_images(rows: Tensor) -> Tensor:
+    """Rows as (images, channels, height, width)."""
+    return rows.flatten(0, -4).permute(0, 3, 1, 2)
 
 
 def find_routes(codes: Tensor, options: Sequence[str]) -> Routes:
-    """Which images take which option, if image i has the codes ``codes[i]``; (images, switches)."""
-    # Switch by switch, the images of one option after those of another.
+    """Which rows take which option, if row i has the codes ``codes[i]``; (rows, switches)."""
+    # Switch by switch, the rows of one option after those of another.
     images = codes.argsort(dim=0, stable=True).T.contiguous()
     taken = F.one_hot(codes.long(), len(options)).sum(dim=0)
     routes: Routes = []
@@ -44,9 +51,9 @@ def find_routes(codes: Tensor, options: Sequence[str]) -> Routes:
 class Mixture(nn.Module, ABC):
     """A part that holds every option.
 
-    ``per_batch`` is how many architectures the images share, if each has not its own; image i has
-    number i modulo this, and BatchNorm takes the images of each architecture by themselves. None:
-    BatchNorm takes all images that come to it.
+    ``per_batch`` is how many architectures the images share, if each has not its own. The images of
+    one then follow one another, are one row, and BatchNorm takes them by themselves. None: each
+    image is a row, and BatchNorm takes all images that come to it.
     """
 
     @abstractmethod
@@ -57,18 +64,18 @@ class Mixture(nn.Module, ABC):
         soft: Tensor | None = None,
         per_batch: int | None = None,
     ) -> Tensor:
-        """Send every image through the options that it chose.
+        """Send every row through the options that it chose.
 
         Args:
             x: (images, channels, height, width).
-            routes: which images take what, by switch.
-            soft: (images, switches, options); relaxed choices that are to get the straight-through
+            routes: which rows take what, by switch.
+            soft: (rows, switches, options); relaxed choices that are to get the straight-through
                 gradient. They change no output.
         """
 
     @abstractmethod
     def weighted(self, x: Tensor, weights: Tensor, per_batch: int | None = None) -> Tensor:
-        """Every option on every image; ``weights``: (images, switches, options)."""
+        """Every option on every image; ``weights``: (rows, switches, options)."""
 
     @abstractmethod
     def alone(self, x: Tensor, names: Sequence[str], per_batch: int | None = None) -> Tensor:

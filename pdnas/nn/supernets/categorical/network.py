@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pdnas.nn.gates import GateSettings
-from pdnas.nn.noise import DrawsNoise
+from pdnas.nn.noise import DrawsNoise, together
 from pdnas.nn.supernets.base import Supernet
 from pdnas.nn.supernets.categorical.draws import Draws
 from pdnas.nn.supernets.categorical.estimators import ESTIMATORS, GradientEstimator
@@ -54,7 +54,8 @@ class CategoricalSupernet(DrawsNoise, Supernet):
         self._warming_up = False
         self._choice: Tensor | None = None
         self.drawn: Tensor | None = None
-        """Codes of the images of the last training pass, where drawn, (images, switches)."""
+        """Codes of the last training pass, where drawn, (rows, switches): of its images, or of the
+        architectures that they shared."""
 
     def mixtures(self) -> list[Mixture]:
         """All parts that hold options, in the order of the network."""
@@ -112,7 +113,11 @@ class CategoricalSupernet(DrawsNoise, Supernet):
             )
         way = self._estimator().way(self.draws(), len(x))
         self.drawn = way.drawn
-        return self.through_layers(self.stem(x), way.through, way.per_batch)
+        if way.per_batch is None:
+            return self.through_layers(self.stem(x), way.through)
+        features = self.stem(together(x, way.per_batch))
+        logits = self.through_layers(features, way.through, way.per_batch)
+        return together(logits, len(x) // way.per_batch)
 
     def draws(self) -> Draws:
         """What draws the architectures of a batch in training, uniformly while it warms up."""
@@ -200,11 +205,9 @@ class CategoricalSupernet(DrawsNoise, Supernet):
         """
         surrogate = None
         if self._choice is None and self.logits.requires_grad and self.drawn is not None:
-            drawn, per_batch = self.drawn, self.settings.masks_per_batch
-            if per_batch is not None:
-                nll = nll.view(-1, per_batch).mean(dim=0)
-                drawn = drawn[:per_batch]
-            surrogate = self._estimator().surrogate(self._tables(), drawn, nll, self.space.ORDER)
+            of_rows = nll.view(-1, len(self.drawn)).mean(dim=0)
+            tables, order = self._tables(), self.space.ORDER
+            surrogate = self._estimator().surrogate(tables, self.drawn, of_rows, order)
         return nll.new_zeros(()) if surrogate is None else surrogate
 
     def distribution_parameters(self) -> list[nn.Parameter]:

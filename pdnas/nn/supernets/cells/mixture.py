@@ -9,37 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdnas.nn.supernets.categorical.mixture import (
-    CHANNELS_FIRST,
-    CHANNELS_LAST,
-    NOTHING,
-    Layout,
-    Mixture,
-    Routes,
-)
-from pdnas.nn.supernets.cells.credit import Credits, Outputs
-from pdnas.nn.supernets.cells.operations import applied, convolved, evaluated, make_operation
-from pdnas.space.cells import EDGES, NODES, leaving
+from pdnas.nn.supernets.categorical.credit import Credit, products_of_rows
+from pdnas.nn.supernets.categorical.mixture import NOTHING, Mixture, Routes, as_images, as_rows
+from pdnas.nn.supernets.cells.operations import applied, convolved, make_operation, products
+from pdnas.space.cells import EDGES, NODES, entering, leaving
+
+Outputs = dict[int, list[Tensor | None]]
+"""By edge: each operation's output for all images; None for zeros."""
+Step = Callable[[int, list[Tensor]], None]
+"""Does something with a node, by its number, and all nodes."""
 
 
-def node_by_node(
-    x: Tensor, layout: Layout, weights: Tensor | None, send: Callable[[int, list[Tensor]], Outputs]
-) -> Tensor:
+def node_by_node(x: Tensor, per_batch: int | None, finish: Step, send: Step) -> Tensor:
     """The last node of a cell whose input is ``x``, (images, channels, height, width).
 
     Args:
-        layout: of the nodes.
-        weights: (images, edges, operations), which get credit for what operations give.
-        send: of a node's number and all nodes; adds what leaves it to the nodes behind it, and
-            returns what the operations give that are to get credit.
+        per_batch: as in :class:`Mixture`; nodes are rows.
+        finish: of a node that all has been added to.
+        send: adds what leaves a node to the nodes behind it.
     """
-    first = x.permute(layout.to_rows).contiguous()
+    first = as_rows(x, per_batch).contiguous()
     nodes = [first] + [torch.zeros_like(first) for _ in range(NODES - 1)]
-    credits = Credits(weights, layout.to_rows)
     for source in range(NODES - 1):
-        nodes[source] = credits.finished(nodes[source], source)
-        credits.consider(send(source, nodes))
-    return credits.finished(nodes[-1], NODES - 1).permute(layout.to_images)
+        finish(source, nodes)
+        send(source, nodes)
+    finish(NODES - 1, nodes)
+    return as_images(nodes[-1])
 
 
 class CellMixture(Mixture):
@@ -68,58 +63,75 @@ class CellMixture(Mixture):
         soft: Tensor | None = None,
         per_batch: int | None = None,
     ) -> Tensor:
-        # Gathering and adding images copies rows. Channels last is what convolutions like best;
-        # channels first, what BatchNorm by cell needs.
-        layout, considered = CHANNELS_LAST, evaluated
-        if per_batch is not None:
-            layout = CHANNELS_FIRST
-            considered = partial(convolved, cells_per_batch=per_batch)
+        def finish(target: int, nodes: list[Tensor]) -> None:
+            if soft is not None and target:
+                weights = soft[:, entering(target)]
+                credit = partial(self.credit, target, per_batch is not None)
+                sources = (node.detach() for node in nodes[:target])
+                nodes[target] = Credit.apply(nodes[target], weights, credit, *sources)
 
-        def send(source: int, nodes: list[Tensor]) -> Outputs:
+        def send(source: int, nodes: list[Tensor]) -> None:
             # One gather for all that leaves a node: many small ones would each cost a full-size
             # gradient buffer in the backward pass.
             sent = [
-                (edge, name, images)
+                (edge, name, rows)
                 for edge in leaving(source)
-                for name, images in routes[edge].items()
+                for name, rows in routes[edge].items()
             ]
             if sent:
-                rows = torch.cat([images for *_, images in sent])
-                pieces = nodes[source].index_select(0, rows)
-                sizes = [len(images) for *_, images in sent]
-                for (edge, name, images), piece in zip(sent, pieces.split(sizes), strict=True):
-                    cells = per_batch and len(images) * per_batch // len(x)
-                    operation = self.operation(edge, name)
-                    out = applied(operation, piece.permute(layout.to_images), cells)
-                    nodes[EDGES[edge][1]].index_add_(0, images, out.permute(layout.to_rows))
-            if soft is None:
-                return {}
-            with torch.no_grad():
-                images = nodes[source].permute(layout.to_images)
-                return self.outputs(images, leaving(source), considered)
+                pieces = nodes[source].index_select(0, torch.cat([rows for *_, rows in sent]))
+                sizes = [len(rows) for *_, rows in sent]
+                for (edge, name, rows), piece in zip(sent, pieces.split(sizes), strict=True):
+                    own = None if per_batch is None else len(rows)
+                    out = applied(self.operation(edge, name), as_images(piece), own)
+                    nodes[EDGES[edge][1]].index_add_(0, rows, as_rows(out, own))
 
-        return node_by_node(x, layout, soft, send)
+        return node_by_node(x, per_batch, finish, send)
+
+    def credit(self, target: int, shared: bool, slope: Tensor, *sources: Tensor) -> Tensor:
+        """Products of the slope at a node and what each operation of each edge would add to it.
+
+        Args:
+            shared: as in :func:`normalised_products`.
+            slope: some rows of it.
+            sources: the same rows of the nodes before.
+
+        Returns:
+            (rows, edges, operations).
+        """
+        edges = entering(target)
+        rectified = [F.relu(as_images(source)) for source in sources]
+        credit = slope.new_zeros(len(slope), len(edges), len(self.operations))
+        for code, name in enumerate(self.operations):
+            if name != NOTHING:
+                operations = [self.operation(edge, name) for edge in edges]
+                credit[:, :, code] = products(operations, slope, sources, rectified, shared).T
+        return credit
 
     def weighted(self, x: Tensor, weights: Tensor, per_batch: int | None = None) -> Tensor:
         # The weights' gradient is computed as credit: autograd would fill two more full-size
-        # tensors for each.
+        # tensors for each. Nobody needs credit in a step of the weights of the network alone.
         through = partial(convolved, cells_per_batch=per_batch)
+        added: dict[int, list[Tensor | None]] = {}
 
-        def send(source: int, nodes: list[Tensor]) -> Outputs:
-            images = nodes[source].permute(CHANNELS_LAST.to_images)
-            outputs = self.outputs(images, leaving(source), through)
-            for edge, added in outputs.items():
-                for weight, out in zip(weights.detach()[:, edge].unbind(1), added, strict=True):
-                    if out is not None:
-                        share = weight.to(x.dtype)[:, None, None, None]
-                        rows = out.permute(CHANNELS_LAST.to_rows)
-                        nodes[EDGES[edge][1]].addcmul_(share, rows)
-            return outputs
+        def finish(target: int, nodes: list[Tensor]) -> None:
+            if weights.requires_grad and target:
+                edges = entering(target)
+                outputs = (out for edge in edges for out in added[edge])
+                credit = partial(products_of_rows, (len(edges), len(self.operations)))
+                nodes[target] = Credit.apply(nodes[target], weights[:, edges], credit, *outputs)
 
-        # Channels last is how convolutions of few channels are fast on a CPU. Nobody needs credit
-        # in a step of the weights of the network alone.
-        credited = weights if weights.requires_grad else None
-        return node_by_node(x, CHANNELS_LAST, credited, send)
+        def send(source: int, nodes: list[Tensor]) -> None:
+            outputs = self.outputs(as_images(nodes[source]), leaving(source), through)
+            for edge, given in outputs.items():
+                added[edge] = [None if out is None else as_rows(out, per_batch) for out in given]
+                target = nodes[EDGES[edge][1]]
+                shares = weights.detach()[:, edge].to(x.dtype).unbind(1)
+                for share, rows in zip(shares, added[edge], strict=True):
+                    if rows is not None:
+                        target.addcmul_(share.view(-1, *(1,) * (rows.dim() - 1)), rows)
+
+        return node_by_node(x, per_batch, finish, send)
 
     def alone(self, x: Tensor, names: Sequence[str], per_batch: int | None = None) -> Tensor:
         return self.nodes(x, names, per_batch)[-1]

@@ -121,13 +121,13 @@ class NasBench201Supernet(CategoricalSupernet):
         Returns:
             shape (cells, images, classes).
         """
-        routes = find_routes(cells.repeat(len(x), 1), self.space.operations)
+        routes = find_routes(cells, self.space.operations)
         convolution, norm = self.stem
-        features = normalised(norm, convolution(x), 1).repeat_interleave(len(cells), dim=0)
+        features = normalised(norm, convolution(x), 1).repeat(len(cells), 1, 1, 1)
         logits = self.through_layers(
             features, lambda cell, x: cell(x, routes, None, len(cells)), len(cells)
         )
-        return logits.unflatten(0, (len(x), len(cells))).transpose(0, 1)
+        return logits.unflatten(0, (len(cells), len(x)))
 
     def through_layers(
         self,

@@ -10,13 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdnas.nn.supernets.categorical.batchnorm import normalised, with_running_statistics
-from pdnas.nn.supernets.categorical.credit import Credit
-from pdnas.nn.supernets.categorical.mixture import (
-    CHANNELS_FIRST,
-    CHANNELS_LAST,
-    Mixture,
-    Routes,
-)
+from pdnas.nn.supernets.categorical.credit import Credit, products_of_rows
+from pdnas.nn.supernets.categorical.mixture import Mixture, Routes, as_images, as_rows
 from pdnas.space.macro import MacroSpace
 
 EXPANSION_AND_KERNEL = {"1": (3, 3), "2": (6, 5)}
@@ -122,36 +117,42 @@ class LayerMixture(Mixture):
         soft: Tensor | None = None,
         per_batch: int | None = None,
     ) -> Tensor:
-        # Channels last is what convolutions like best; channels first, what BatchNorm by
-        # architecture needs.
-        layout = CHANNELS_LAST if per_batch is None else CHANNELS_FIRST
         route = routes[self.switch]
         order = torch.cat(list(route.values()))
-        sorted_rows = x.permute(layout.to_rows).index_select(0, order)
-        pieces = sorted_rows.split([len(images) for images in route.values()])
+        before = as_rows(x, per_batch)
+        pieces = before.index_select(0, order).split([len(rows) for rows in route.values()])
         given = []
         for name, piece in zip(route, pieces, strict=True):
-            shared = None if per_batch is None else len(piece) * per_batch // len(x)
-            out = self.blocks[name](piece.permute(layout.to_images), way(shared))
-            given.append(out.permute(layout.to_rows))
+            own = None if per_batch is None else len(piece)
+            given.append(as_rows(self.blocks[name](as_images(piece), way(own)), own))
         rows = torch.cat(given).index_select(0, order.argsort())
         if soft is not None:
-            through = considered if per_batch is None else way(per_batch)
-            with torch.no_grad():
-                outputs = [block(x, through) for block in self.blocks.values()]
-            # In the blocks' order, which is that of the codes.
-            asked = (out.permute(layout.to_rows) for out in outputs)
-            rows = Credit.apply(rows, soft[:, self.switch], *asked)
-        return rows.permute(layout.to_images)
+            credit = partial(self.credit, per_batch is not None)
+            rows = Credit.apply(rows, soft[:, self.switch], credit, before.detach())
+        return as_images(rows)
+
+    def credit(self, shared: bool, slope: Tensor, before: Tensor) -> Tensor:
+        """Products of the slope and what each block gives, (rows, blocks).
+
+        Args:
+            shared: a row is all images of an architecture, whose statistics BatchNorm takes; else
+                an image, and BatchNorm takes its running statistics.
+            slope: some rows of it.
+            before: the same rows of the layer's input.
+        """
+        own = len(before) if shared else None
+        through = way(own) if shared else considered
+        images = as_images(before)
+        outputs = (as_rows(block(images, through), own) for block in self.blocks.values())
+        return products_of_rows((len(self.blocks),), slope, *outputs)
 
     def weighted(self, x: Tensor, weights: Tensor, per_batch: int | None = None) -> Tensor:
         through = way(per_batch)
-        shares = weights[:, self.switch].to(x.dtype).unbind(1)
-        outputs = [block(x, through) for block in self.blocks.values()]
-        added = (
-            share[:, None, None, None] * out for share, out in zip(shares, outputs, strict=True)
+        shares = weights[:, self.switch].to(x.dtype)
+        outputs = torch.stack(
+            [as_rows(block(x, through), per_batch) for block in self.blocks.values()], dim=1
         )
-        return torch.stack(list(added)).sum(dim=0)
+        return as_images((shares.view(*shares.shape, *(1,) * (outputs.dim() - 2)) * outputs).sum(1))
 
     def alone(self, x: Tensor, names: Sequence[str], per_batch: int | None = None) -> Tensor:
         out: Tensor = self.blocks[names[self.switch]](x, way(per_batch))

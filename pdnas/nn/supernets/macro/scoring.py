@@ -64,7 +64,7 @@ def score_block(
 class _Walk:
     """All networks that begin alike: side by side where they are few, else one after the other.
 
-    Rows are pairs of an image and a network, the networks of an image one after the other.
+    Rows are pairs of a network and an image, the images of a network one after the other.
     """
 
     supernet: NasBenchMacroSupernet
@@ -85,14 +85,14 @@ class _Walk:
         groups = self._groups(networks)
         if layer == LAYERS:
             out = self.supernet.through_layers(x, lambda _, same: same, groups, first=LAYERS)
-            return out.unflatten(0, (-1, networks)).transpose(0, 1)
+            return out.unflatten(0, (networks, -1))
         names = self.supernet.space.options
         if layer < len(self.beginning):
             names = (names[self.beginning[layer]],)
         blocks = [block for name in names for block in self.supernet.parts(layer, name)]
         given = [block(x, way(groups)) for block in blocks]
         if len(blocks) * len(x) <= self.rows_at_once:
-            rows = torch.stack([out.unflatten(0, (-1, networks)) for out in given], dim=2)
+            rows = torch.stack([out.unflatten(0, (networks, -1)) for out in given], dim=1)
             return self._onwards(rows.flatten(0, 2), networks * len(blocks), layer + 1)
         parts = [self._onwards(out, networks, layer + 1) for out in given]
         return torch.stack([part.unflatten(0, (networks, -1)) for part in parts], 1).flatten(0, 2)

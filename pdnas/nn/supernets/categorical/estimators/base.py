@@ -19,7 +19,7 @@ class Way:
     Attributes:
         through: takes a mixture and its input to its output.
         per_batch: how many architectures the images share, as in :class:`Mixture`.
-        drawn: the architecture of each image, codes of shape (images, switches); None where every
+        drawn: the architecture of each row, codes of shape (rows, switches); None where every
             option, or its credit, is computed for every image.
     """
 
