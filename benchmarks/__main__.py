@@ -18,6 +18,7 @@ import torch
 import typer
 
 from benchmarks.candidates import many_candidates, racing, scoring
+from benchmarks.cells import cells
 from benchmarks.commands import commands
 from benchmarks.data_path import data_path
 from benchmarks.extraction import extraction
@@ -44,6 +45,7 @@ ROWS: Mapping[str, Row] = {
     "gated-3branch": Row(gated_3branch, quick=True),
     "gated-d121": Row(gated_d121),
     "one-hot": Row(one_hot, quick=True),
+    "cells": Row(cells),
     "racing": Row(racing),
     "many-candidates": Row(many_candidates),
     "scoring": Row(scoring, quick=True),
