@@ -33,6 +33,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "runs": folders.runs,
     "scales": folders.scales,
     "networks": lambda: channels.networks("laptop"),
+    "stand-ins": channels.stand_ins,
     "differences": channels.differences,
     "ablations": channels.ablations,
     "extraction": channels.extraction,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from functools import partial
 
 from contrib.numbers.published import part, published
 from pdnas.report import catalogue
+from pdnas.report.collect import Collection
 from pdnas.report.columns import words
 from pdnas.report.formats import Cell, Column, Table
 from pdnas.report.measures import by_seed, estimate, mean_validation_error, minus
@@ -20,7 +21,25 @@ THOUSANDS = 1e-3
 
 def networks(folder: str) -> Table:
     """The variants of study ``multibranch``."""
-    collection, study = published()[folder], "multibranch"
+    collection = published()[folder]
+    rows = _network_rows(collection, "multibranch")
+    return Table("networks", "", (words("variant"), *NETWORK), tuple(rows))
+
+
+def stand_ins() -> Table:
+    """The variants of every study of scale ``stand-ins``."""
+    collection = published()["stand-ins"]
+    rows = [
+        (study, *row)
+        for study in collection.scale.studies
+        for row in _network_rows(collection, study)
+    ]
+    columns = (words("study"), words("variant"), *NETWORK)
+    return Table("stand-ins", "", columns, tuple(rows))
+
+
+def _network_rows(collection: Collection, study: str) -> list[tuple[Cell, ...]]:
+    """Cells of :data:`NETWORK` for each variant of a study, after its name."""
     rows: list[tuple[Cell, ...]] = []
     for variant in dict.fromkeys(run.variant for run in collection.runs if run.study == study):
         of = partial(by_seed, collection, study, variant)
@@ -44,21 +63,7 @@ def networks(folder: str) -> Table:
                 len(runs),
             )
         )
-    columns = (
-        words("variant"),
-        *_estimates(
-            error="test error [%]",
-            finetuned="fine-tuned [%]",
-            all="all candidates, validation error [%]",
-            kept="everything kept, validation error [%]",
-            size="parameters [thousands]",
-        ),
-        Column("drop", "drop probability: mean of gates"),
-        Column("least", "least", digits=2),
-        Column("most", "greatest", digits=2),
-        SEEDS,
-    )
-    return Table("networks", "", columns, tuple(rows))
+    return rows
 
 
 def _estimates(**headings: str) -> list[Column]:
@@ -66,8 +71,24 @@ def _estimates(**headings: str) -> list[Column]:
     return [Column(key, each, decimals=1, estimate=True) for key, each in headings.items()]
 
 
-def _estimate(values: Collection[float]) -> Cell:
+def _estimate(values: ValuesView[float] | Sequence[float]) -> Cell:
     return estimate(values) if values else None
+
+
+NETWORK = (
+    *_estimates(
+        error="test error [%]",
+        finetuned="fine-tuned [%]",
+        all="all candidates, validation error [%]",
+        kept="everything kept, validation error [%]",
+        size="parameters [thousands]",
+    ),
+    Column("drop", "drop probability: mean of gates"),
+    Column("least", "least", digits=2),
+    Column("most", "greatest", digits=2),
+    SEEDS,
+)
+"""What is said of a variant."""
 
 
 def _drop_probabilities(runs: Sequence[Run]) -> tuple[Cell, Cell, Cell]:
