@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, ValuesView
+import collections.abc
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from contrib.numbers.published import part, published
@@ -71,7 +72,7 @@ def _estimates(**headings: str) -> list[Column]:
     return [Column(key, each, decimals=1, estimate=True) for key, each in headings.items()]
 
 
-def _estimate(values: ValuesView[float] | Sequence[float]) -> Cell:
+def _estimate(values: collections.abc.Collection[float]) -> Cell:
     return estimate(values) if values else None
 
 

@@ -109,6 +109,7 @@ def claims(collection: Collection) -> Iterator[Claim]:
         yield from _guided_against_random(collection, study)
         yield from _number_of_candidates(collection, study)
         yield from _length_scale(collection, study)
+        yield from _constant_prior(collection, study)
     yield from _sample_efficiency(collection)
     yield from _equal_sizes(collection)
     yield from _macro(collection)
@@ -252,6 +253,24 @@ def _length_scale(collection: Collection, study: str) -> Iterator[Claim]:
                     paper,
                     claimed,
                 )
+
+
+def _constant_prior(collection: Collection, study: str) -> Iterator[Claim]:
+    """Table 2: the L2 term weighted by what is kept, against a constant one."""
+    guided = collection.roles[study].guided
+    for variant, prior in selection.sweep(collection.scale, study, "gates.prior").items():
+        change = minus(by_seed(collection, study, variant), by_seed(collection, study, guided))
+        if prior == "constant" and change:
+            yield _difference(
+                study,
+                "test error with a constant L2 term minus that with one weighted by the "
+                "probability of being kept",
+                change,
+                "{} points",
+                ("weighted is better", "constant is better"),
+                "weighted is better",
+                "above",
+            )
 
 
 def _sample_efficiency(collection: Collection) -> Iterator[Claim]:

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from pdnas.report import catalogue, formats
+from pdnas.report.claims import claims
 from pdnas.report.collect import collect
 from pdnas.report.formats import NOT_RUN, Cell, Table, text
 from pdnas.report.paper.reported import paper
@@ -283,6 +284,13 @@ def paper_tree(tmp_path: Path) -> Tree:
                 tree.result(folder, source, "none", 0.5 + 0.01 * number)
                 number += 1
     return tree
+
+
+def test_a_constant_l2_term_is_held_against_the_weighted_one(paper_tree: Tree) -> None:
+    found = claims(collect(paper_tree.scale_name, paper_tree.folder))
+    (each,) = (each for each in found if "constant L2 term" in each.question)
+    assert (each.study, each.measured, each.seeds) == ("mi-cifar100", "-1.00 points", 1)
+    assert (each.paper, each.claimed) == ("weighted is better", "above")
 
 
 def estimates(table: Table, key: str, error: str) -> dict[str, float]:
