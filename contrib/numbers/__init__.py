@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from contrib.numbers import cells, channels, claims, folders, speed
-from contrib.numbers.published import RESULTS, ROOT, bare
+from contrib.numbers.published import RESULTS, ROOT, STAND_INS, bare
 from pdnas.report.claims import table as claims_table
 from pdnas.report.formats import Table, to_markdown
 
@@ -34,9 +34,11 @@ TABLES: dict[str, Callable[[], Table]] = {
     "scales": folders.scales,
     "networks": lambda: channels.networks("laptop"),
     "stand-ins": channels.stand_ins,
+    "stand-in-claims": claims.stand_in_claims,
+    "stand-in-extraction": lambda: channels.extraction(STAND_INS),
     "differences": channels.differences,
     "ablations": channels.ablations,
-    "extraction": channels.extraction,
+    "extraction": lambda: channels.extraction("laptop"),
     "efficiency": lambda: cells.efficiency("laptop"),
     "methods": lambda: cells.methods("laptop-nasbench"),
     "compared": cells.compared,
@@ -53,6 +55,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 
 TEXTS: dict[str, Callable[[], str]] = {
     "answer": claims.answer,
+    "stand-ins-together": channels.stand_ins_together,
     "claims": lambda: to_markdown(claims_table(claims.all_claims())).partition("\n")[2].strip(),
     "bench": lambda: f"{bare(speed.bench())}\n\n{speed.machines()}",
 }

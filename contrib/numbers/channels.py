@@ -5,12 +5,13 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean
 
-from contrib.numbers.published import part, published
+from contrib.numbers.published import STAND_INS, part, published
 from pdnas.report import catalogue
 from pdnas.report.collect import Collection
 from pdnas.report.columns import words
-from pdnas.report.formats import Cell, Column, Table
+from pdnas.report.formats import Cell, Column, Table, text
 from pdnas.report.measures import by_seed, estimate, mean_validation_error, minus
 from pdnas.runs.run import Run
 from pdnas.spec import selection
@@ -18,6 +19,7 @@ from pdnas.spec.roles import source_of
 
 SEEDS = Column("seeds", "seeds")
 THOUSANDS = 1e-3
+POINTS = Column("", "", decimals=1)
 
 
 def networks(folder: str) -> Table:
@@ -29,7 +31,7 @@ def networks(folder: str) -> Table:
 
 def stand_ins() -> Table:
     """The variants of every study of scale ``stand-ins``."""
-    collection = published()["stand-ins"]
+    collection = published()[STAND_INS]
     rows = [
         (study, *row)
         for study in collection.scale.studies
@@ -37,6 +39,21 @@ def stand_ins() -> Table:
     ]
     columns = (words("study"), words("variant"), *NETWORK)
     return Table("stand-ins", "", columns, tuple(rows))
+
+
+def stand_ins_together() -> str:
+    """Guided against random candidates over all supernets: each study's mean counts once."""
+    collection = published()[STAND_INS]
+    gaps = [
+        fmean(minus(*(by_seed(collection, study, v) for v in ("guided", "random"))).values())
+        for study in collection.scale.studies
+    ]
+    better = sum(gap < 0 for gap in gaps)
+    return (
+        f"Over the {len(gaps)} studies, test error of guided minus random candidates of equal size "
+        f"is {text(estimate(gaps), POINTS)} points, the mean of the studies' means. In {better} of "
+        "them guided ones are better."
+    )
 
 
 def _network_rows(collection: Collection, study: str) -> list[tuple[Cell, ...]]:
@@ -184,10 +201,10 @@ def ablations() -> Table:
     return Table("ablations", "", columns, tuple(rows))
 
 
-def extraction() -> Table:
+def extraction(folder: str) -> Table:
     """Chosen candidates as networks of their own."""
     return part(
-        catalogue.table("extraction", published()["laptop"]),
+        catalogue.table("extraction", published()[folder]),
         {
             "study": "study",
             "variant": "variant",

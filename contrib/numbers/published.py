@@ -14,6 +14,8 @@ from pdnas.runs import layout
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
+STAND_INS = "stand-ins"
+"""The folder of small supernets of every kind."""
 
 
 @cache
