@@ -26,6 +26,7 @@ MACHINES = {
 
 GONE = {
     "2-cores-amd-epyc": ("NAS-Bench-201 one-hot", "scoring"),
+    "2-cores-intel-r-xeon-r-processor": ("scoring",),
     "16-cores-intel-r-xeon-r-processor-nvidia-h100-80gb-hbm3": (
         "NAS-Bench-201 one-hot",
         "data path",
