@@ -276,6 +276,37 @@ def choice() -> Table:
     return Table("choice", "", columns, tuple(rows))
 
 
+def worth(path: str, steps: tuple[int, ...], evidence: str) -> Table:
+    """What evidence of short trainings says of the truth, after some numbers of steps.
+
+    Args:
+        path: of the summary, within results/.
+    """
+    record = read_json(RESULTS / path)
+
+    def cell(of: Mapping[str, float]) -> Interval:
+        return Interval(of["estimate"], of["low"], of["high"], record["cells"])
+
+    rows = [
+        (
+            *(each["variant"], each["steps"], each["seconds"]),
+            *(cell(each[key]) for key in ("tau", "tau_top", "speedup_93.5", "speedup_94")),
+        )
+        for each in record["evidence"]
+        if each["steps"] in steps and each["evidence"] == evidence
+    ]
+    columns = (
+        words("variant", "cells"),
+        Column("steps", "steps"),
+        Column("seconds", "seconds a cell", decimals=1),
+        Column("all", "tau", estimate=True),
+        Column("top", "tau, best tenth", estimate=True),
+        Column("good", "times fewer samples to 93.5 %", digits=2, estimate=True),
+        Column("best", "to 94.0 %", digits=2, estimate=True),
+    )
+    return Table("worth", "", columns, tuple(rows))
+
+
 def sizes() -> Table:
     """The size space: true accuracies of guided networks and of one p's, in each band."""
     made = catalogue.table("truths", published()["laptop-truths"])
