@@ -60,7 +60,7 @@ def test_a_sound_search_passes(sound: dict[str, list[float]]) -> None:
     [
         pytest.param(torch.zeros_like, id="likelihood ignored", marks=pytest.mark.thorough),
         pytest.param(torch.neg, id="sign flipped", marks=pytest.mark.thorough),
-        pytest.param(lambda credit: credit.flip(1), id="credit to the wrong operation"),
+        pytest.param(lambda credit: credit.flip(-1), id="credit to the wrong operation"),
     ],
 )
 def test_a_broken_posterior_is_noticed(
