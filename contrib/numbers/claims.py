@@ -285,7 +285,8 @@ def worth(path: str, steps: tuple[int, ...], evidence: str) -> Table:
     record = read_json(RESULTS / path)
 
     def cell(of: Mapping[str, float]) -> Interval:
-        return Interval(of["estimate"], of["low"], of["high"], record["cells"])
+        estimate, low, high = (round(of[key], 2) for key in ("estimate", "low", "high"))
+        return Interval(estimate, low, high, record["cells"])
 
     rows = [
         (
