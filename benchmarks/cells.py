@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import Aim, Effort, Measure, ratio
 from benchmarks.training import random_batch, training_step
@@ -124,22 +123,6 @@ class SinglePath(nn.Module):
         return self.classifier(self.head(x).mean(dim=(2, 3)))
 
 
-def plain_step(network: nn.Module, x: Tensor, y: Tensor) -> Work:
-    """Its step: cross-entropy, and SGD with weight decay."""
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4
-    )
-
-    def step() -> None:
-        loss = cross_entropy(network(x), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
 def seeded(step: Work) -> Work:
     """The step whose cells are those of any other's that is as far."""
     numbers = count()
@@ -196,7 +179,7 @@ def cells(effort: Effort) -> list[Measure]:
         of = f"C {channels}, N {number}, batch {images}"
         side = effort.choose(32, 8)
         batch = random_batch(images, side, torch.device("cpu"))
-        plain = seeded(plain_step(SinglePath(channels, number), *batch))
+        plain = seeded(training_step(SinglePath(channels, number), *batch, plain=True))
         times = paired_times(own_step(size, "fixed", 1, side), plain, effort.share(1))
         part = f"NAS-Bench-201 step, one cell a batch, {of}"
         aim = Aim(1, least=False)

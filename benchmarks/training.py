@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,11 +31,12 @@ def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, 
 
 
 def training_step(
-    supernet: Supernet, x: Tensor, y: Tensor, *, plain: bool = False, compiled: bool = False
+    supernet: nn.Module, x: Tensor, y: Tensor, *, plain: bool = False, compiled: bool = False
 ) -> Work:
     """One step as :func:`pdnas.train.fit.fit` takes it.
 
-    A plain network has no objective but cross-entropy, and weight decay on all its weights.
+    A plain network has no objective but cross-entropy, and weight decay on all its weights. It may
+    be none of ours.
     """
     supernet.train().to(x.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = Objective(LENGTH_SCALE2, EXAMPLES)
@@ -49,7 +51,7 @@ def training_step(
         with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
             output = network(x)
         nll = cross_entropy(output.float(), y, reduction="none")
-        loss = nll.mean() if plain else objective(nll, supernet).loss
+        loss = nll.mean() if plain else objective(nll, cast(Supernet, supernet)).loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

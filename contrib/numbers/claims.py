@@ -260,9 +260,8 @@ def choice() -> Table:
     rows = []
     for variant, steps in dict.fromkeys((each["variant"], each["steps"]) for each in short):
         of = {e["evidence"]: e for e in short if (e["variant"], e["steps"]) == (variant, steps)}
-        taus = (of[name]["tau_reference"] for name in ("loss_sum", "loss_end"))
         cells = (
-            Interval(tau["estimate"], tau["low"], tau["high"], record["cells"]) for tau in taus
+            _over_cells(record, of[name]["tau_reference"]) for name in ("loss_sum", "loss_end")
         )
         if steps >= 50:  # before, nothing is learned
             rows.append((variant, steps, of["loss_end"]["seconds"], *cells))
@@ -283,15 +282,11 @@ def worth(path: str, steps: tuple[int, ...], evidence: str) -> Table:
         path: of the summary, within results/.
     """
     record = read_json(RESULTS / path)
-
-    def cell(of: Mapping[str, float]) -> Interval:
-        estimate, low, high = (round(of[key], 2) for key in ("estimate", "low", "high"))
-        return Interval(estimate, low, high, record["cells"])
-
+    keys = ("tau", "tau_top", "speedup_93.5", "speedup_94")
     rows = [
         (
             *(each["variant"], each["steps"], each["seconds"]),
-            *(cell(each[key]) for key in ("tau", "tau_top", "speedup_93.5", "speedup_94")),
+            *(_over_cells(record, each[key]) for key in keys),
         )
         for each in record["evidence"]
         if each["steps"] in steps and each["evidence"] == evidence
@@ -306,6 +301,12 @@ def worth(path: str, steps: tuple[int, ...], evidence: str) -> Table:
         Column("best", "to 94.0 %", digits=2, estimate=True),
     )
     return Table("worth", "", columns, tuple(rows))
+
+
+def _over_cells(record: Mapping[str, Any], of: Mapping[str, float]) -> Interval:
+    """A statistic of cells trained alone, whose interval is over these; to two decimals."""
+    estimate, low, high = (round(of[key], 2) for key in ("estimate", "low", "high"))
+    return Interval(estimate, low, high, record["cells"])
 
 
 def sizes() -> Table:

@@ -525,6 +525,15 @@ def test_a_second_derivative_that_credit_would_falsify_is_refused(estimator: Est
         torch.autograd.grad(loss, [x, net.logits], create_graph=True)
 
 
+def test_a_second_derivative_of_images_that_share_cells_is_refused() -> None:
+    net = cells_net().train()
+    net.configure_gates(GateSettings(estimator="score", masks_per_batch=2))
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    loss = net(x).pow(2).sum()
+    with pytest.raises(PdnasError, match=r"no second derivative.* gates\.noise to image"):
+        torch.autograd.grad(loss, x, create_graph=True)
+
+
 @pytest.mark.parametrize("estimator", ["relaxed", "score"])
 def test_one_draw_for_a_batch_is_the_same_draw_for_each_image(
     monkeypatch: pytest.MonkeyPatch, estimator: str

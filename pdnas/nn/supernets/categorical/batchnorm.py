@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from pdnas.nn.supernets.categorical.credit import refuse_second_derivative
 
 
 def normalised(norm: nn.Module, x: Tensor, per_batch: int | None) -> Tensor:
@@ -46,8 +47,8 @@ class _Normalised(torch.autograd.Function):
         return torch.addcmul(_along(bias[None], lines), centred, _along(scale * weight, lines))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("images that share an architecture", "set gates.noise to image")
         centred, scale, weight = ctx.saved_tensors
         some = _pixels(slope, weight)
         total = some.sum(dim=1)

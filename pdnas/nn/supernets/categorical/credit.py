@@ -38,11 +38,7 @@ class Credit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # create_graph
-            raise PdnasError(
-                "the weights of options have no second derivative; leave out create_graph, "
-                "or set gates.estimator to score"
-            )
+        refuse_second_derivative("the weights of options", "set gates.estimator to score")
         some = max(1, len(slope) if slope.is_cuda else CACHED_NUMBERS * len(slope) // slope.numel())
         pieces = (repeat(None) if each is None else each.split(some) for each in ctx.saved_tensors)
         credit = []
@@ -50,6 +46,15 @@ class Credit(torch.autograd.Function):
             for rows in zip(slope.split(some), *pieces, strict=False):
                 credit.append(ctx.credit(*rows))
         return slope, torch.cat(credit), None, *(None for _ in ctx.saved_tensors)
+
+
+def refuse_second_derivative(what: str, remedy: str) -> None:
+    """Raise where a backward pass is to be differentiated, by which it would be wrong.
+
+    Torch's mark ``once_differentiable`` does not see to that (findings/).
+    """
+    if torch.is_grad_enabled():  # create_graph
+        raise PdnasError(f"{what} have no second derivative; leave out create_graph, or {remedy}")
 
 
 CACHED_NUMBERS = 2**17
