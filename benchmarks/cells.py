@@ -1,12 +1,15 @@
 """A step of the NAS-Bench-201 supernet against that of an older commit, and of a plain network.
 
-The plain network is the single-path supernet of AutoDL-Projects as it is known, written anew: ReLU,
-convolution, BatchNorm (in cells without scale and offset), torch's own average pool, a product with
-zero for no operation, one cell a batch, channels last.
+The plain network is a single-path supernet as one writes it: ReLU, convolution, BatchNorm (in cells
+without scale and offset), torch's own average pool, a product with zero for no operation, one cell
+a batch, channels last. Where ``PDNAS_AUTODL`` names a folder with AutoDL-Projects, its own one is
+timed too.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,17 +23,19 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Aim, Effort, Measure, ratio
 from benchmarks.training import random_batch, training_step
-from pdnas.nn.gates import GateMode, GateSettings
+from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.space.cells import EDGES, NODES, OPERATIONS, CellSpace, entering
+from pdnas.spec.names import GateMode
 from pdnas.support.timing import Work, paired_times
 
 OLDER = "85cf4ab"
 SIZES = ((8, 1, 32), (8, 1, 128), (16, 5, 32), (16, 5, 128))
 """Channels, cells a stage, images."""
+RELEASED = "AutoDL-Projects, single path, channels last"
 OBSTACLE = (
-    "what is left is convolutions of few channels, of which credit needs one for every operation "
-    "and image, and calls of small operators (docs/speed.md)"
+    "credit needs every operation for every image, which makes 1.9 to 2.4 times the multiply-adds "
+    "of a step without it (docs/speed.md)"
 )
 WORKER = """
 import sys
@@ -98,6 +103,12 @@ class _Reduction(nn.Module):
         return self.shortcut(x) + self.body(x)
 
 
+def uniform_cell() -> list[int]:
+    """Codes of a cell, as ours are drawn."""
+    uniform = torch.full((len(EDGES), len(OPERATIONS)), 1 / len(OPERATIONS))
+    return torch.multinomial(uniform, 1, replacement=True)[:, 0].tolist()
+
+
 class SinglePath(nn.Module):
     """Every batch takes one cell, drawn uniformly as ours are."""
 
@@ -115,12 +126,34 @@ class SinglePath(nn.Module):
         self.classifier = nn.Linear(channels, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        uniform = torch.full((len(EDGES), len(OPERATIONS)), 1 / len(OPERATIONS))
-        codes = torch.multinomial(uniform, 1, replacement=True)[:, 0].tolist()
+        codes = uniform_cell()
         x = self.stem(x)
         for layer in self.layers:
             x = layer(x, codes)
         return self.classifier(self.head(x).mean(dim=(2, 3)))
+
+
+class Peer(nn.Module):
+    """AutoDL-Projects' supernet of random search, as released.
+
+    Args:
+        folder: that holds its package ``xautodl``.
+    """
+
+    def __init__(self, folder: str, channels: int, cells: int) -> None:
+        super().__init__()
+        sys.path.insert(0, folder)
+        released = importlib.import_module("xautodl.models.cell_searchs")
+        sys.path.remove(folder)
+        self.network = released.TinyNetworkRANDOM(
+            channels, cells, NODES, 10, list(OPERATIONS), affine=False, track_running_stats=True
+        )
+        self.structure = released.CellStructure.str2structure
+        self.space = CellSpace()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.network.arch_cache = self.structure(self.space.to_string(uniform_cell()))
+        return self.network(x)[1]
 
 
 def seeded(step: Work) -> Work:
@@ -172,18 +205,22 @@ def older_step(size: tuple[int, int, int], shared: int | None) -> Iterator[Work]
 
 
 def cells(effort: Effort) -> list[Measure]:
-    """One cell a batch against the plain network; learning against the older commit."""
-    measures = []
+    """One cell a batch against plain networks; learning against the older commit."""
+    measures, peer = [], os.environ.get("PDNAS_AUTODL")
     for size in ((4, 1, 4),) if effort.tiny else SIZES:
         channels, number, images = size
         of = f"C {channels}, N {number}, batch {images}"
         side = effort.choose(32, 8)
         batch = random_batch(images, side, torch.device("cpu"))
-        plain = seeded(training_step(SinglePath(channels, number), *batch, plain=True))
-        times = paired_times(own_step(size, "fixed", 1, side), plain, effort.share(1))
         part = f"NAS-Bench-201 step, one cell a batch, {of}"
-        aim = Aim(1, least=False)
-        measures.append(ratio(part, "plain single path", times, aim=aim, obstacle=OBSTACLE))
+        networks: dict[str, nn.Module] = {"plain single path": SinglePath(channels, number)}
+        if peer:
+            networks[RELEASED] = Peer(peer, channels, number)
+        for against, network in networks.items():
+            plain = seeded(training_step(network, *batch, plain=True))
+            times = paired_times(own_step(size, "fixed", 1, side), plain, effort.share(1))
+            aim = Aim(1, least=False) if against == RELEASED else None
+            measures.append(ratio(part, against, times, aim=aim))
         if effort.tiny:  # a test starts no Python anew
             continue
         for shared, least, what in ((None, 1.6, "a cell an image"), (16, 2.5, "16 cells")):

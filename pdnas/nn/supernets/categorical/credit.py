@@ -57,8 +57,8 @@ def refuse_second_derivative(what: str, remedy: str) -> None:
         raise PdnasError(f"{what} have no second derivative; leave out create_graph, or {remedy}")
 
 
-CACHED_NUMBERS = 2**17
-"""Of a node, at once on a CPU: 512 kB of float32, which with what is computed of them stays in the
+CACHED_NUMBERS = 2**18
+"""Of a node, at once on a CPU: 1 MB of float32, which with what is computed of them stays in the
 cache."""
 
 
