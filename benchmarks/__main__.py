@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.candidates import many_candidates, racing, scoring
+from benchmarks.candidates import many_candidates, racing, ranking, scoring
 from benchmarks.cells import cells
 from benchmarks.commands import commands
 from benchmarks.data_path import data_path
@@ -47,6 +47,7 @@ ROWS: Mapping[str, Row] = {
     "one-hot": Row(one_hot, quick=True),
     "cells": Row(cells),
     "racing": Row(racing),
+    "ranking": Row(ranking, quick=True),
     "many-candidates": Row(many_candidates),
     "scoring": Row(scoring, quick=True),
     "data-path": Row(data_path, quick=True),

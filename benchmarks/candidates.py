@@ -1,4 +1,4 @@
-"""Ranking by racing, and scoring all cells at once."""
+"""Ranking, by racing too, and scoring all cells at once."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Aim, Effort, Measure, quantity, ratio
 from benchmarks.training import random_batch
+from pdnas.nn.gates import GateSettings
 from pdnas.nn.supernets.categorical.scoring import folded
 from pdnas.nn.supernets.cells.network import NasBench201Supernet
 from pdnas.nn.supernets.cells.scoring import IMAGES_AT_ONCE, blocks, score_block
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.distributions import load_candidates
 from pdnas.runs.run import Run
+from pdnas.space.candidates import Choice
 from pdnas.space.cells import CELL, CellSpace
 from pdnas.spec.training import TrainingConfig
-from pdnas.stages.judge import Judge, make_judge
-from pdnas.stages.materials import loader_of, trained_supernet
+from pdnas.stages.judge import EXTRACTED, Judge, make_judge
+from pdnas.stages.materials import EVALUATION_BATCH, loader_of, trained_supernet
 from pdnas.stages.race import race
 from pdnas.support.provenance import Stopwatch, provenance
-from pdnas.support.timing import paired_times
+from pdnas.support.timing import Pairs, paired_times
 
 JUDGED = {
     "guided": "guided candidates of a small 3-branch ResNet",
@@ -121,6 +123,41 @@ def record(folder: Path, source: str, out: Path) -> None:
     np.savez_compressed(
         out, correct=np.packbits(right, axis=1), images=len(y), provenance=json.dumps(facts)
     )
+
+
+@torch.no_grad()
+def ranking(effort: Effort) -> list[Measure]:
+    """Judging a sample of candidates as it was first done: masked, 500 images at a time."""
+    images = effort.choose(2000, EXTRACTED)
+    x, y = random_batch(images, effort.choose(32, 8), torch.device("cpu"))
+    supernet = MultiBranchSupernet(effort.choose(8, 2), 1, 3, 10).eval()
+    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge = Judge(supernet, _OneBatch(x, y), TrainingConfig(epochs=1, batch=1, learning_rate=1))
+
+    def masked(choice: Choice) -> None:
+        with supernet.candidate(choice):
+            for part in x.split(EVALUATION_BATCH):
+                supernet(part)
+
+    measures = []
+    for keep in (0.5, 0.75):
+        supernet.configure_gates(GateSettings(initial=1 - keep))
+        drawn = supernet.posterior().sample(effort.share(0.5), seed=0)
+        times: Pairs = []
+        for number in range(len(drawn)):
+            choice = drawn[number]
+            times += paired_times(partial(masked, choice), partial(judge, choice), 1)
+        part = f"ranking candidates that keep {keep:.0%} of the channels, {images} images"
+        note = f"{len(drawn)} candidates"
+        aim = Aim(2, least=True)
+        against = "masked, 500 images at a time"
+        measures.append(ratio(part, against, times, aim=aim, note=note, obstacle=NARROW))
+    return measures
+
+
+NARROW = (
+    "convolutions of 8 channels fill half a vector, and each branch has its own (docs/speed.md)"
+)
 
 
 def many_candidates(effort: Effort) -> list[Measure]:

@@ -33,9 +33,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdnas.nn.gates import GatedConv2d
+from pdnas.nn.layout import memory_format
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.nn.supernets.cells.operations import AveragePool
 from pdnas.nn.supernets.layers import StochasticDepth
@@ -68,18 +70,69 @@ def extract(supernet: Supernet, choice: Choice, image: Tensor, multiple: int = 1
     training = supernet.training
     supernet.eval()
     try:
-        with supernet.candidate(choice), torch.no_grad():
-            tracer = _Tracer()
-            traced = fx.GraphModule(supernet, tracer.trace(supernet))
-            ShapeProp(traced).propagate(image)
+        with supernet.candidate(choice):
             # By layer, since several may read one gate; a cell's layers have no masks.
             masks: Choice = {}
             if isinstance(supernet, ChannelSupernet):
                 masks = supernet.layer_masks(choice)
-            small = _Extraction(traced, masks, multiple).run()
-            return small.to(image.device, image.dtype).eval()
+            return _shrunk(_trace(supernet, image), masks, multiple, image)
     finally:
         supernet.train(training)
+
+
+class Extractor:
+    """Extracts candidates of one supernet to be judged: fast networks, and one trace for all.
+
+    Args:
+        supernet: in evaluation mode.
+        image: as :func:`extract` takes it.
+        multiple: likewise.
+
+    Raises:
+        PdnasError: as of :func:`extract`; torch.fx raises others where it cannot follow a network.
+    """
+
+    def __init__(self, supernet: ChannelSupernet, image: Tensor, multiple: int) -> None:
+        self._supernet, self._image, self._multiple = supernet, image, multiple
+        self._traced = _trace(supernet, image)
+        gates = supernet.gates().items()
+        self({name: torch.ones(gate.channels, dtype=torch.bool) for name, gate in gates})
+
+    def __call__(self, choice: Choice) -> fx.GraphModule:
+        """What :func:`extract` gives, with BatchNorms as parts of the convolutions before them."""
+        masks = self._supernet.layer_masks(choice)
+        small = _shrunk(self._traced, masks, self._multiple, self._image)
+        _fold(small)
+        layout = memory_format(self._supernet, self._image.device)
+        return small.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def _fold(network: fx.GraphModule) -> None:
+    """Make BatchNorms parts of the convolutions before them, several if these are concatenated."""
+    layers = dict(network.named_children())
+    for node in network.graph.nodes:
+        norm = layers.get(str(node.target))
+        if not isinstance(norm, nn.BatchNorm2d) or not norm.affine:
+            continue
+        source = _source(node)
+        parts = cast(list[fx.Node], source.args[0]) if source.target is torch.cat else [source]
+        before = [layers.get(str(part.target)) for part in parts]
+        convolutions = [each for each in before if isinstance(each, nn.Conv2d)]
+        only = all(len(each.users) == 1 for each in (source, *parts))
+        if not only or len(convolutions) < len(parts):
+            continue
+        of_norm = cast(list[Tensor], [norm.running_mean, norm.running_var, norm.weight, norm.bias])
+        widths = [each.out_channels for each in convolutions]
+        pieces = zip(*(each.split(widths) for each in of_norm), strict=True)
+        for each, (mean, variance, weight, bias) in zip(convolutions, pieces, strict=True):
+            each.weight, each.bias = fuse_conv_bn_weights(
+                each.weight, each.bias, mean, variance, norm.eps, weight, bias
+            )
+        node.replace_all_uses_with(source)
+        network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
 
 
 def multiply_adds(network: nn.Module, image: Tensor) -> int:
@@ -169,6 +222,30 @@ class Value:
     def held(self, wanted: Tensor) -> Tensor:
         """The channels it holds among ``wanted``, a Boolean mask over the original ones."""
         return self.channels[wanted[self.channels]]
+
+
+@torch.no_grad()
+def _trace(supernet: Supernet, image: Tensor) -> fx.GraphModule:
+    """The graph of a supernet in evaluation mode, with the shape of every tensor.
+
+    It is that of all candidates, but for cells, which differ in it. Layers that each begin with a
+    ReLU of one tensor get it from one.
+    """
+    graph = _Tracer().trace(supernet)
+    rectified: dict[fx.Node, fx.Node] = {}
+    for node in graph.find_nodes(op="call_function", target=torch.relu):
+        if (first := rectified.setdefault(_source(node), node)) is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+    traced = fx.GraphModule(supernet, graph)
+    ShapeProp(traced).propagate(image)
+    return traced
+
+
+@torch.no_grad()
+def _shrunk(traced: fx.GraphModule, masks: Choice, multiple: int, like: Tensor) -> fx.GraphModule:
+    """The small network, on the device of ``like`` and of its type."""
+    return _Extraction(traced, masks, multiple).run().to(like.device, like.dtype).eval()
 
 
 class _Tracer(fx.Tracer):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from pdnas.data.batches import Loader
+from pdnas.nn.subnet import Extractor
 from pdnas.nn.supernets import ChannelSupernet, Supernet
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Choice
@@ -22,6 +24,9 @@ from pdnas.train.evaluate import verdicts
 GPU_PAIRS = 1000
 """Of a candidate and an image in one batch, where there is a GPU. A CPU, which gains nothing once a
 candidate has 100 images, takes one candidate after the other."""
+EXTRACTED, MULTIPLE = 500, 8
+"""Images from which on a CPU judges the extracted network of a candidate, and of what number its
+channels are multiples (docs/speed.md)."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ class Judge:
     def judge(self, choices: Sequence[Choice]) -> list[tuple[float, float]]:
         """Accuracy and mean cross-entropy of architectures that go through at once."""
         parts = []
-        with self._judging(choices):
+        with self._judging(choices, self.loader.examples) as network:
             for x, y in self.loader.epoch(0):
-                verdicts = self._verdicts(len(choices), x, y)
+                verdicts = self._verdicts(network, len(choices), x, y)
                 parts.append(torch.stack([part.double().sum(dim=1) for part in verdicts], dim=1))
         sums = torch.stack(parts).sum(dim=0) / self.loader.examples
         return [(accuracy, loss) for accuracy, loss in sums.tolist()]
@@ -73,17 +78,20 @@ class Judge:
 
         Both of shape (candidates, images); the candidates go through at once.
         """
-        with self._judging(choices):
+        with self._judging(choices, len(y)) as network:
             parts = zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True)
-            verdicts = [self._verdicts(len(choices), images, labels) for images, labels in parts]
+            verdicts = [self._verdicts(network, len(choices), *part) for part in parts]
         right, nll = (torch.cat(part, dim=1) for part in zip(*verdicts, strict=True))
         return right, nll
 
-    def _verdicts(self, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return verdicts(self.supernet, x, y, self.training, self.top, candidates)
+    def _verdicts(
+        self, network: nn.Module, candidates: int, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return verdicts(network, x, y, self.training, self.top, candidates)
 
     @contextmanager
-    def _judging(self, choices: Sequence[Choice]) -> Iterator[None]:
+    def _judging(self, choices: Sequence[Choice], images: int) -> Iterator[nn.Module]:
+        """The network that so many images of each of the candidates go through."""
         with ExitStack() as stack:
             if len(choices) > 1:
                 assert isinstance(self.supernet, ChannelSupernet)
@@ -92,7 +100,24 @@ class Judge:
                 stack.enter_context(self.supernet.candidate(choices[0]))
             stack.enter_context(self.statistics())
             self.supernet.eval()
-            yield
+            extract = self._extractor if len(choices) == 1 and images >= EXTRACTED else None
+            yield extract(choices[0]) if extract else self.supernet
+
+    @cached_property
+    def _extractor(self) -> Extractor | None:
+        """None where the masked supernet is faster, or is not extracted with equal verdicts."""
+        x, _ = next(iter(self.loader.epoch(0)))
+        if (
+            not isinstance(self.supernet, ChannelSupernet)
+            or self.batchnorm == "recalibrated"
+            or self.training.precision != "float32"
+            or x.device.type != "cpu"
+        ):
+            return None
+        try:
+            return Extractor(self.supernet, x[:1], MULTIPLE)
+        except Exception:  # torch.fx fails in many ways where it cannot follow a user's supernet
+            return None
 
     def size(self, choice: Choice) -> dict[str, float]:
         """``parameters`` of an architecture, and the shares of gated channels and operations kept:

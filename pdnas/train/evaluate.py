@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pdnas.data.batches import Loader
@@ -11,6 +11,9 @@ from pdnas.nn.supernets import Supernet
 from pdnas.spec.training import TrainingConfig
 from pdnas.train.device import autocast
 from pdnas.train.memory import as_memory_allows
+
+CPU_IMAGES = 50
+"""That go through at once on a processor, whose cache holds the features of so many small ones."""
 
 
 @torch.no_grad()
@@ -33,7 +36,7 @@ def evaluate(
 
 @torch.no_grad()
 def verdicts(
-    supernet: Supernet,
+    network: nn.Module,
     x: Tensor,
     y: Tensor,
     training: TrainingConfig,
@@ -52,7 +55,7 @@ def verdicts(
     def judge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         labels = y.repeat(candidates)
         with autocast(x.device, training):
-            output = supernet(torch.cat([x] * candidates) if candidates > 1 else x)
+            output = network(torch.cat([x] * candidates) if candidates > 1 else x)
         if top == 1:
             right = output.argmax(dim=1) == labels
         else:
@@ -60,5 +63,8 @@ def verdicts(
         nll = cross_entropy(output.float(), labels, reduction="none")
         return right.view(candidates, -1), nll.view(candidates, -1)
 
-    right, nll = as_memory_allows(judge, x, y)
+    at_once = CPU_IMAGES if x.device.type == "cpu" else len(y)
+    pieces = zip(x.split(at_once), y.split(at_once), strict=True)
+    parts = [as_memory_allows(judge, *piece) for piece in pieces]
+    right, nll = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     return right, nll

@@ -37,7 +37,7 @@ from pdnas.spec.gates import GateConfig
 from pdnas.spec.training import TrainingConfig
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import claim, read_json
-from pdnas.train.evaluate import verdicts
+from pdnas.train.evaluate import CPU_IMAGES, verdicts
 from pdnas.train.fit import TrainingData, fit
 
 from ..processes import forked
@@ -256,13 +256,13 @@ def test_no_memory_to_judge(candidates: int, ledger: Ledger) -> None:
     drawn = net.posterior().sample(candidates, seed=0)
 
     def too_much(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        if len(inputs[0]) > 1000 * candidates:
+        if len(inputs[0]) > CPU_IMAGES // 2 * candidates:
             torch.empty(2**60, dtype=torch.uint8)  # the allocator's own error
 
     with net.candidates([drawn[number] for number in range(candidates)]):
         expected = verdicts(net, x, part.labels, training, candidates=candidates)
         net.register_forward_pre_hook(too_much)
-        with pytest.warns(UserWarning, match="out of memory with 2000 images"):
+        with pytest.warns(UserWarning, match=f"out of memory with {CPU_IMAGES} images"):
             found = verdicts(net, x, part.labels, training, candidates=candidates)
     assert found[0].shape == (candidates, 2000)
     assert torch.equal(found[0], expected[0])

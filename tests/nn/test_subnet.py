@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from pdnas.commands.app import app
 from pdnas.nn.gates import GatedConv2d, GatedLinear, GateSettings
-from pdnas.nn.subnet import extract, multiply_adds, parameters, select_channels
+from pdnas.nn.subnet import Extractor, extract, multiply_adds, parameters, select_channels
 from pdnas.nn.supernets import ChannelSupernet, Supernet, build
 from pdnas.nn.supernets.multibranch import MultiBranchSupernet
 from pdnas.runs.run import Run
@@ -322,6 +322,23 @@ def test_outputs_equal_the_masked_supernet_s(name: str) -> None:
         assert difference(net, choice, small, x) < 1e-9, what
         assert parameters(small) <= net.candidate_parameters(choice), what
         assert not any("gate" in key for key in small.state_dict()), what
+
+
+@pytest.mark.parametrize("name", [*MASKED, *PATTERNS])
+def test_what_candidates_are_judged_with_equals_the_masked_supernet(name: str) -> None:
+    net = make(name)
+    assert isinstance(net, ChannelSupernet)
+    x = images(name)
+    extractor = Extractor(net, x[:1], 2)
+    for what, choice in many_masks(net).items():
+        assert difference(net, choice, extractor(choice), x) < 1e-9, what
+
+
+def test_a_judged_three_branch_network_has_no_batchnorm_left() -> None:
+    net = make("multibranch")
+    assert isinstance(net, ChannelSupernet)
+    network = Extractor(net, images("multibranch")[:1], 1)(random_masks(net, 0.5, 0))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
 
 
 @pytest.mark.parametrize("name", [*MASKED, *PATTERNS])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
+from pdnas.runs.journal import Journal
 from pdnas.runs.run import Run
 from pdnas.space.candidates import Candidates, Choice
 from pdnas.spec.names import Ranking as Comparison
@@ -64,6 +66,31 @@ def test_a_killed_ranking_of_many_at_once_goes_on(
 
 
 @pytest.mark.parametrize("how", ["all", "racing"])
+def test_extracted_candidates_are_judged_as_masked_ones(
+    raced: Run, how: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses within rounding; the same holds of a ranking that was begun with the others."""
+    inputs = Inputs.open(raced, "posterior", CPU)
+    masked, half = rank(inputs.candidates, inputs.judge, how), Journal()
+    rank(inputs.candidates, inputs.judge, how, half)
+    real, networks = Judge._verdicts, []
+
+    def seen(self: Judge, network: nn.Module, *rest: Any) -> tuple[Tensor, Tensor]:
+        networks.append(type(network).__name__)
+        return real(self, network, *rest)
+
+    monkeypatch.setattr(Judge, "_verdicts", seen)
+    monkeypatch.setattr("pdnas.stages.judge.EXTRACTED", 1)
+    extracted = rank(inputs.candidates, inputs.judge, how)
+    assert set(networks) == {"Subnet"}
+    del half.rows[len(half.rows) // 2 :]
+    went_on = rank(inputs.candidates, inputs.judge, how, half)
+    for found in (extracted, went_on):
+        pd.testing.assert_frame_equal(found.table, masked.table, rtol=1e-5)
+        assert found.supernet_accuracy == masked.supernet_accuracy
+
+
+@pytest.mark.parametrize("how", ["all", "racing"])
 def test_equal_candidates_are_judged_once_and_counted(
     raced: Run, how: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,9 +104,11 @@ def test_equal_candidates_are_judged_once_and_counted(
     real = Judge._verdicts
     work: list[int] = []
 
-    def counted(self: Judge, candidates: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def counted(
+        self: Judge, network: nn.Module, candidates: int, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
         work.append(candidates * len(x))
-        return real(self, candidates, x, y)
+        return real(self, network, candidates, x, y)
 
     monkeypatch.setattr(Judge, "_verdicts", counted)
     rows = [2, 0, 2, 2, 1, 0]
