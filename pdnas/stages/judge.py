@@ -25,8 +25,8 @@ GPU_PAIRS = 1000
 """Of a candidate and an image in one batch, where there is a GPU. A CPU, which gains nothing once a
 candidate has 100 images, takes one candidate after the other."""
 EXTRACTED, MULTIPLE = 500, 8
-"""Images from which on a CPU judges the extracted network of a candidate, and of what number its
-channels are multiples (docs/speed.md)."""
+"""Images from which on a CPU judges a candidate as an extracted network, whose channels are
+multiples of the second number (docs/speed.md)."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ class Judge:
     @cached_property
     def _extractor(self) -> Extractor | None:
         """None where the masked supernet is faster, or is not extracted with equal verdicts."""
-        x, _ = next(iter(self.loader.epoch(0)))
         if (
             not isinstance(self.supernet, ChannelSupernet)
             or self.batchnorm == "recalibrated"
             or self.training.precision != "float32"
-            or x.device.type != "cpu"
+            or next(self.supernet.parameters()).device.type != "cpu"
         ):
             return None
+        x, _ = next(iter(self.loader.epoch(0)))
         try:
             return Extractor(self.supernet, x[:1], MULTIPLE)
         except Exception:  # torch.fx fails in many ways where it cannot follow a user's supernet
