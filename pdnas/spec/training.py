@@ -70,7 +70,8 @@ class TrainingConfig(Strict):
     batch: Count
     """Images a step of the optimiser."""
     micro_batch: Count | None = None
-    """Images that go through the network at once; null: the whole batch."""
+    """Images that go through the network at once; null: the whole batch. Below 16 on one thread of
+    a CPU, 1x1 convolutions take up to twice as long (docs/speed.md)."""
     learning_rate: Positive
     """Of the weights, at the beginning."""
     momentum: Share = 0.9
