@@ -112,9 +112,13 @@ def gallery() -> Iterator[str]:
         links = (
             f":doc:`{path.stem} </{path.relative_to(ROOT).with_suffix('')}>`" for path in tables
         )
-        yield f"Tables: {', '.join(links)}.\n"
-        for name in (*FIGURES, *OFFICIAL_FIGURES):
+        if tables:
+            yield f"Tables: {', '.join(links)}.\n"
+        for name in FIGURES:
             if (image := folder / layout.REPORT / "figures" / f"{name}.png").exists():
+                yield from figure(image)
+        for name in OFFICIAL_FIGURES:
+            if (image := folder / f"{name}.png").exists():
                 yield from figure(image)
 
 

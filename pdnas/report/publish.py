@@ -12,11 +12,13 @@ from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import to_csv
 from pdnas.runs import kept, layout
 from pdnas.runs.records import describe_hardware
+from pdnas.spec.products import OFFICIAL_FIGURES
 from pdnas.spec.scale import scale_path
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_failure, write_json
 
 _LOGS = shutil.ignore_patterns("log")
+_OFFICIAL = shutil.ignore_patterns(*(f"{name}.*" for name in OFFICIAL_FIGURES))
 
 
 def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
     Of another scale, or with runs that are not to be copied, it is replaced with ``force`` alone.
 
     The copies lie as the runs do, with the scale file beside them, so tables and figures can be
-    made from them again. Weights, logs and splits (a function of the seed) stay behind.
+    made from them again. Weights, logs, splits (a function of the seed) and the figures of
+    released logs, which are of no run, stay behind.
 
     Returns:
         the summary written to ``published.json``: commits, machines, seconds by stage.
@@ -57,7 +60,7 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
     summary = summarise_provenance(collection)
     try:
         for name in ("tables", "figures"):
-            shutil.copytree(report / name, partial / layout.REPORT / name)
+            shutil.copytree(report / name, partial / layout.REPORT / name, ignore=_OFFICIAL)
         for folder in folders:
             target = partial / folder.relative_to(runs)
             target.mkdir(parents=True)

@@ -27,7 +27,10 @@ def finished(tree: Tree) -> Tree:
 
 def test_tables_can_be_made_from_the_copies(finished: Tree, tmp_path: Path) -> None:
     out = tmp_path / "results" / "mine"
+    of_no_run = finished.folder / "report" / "figures" / "official-dropped.png"
+    of_no_run.write_text("of a released log")
     summary = publish(finished.scale_name, finished.folder, out)
+    assert not (out / of_no_run.relative_to(finished.folder)).exists()
     assert read_json(out / "published.json") == summary
     assert (out / "report" / "tables" / "tables.md").read_text() == "made"
     copied = collect(str(out / Path(finished.scale_name).name), out)
