@@ -73,7 +73,7 @@ def draw(
 ) -> None:
     """Draw an architecture: blocks, branches, and the share of each operation that is kept.
 
-    Example: pdnas draw runs/laptop/multibranch/guided/seed1 --source posterior --out best
+    Example: pdnas draw runs/laptop/multibranch/guided/seed6 --source posterior --out best
     """
     from pdnas.report.paper.architecture import draw_run
     from pdnas.runs.run import Run

@@ -153,7 +153,7 @@ def sample(
 
     Example:
 
-        pdnas sample runs/laptop/multibranch/guided/seed1 --count 100
+        pdnas sample runs/laptop/multibranch/guided/seed6 --count 100
     """
     from pdnas.runs import kept
     from pdnas.stages.sample import sample_run
@@ -183,7 +183,7 @@ def rank(
 
     Example:
 
-        pdnas rank runs/laptop/multibranch/guided/seed1
+        pdnas rank runs/laptop/multibranch/guided/seed6
     """
     from pdnas.runs import kept
     from pdnas.stages.rank import rank_run
@@ -218,7 +218,7 @@ def retrain(
 
     Example:
 
-        pdnas retrain runs/laptop/multibranch/guided/seed1 --mode finetune
+        pdnas retrain runs/laptop/multibranch/guided/seed6 --mode finetune
     """
     from pdnas.runs import kept
     from pdnas.stages.retrain import choose, retrain_run
@@ -262,7 +262,7 @@ def extract(
 ) -> None:
     """Write a candidate as a physically smaller network with the same outputs.
 
-    Example: pdnas extract runs/laptop/multibranch/guided/seed1 --out small --format onnx
+    Example: pdnas extract runs/laptop/multibranch/guided/seed6 --out small --format onnx
     """
     from pdnas.runs import kept
     from pdnas.stages.extract import extract_run

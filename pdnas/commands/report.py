@@ -152,7 +152,7 @@ def show(
 
     Example:
 
-        pdnas show runs/laptop/multibranch/guided/seed1
+        pdnas show runs/laptop/multibranch/guided/seed6
     """
     from pdnas.report.summary import lines, summarise_run
     from pdnas.runs.run import Run
@@ -175,7 +175,7 @@ def compare(
 
         pdnas compare runs/laptop/multibranch/guided runs/laptop/multibranch/random
 
-        pdnas compare runs/laptop/multibranch/guided/seed1 runs/laptop/multibranch/full/seed1 --json
+        pdnas compare runs/laptop/multibranch/guided/seed6 runs/laptop/multibranch/full/seed6 --json
     """
     from pdnas.report.compare import compare as hold
     from pdnas.report.compare import read
