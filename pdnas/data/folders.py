@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -71,25 +72,48 @@ def _folders(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
     return {path: (each.st_ino, each.st_mtime_ns) for path, each in found.items()}
 
 
-def _sums(images: list[tuple[str, str]]) -> str:
+def _sums(images: list[tuple[str, str]]) -> tuple[str, list[bytes]]:
     """The number of images of a class, a sum of their names and sizes, and one of their bytes.
 
     Args:
         images: name and path of each.
 
+    Returns:
+        these three as text, and a sum of each image.
+
     Raises:
         PdnasError: one cannot be read.
     """
-    lines, whole = [], hashlib.sha256()
+    lines: list[str] = []
+    each: list[bytes] = []
     for name, path in images:
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             raise PdnasError(f"{path} is no readable image; replace it") from error
         lines.append(f"{name} {len(content)}")
-        whole.update(hashlib.sha256(content).digest())
-    names = hashlib.sha256("\n".join(lines).encode())
-    return f"{len(images)} {names.hexdigest()[:16]} {whole.hexdigest()[:16]}"
+        each.append(hashlib.sha256(content).digest())
+    names, whole = hashlib.sha256("\n".join(lines).encode()), hashlib.sha256(b"".join(each))
+    return f"{len(images)} {names.hexdigest()[:16]} {whole.hexdigest()[:16]}", each
+
+
+def _repeated(places: Mapping[bytes, list[tuple[str, str, str]]]) -> str | None:
+    """What is said of images that are there more than once, whatever their names.
+
+    Args:
+        places: folder, class and name of all images of each sum.
+    """
+    repeated = [found for found in places.values() if len(found) > 1]
+    if not repeated:
+        return None
+    parts, classes = (
+        [len({at[index] for at in found}) > 1 for found in repeated] for index in (0, 1)
+    )
+    such = " and ".join("/".join(at) for at in repeated[0][:2])
+    return (
+        f"images there more than once: {len(repeated)} ({sum(parts)} both to train and to test on, "
+        f"{sum(classes)} in more than one class), such as {such}"
+    )
 
 
 @dataclass(frozen=True)
@@ -150,20 +174,25 @@ class ClassFolders:
     def contents(self) -> Contents:
         """By folder and class: the number of images, and sums of their names and of their bytes.
 
-        All images are read once; the cache keeps what came of it for as long as their times and
-        sizes stay.
+        A warning says which images are there more than once.
 
         Raises:
             PdnasError: as :meth:`files`, or an image cannot be read.
         """
-        files = self.files()
-        every = [images.state() for images in files.values()]
-        place = hashlib.sha256(os.path.realpath(self.root).encode()).hexdigest()[:16]
-        path = cache_directory() / f"contents-{place}.json"
-        made: Contents = remembered(path, self.root, " ".join(every), self._contents)["contents"]
-        return made
+        found = self._read()
+        if found["repeated"]:
+            warnings.warn(f"{self.root}: {found['repeated']}", stacklevel=2)
+        contents: Contents = found["contents"]
+        return contents
 
-    def _contents(self) -> dict[str, Contents]:
+    def _read(self) -> Mapping[str, Any]:
+        """What all images say, each read once; the cache keeps it while times and sizes stay."""
+        every = [images.state() for images in self.files().values()]
+        place = hashlib.sha256(os.path.realpath(self.root).encode()).hexdigest()[:16]
+        path = cache_directory() / f"folders-{place}.json"
+        return remembered(path, self.root, " ".join(every), self._contents)
+
+    def _contents(self) -> dict[str, Any]:
         listed: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for file, images in self.files().items():
             part = self.parts[file]
@@ -172,13 +201,18 @@ class ClassFolders:
                 name, _, image = path[len(folder) + 1 :].partition(os.sep)
                 listed.setdefault((part, name), []).append((image, path))
         found: Contents = {part: {} for part in self.parts.values()}
+        places: dict[bytes, list[tuple[str, str, str]]] = {}
         with ThreadPoolExecutor(default_workers()) as pool:
-            for (part, name), said in zip(listed, pool.map(_sums, listed.values()), strict=True):
+            sums = pool.map(_sums, listed.values())
+            for ((part, name), of_class), (said, each) in zip(listed.items(), sums, strict=True):
                 found[part][name] = said
-        return {"contents": found}
+                for (image, _), one in zip(of_class, each, strict=True):
+                    places.setdefault(one, []).append((part, name, image))
+        return {"contents": found, "repeated": _repeated(places)}
 
     def summary(self) -> str:
-        """How many images of how many classes there are, and which files were passed over."""
+        """How many images of how many classes there are, which are there more than once, and which
+        files were passed over."""
         files = self.files()
         images = {path for part in files.values() for path in part.paths}
         others = Counter(
@@ -190,7 +224,8 @@ class ClassFolders:
         counts = [f"{len(part)} {self.what} in {self.parts[file]}" for file, part in files.items()]
         words = ", ".join([f"{self.count_classes()} classes", *counts])
         passed = some([f"{number} {kind}" for kind, number in others.most_common()])
-        return f"{words}; passed over: {passed}" if others else words
+        said = [words, self._read()["repeated"], others and f"passed over: {passed}"]
+        return "; ".join(filter(None, said))
 
     def _searched(self) -> list[str]:
         """The folders that images are searched in, links followed.

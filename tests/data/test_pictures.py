@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,6 +242,11 @@ def test_all_bad_pictures_are_named_at_once(home: Path) -> None:
     for name in ("train/ant/0.gif", "val/ant/1.gif"):
         (root / name).touch()
     assert verify() == f"{whole}; passed over: 2 .gif, 1 .txt\n"
+    shutil.copy(root / "train/ant/0.png", root / "val/cat/x.png")
+    assert "images there more than once: 1 (1 both to train and to test on, 1 in more" in verify()
+    with pytest.warns(UserWarning, match="such as train/ant/0.png and val/cat/x.png"):
+        dataset(CONFIG).own_contents(home)
+    (root / "val/cat/x.png").unlink()
     cut_short(root / "train/ant/0.png")
     make_empty(root / "val/cat/1.jpg")
     text = verify()
