@@ -100,22 +100,27 @@ def reproduced() -> Table:
     cifar100 = paper("table2_cifar100")["test_error_pct"].iloc[-1]
     imagenet = paper("table8_imagenet")["top1_error_pct"].iloc[-1]
 
-    def small(study: str) -> str:
-        found = measured(published()[STAND_INS], study, "guided", "none")
-        return f"{text(estimate(found['test_error']), Column('', '', decimals=1))} %"
+    def error_of(folder: str, study: str) -> tuple[str, int]:
+        found = measured(published()[folder], study, "guided", "none")["test_error"]
+        return f"{text(estimate(found), Column('', '', decimals=1))} %", len(found)
 
     runs = published()["laptop"]
-    guided = measured(runs, "multibranch", "guided", "none")
-    error = text(estimate(guided["test_error"]), Column("", "", decimals=1))
+    parameters = measured(runs, "multibranch", "guided", "none")["parameters"]
     epochs = runs.scale.spec("multibranch", "guided").training.epochs
-    size = f"{guided['parameters'].mean() / 1000:.0f} k parameters, {epochs} epochs"
+    size = f"{parameters.mean() / 1000:.0f} k parameters, {epochs} epochs"
+    errors, seeds = zip(
+        error_of("laptop", "multibranch"),
+        error_of(STAND_INS, "mi-cifar100"),
+        error_of(STAND_INS, "r50"),
+        strict=True,
+    )
     rows = (
         (
             "test error on CIFAR-10; CIFAR-100; ImageNet",
             f"{best} %; {cifar100} %; {imagenet} %",
-            f"{error} % ({size}); {small('mi-cifar100')}; {small('r50')} (stand-ins, 20 classes of "
-            "ImageNet)",
-            len(guided),
+            f"{errors[0]} ({size}); {errors[1]}; {errors[2]} (stand-ins, 20 classes of "
+            "Tiny-ImageNet)",
+            "; ".join(map(str, seeds)),
             "–",
         ),
         row(

@@ -61,7 +61,7 @@ def count_batches(examples: int, batch: int, *, train: bool) -> int:
     if not whole:
         raise PdnasError(
             f"a training batch of {batch} needs more than the {examples} images there are; "
-            "set training.batch lower or data.train higher"
+            "set training.batch lower, or data.train or data.heldout higher"
         )
     return whole
 

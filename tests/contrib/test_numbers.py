@@ -9,7 +9,7 @@ import pytest
 
 import pdnas
 from contrib import numbers
-from contrib.numbers.claims import all_claims, guidance
+from contrib.numbers.claims import all_claims, guidance, reproduced
 from contrib.numbers.published import part, published
 from pdnas.report.formats import NOT_RUN, Column, Table
 
@@ -33,6 +33,13 @@ def test_what_two_folders_hold_counts_once() -> None:
     studies = [claim.study for claim in all_claims()]
     assert any(study.startswith("laptop: nasbench201") for study in studies)
     assert not any(study.startswith("laptop-nasbench: nasbench201") for study in studies)
+
+
+def test_errors_of_several_studies_have_their_own_seeds() -> None:
+    what, _, errors, seeds, _ = reproduced().rows[0]
+    assert what == "test error on CIFAR-10; CIFAR-100; ImageNet"
+    assert str(errors).count("±") == 3
+    assert seeds == "5; 3; 3"
 
 
 def test_uniform_samples_to_the_best_digits_count_cells_that_are_equally_good() -> None:

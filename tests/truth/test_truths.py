@@ -60,6 +60,14 @@ class TestEveryTruth:
             assert each.find(each.names[row]) == each.find(f" {each.names[row]} ") == row
         with pytest.raises(PdnasError, match=r"is no .*write it .*like"):
             each.find("nonsense")
+        for wrong in (777, None, b"w0", [each.names[0]]):
+            with pytest.raises(PdnasError, match=r"is no text; write an architecture of .* like"):
+                each.find(wrong)  # type: ignore[arg-type]
+
+    def test_data_sets_are_known_by_their_names(self, each: Truth) -> None:
+        for wrong in ("CIFAR10", "", 0, ["cifar10"]):
+            with pytest.raises(PdnasError, match=r"no ground truth for .*; choose"):
+                each.accuracy(wrong)  # type: ignore[arg-type]
 
     def test_codes_are_all_combinations_of_options(self, each: Truth) -> None:
         assert each.codes.shape == (len(each), len(each.switches))

@@ -114,9 +114,16 @@ class Truth(ABC):
         """The row of the architecture that a person's ``text`` means.
 
         Raises:
-            PdnasError: it is none.
+            PdnasError: it is none, or no text.
         """
-        text = text.strip()
+        if not isinstance(text, str):
+            raise PdnasError(
+                f"{text!r} is no text; write an architecture of {self.name} like {self.names[-1]!r}"
+            )
+        return self._find(text.strip())
+
+    def _find(self, text: str) -> int:
+        """As :meth:`find`, of a text without space around it."""
         if text in self.rows:
             return self.rows[text]
         close = get_close_matches(text, self.names[:: max(1, len(self) // 4096)], 1)
@@ -150,7 +157,7 @@ class Truth(ABC):
         """
         if dataset is None:
             return self.datasets[0]
-        if dataset not in self.targets:
+        if dataset not in self.datasets:
             raise PdnasError(f"no ground truth for {dataset!r}; choose {', '.join(self.datasets)}")
         return dataset
 

@@ -65,7 +65,7 @@ class Digits(Truth):
         """Architecture strings."""
         return [SPACE.to_string(cell) for cell in SPACE.cells]
 
-    def find(self, text: str) -> int:
+    def _find(self, text: str) -> int:
         """The row of a cell by its architecture string.
 
         Raises:

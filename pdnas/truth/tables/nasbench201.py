@@ -61,7 +61,7 @@ class NasBench201(Truth):
         """Architecture strings."""
         return list(self.column("cell"))
 
-    def find(self, text: str) -> int:
+    def _find(self, text: str) -> int:
         """The cell id that an architecture string or a cell id means; see :meth:`cell_id`."""
         return self.cell_id(text)
 

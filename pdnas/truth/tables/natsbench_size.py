@@ -63,7 +63,7 @@ class NatsBenchSize(Truth):
         """Widths like ``64:64:56:64:24``."""
         return list(SizeSpace().names)
 
-    def find(self, text: str) -> int:
+    def _find(self, text: str) -> int:
         """The row of a network by its widths.
 
         Raises:
