@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pdnas.report.collect import Collection, describe_supernet
-from pdnas.runs.records import describe_hardware
+from pdnas.runs.records import describe_hardware, makers
 from pdnas.spec.scale import is_own
 
 NOTHING_RUN = "Nothing of this table was run at this scale."
@@ -38,10 +38,11 @@ def conditions(collection: Collection, studies: Iterable[str]) -> tuple[str, ...
     notes = [f"Scale {collection.name}: {collection.scale.description.rstrip('.')}."]
     notes += [_study(collection, study) for study in used]
     made = [
-        record["provenance"]
+        each
         for run in collection.runs
         if run.study in used
         for record in run.records.values()
+        for each in makers(record["provenance"])
     ]
     for label, values in (
         ("Hardware", {describe_hardware(each["hardware"]) for each in made}),

@@ -11,11 +11,12 @@ from pdnas.report.catalogue import table
 from pdnas.report.collect import Collection, collect
 from pdnas.report.formats import to_csv
 from pdnas.runs import kept, layout
-from pdnas.runs.records import describe_hardware
+from pdnas.runs.records import describe_hardware, makers
 from pdnas.spec.products import OFFICIAL_FIGURES
 from pdnas.spec.scale import scale_path
 from pdnas.support.errors import PdnasError
 from pdnas.support.files import read_json, write_failure, write_json
+from pdnas.support.provenance import is_committed
 
 _LOGS = shutil.ignore_patterns("log")
 _OFFICIAL = shutil.ignore_patterns(*(f"{name}.*" for name in OFFICIAL_FIGURES))
@@ -47,11 +48,11 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
     folders = [run.folder for run in collection.runs]
     records = records_of(collection)
     for path, record in records.items():
-        code = str(record["provenance"]["code"])
-        if code.endswith(("+changes", "(no git checkout)")):
-            raise PdnasError(
-                f"{path} was made by code {code}, which nobody else has; commit and run again"
-            )
+        for code in (each["code"] for each in makers(record["provenance"])):
+            if not is_committed(code):
+                raise PdnasError(
+                    f"{path} was made by code {code}, which nobody else has; commit and run again"
+                )
     if out.exists() and not force:
         _require_all_again(out, collection, runs)
     _require_current_tables(report, collection)
@@ -141,6 +142,7 @@ def summarise_provenance(collection: Collection) -> dict[str, Any]:
         wall = record["provenance"]["wall_seconds"]
         seconds[stage] = round(seconds.get(stage, 0.0) + wall, 1)
     provenances = [record["provenance"] for record in records.values()]
+    made = [each for provenance in provenances for each in makers(provenance)]
     return {
         "scale": collection.name,
         "description": collection.scale.description,
@@ -148,8 +150,8 @@ def summarise_provenance(collection: Collection) -> dict[str, Any]:
             path.name == layout.RUN and "searched_by" not in record
             for path, record in records.items()
         ),
-        "code": sorted({provenance["code"] for provenance in provenances}),
-        "hardware": sorted({describe_hardware(each["hardware"]) for each in provenances}),
+        "code": sorted({each["code"] for each in made}),
+        "hardware": sorted({describe_hardware(each["hardware"]) for each in made}),
         "finished": max(each["finished"] for each in provenances),
         "wall_seconds": seconds,
     }

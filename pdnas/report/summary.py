@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pdnas.report.collect import describe_supernet
-from pdnas.runs.records import describe_hardware
+from pdnas.runs.records import describe_hardware, makers
 from pdnas.runs.run import Run
 
 
@@ -16,6 +17,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
     null: it is.
     """
     provenance = run.provenance
+    made = makers(provenance)
     summary: dict[str, Any] = {
         "run": str(run.folder),
         "scale": run.record["scale"],
@@ -27,8 +29,8 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "data": run.spec.data.title,
         "gates": run.spec.gates.model_dump(mode="json"),
         "fixed_drop_probability": run.record.get("fixed_drop_probability"),
-        "hardware": describe_hardware(provenance.get("hardware", {})),
-        "code": provenance.get("code"),
+        "hardware": _all(describe_hardware(each["hardware"]) for each in made),
+        "code": _all(each["code"] for each in made),
         "finished": provenance.get("finished"),
         "search_seconds": provenance.get("wall_seconds"),
     }
@@ -176,6 +178,10 @@ _MODES = {
     "scratch": (2, "from scratch"),
 }
 """What became of the chosen candidate, in the order in which people ask."""
+
+
+def _all(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))
 
 
 def _percent(fraction: float | None) -> str:

@@ -42,7 +42,7 @@ class Journal:
         self.rows.append(dict(row))
         if self._path is None or not distributed.is_first():
             return
-        text = json.dumps({"row": row, "spent": self.stopwatch.read()}).encode()
+        text = json.dumps({"row": row, "spent": self.stopwatch.state()}).encode()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:

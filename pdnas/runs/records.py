@@ -15,6 +15,11 @@ def describe_hardware(hardware: Mapping[str, Any]) -> str:
     return f"{hardware.get('cpu')}, {threads} thread{'' if threads == 1 else 's'}"
 
 
+def makers(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ``code`` and ``hardware`` of all calls that had a part: those cut off, then the last."""
+    return [*provenance.get("others", ()), provenance]
+
+
 def seconds(record: Mapping[str, Any]) -> float | None:
     """The wall time that a record's work took; None where it does not say."""
     wall = (record.get("provenance") or {}).get("wall_seconds")

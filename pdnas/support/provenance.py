@@ -112,15 +112,34 @@ def gpus_used() -> list[str]:
     return [torch.cuda.get_device_name()] * distributed.ranks() if started else []
 
 
-class Stopwatch:
-    """Wall and processor seconds since it was made, plus those of ``earlier`` interrupted runs."""
+def maker() -> dict[str, Any]:
+    """The code that runs here, and on what."""
+    return {"code": code_version(), "hardware": {**hardware(), "gpus": gpus_used()}}
 
-    def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+
+class Stopwatch:
+    """Wall and processor seconds since it was made, plus those of interrupted calls before.
+
+    Args:
+        earlier: the :meth:`state` that the last of these left.
+    """
+
+    def __init__(self, earlier: Mapping[str, Any] | None = None) -> None:
         # The code that runs is the one imported, whatever is checked out until the work is done.
         code_version()
         earlier = earlier or {}
         self._wall = time.monotonic() - earlier.get("wall_seconds", 0.0)
         self._cpu = time.process_time() - earlier.get("cpu_seconds", 0.0)
+        self._makers: list[dict[str, Any]] = earlier.get("makers", [])
+
+    @property
+    def others(self) -> list[dict[str, Any]]:
+        """Each other :func:`maker` of a part of the work."""
+        return [each for each in self._makers if each != maker()]
+
+    def state(self) -> dict[str, Any]:
+        """What a later call goes on from."""
+        return {**self.read(), "makers": [*self.others, maker()]}
 
     def read(self) -> dict[str, float]:
         return {
@@ -134,10 +153,10 @@ def provenance(config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
     return {
         "config": dict(config),
         "seed": seed,
-        "code": code_version(),
+        **maker(),
+        **({"others": stopwatch.others} if stopwatch.others else {}),
         "libraries": {name: _installed(name) for name in LIBRARIES},
         "python": platform.python_version(),
-        "hardware": {**hardware(), "gpus": gpus_used()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **stopwatch.read(),
     }

@@ -136,7 +136,7 @@ class TrainingState:
             "cuda_rng": torch.cuda.get_rng_state(self._device) if on_gpu else None,
             "history": self.history,
             "trajectory": torch.stack(self.trajectory),
-            "stopwatch": self.stopwatch.read(),
+            "stopwatch": self.stopwatch.state(),
             "epoch": asdict(self.epoch),
             "size_price": asdict(self.size_price),
             "warm_up_of": self.warm_up_of,

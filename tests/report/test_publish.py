@@ -54,7 +54,13 @@ def test_tables_can_be_made_from_the_copies(finished: Tree, tmp_path: Path) -> N
 def test_code_without_a_commit_is_refused(finished: Tree, tmp_path: Path) -> None:
     path = next(finished.folder.rglob("run.json"))
     record = read_json(path)
-    record["provenance"]["code"] += "+changes"
+    made = record["provenance"]
+    made["others"] = [{"code": made["code"] + "+changes", "hardware": made["hardware"]}]
+    write_json(path, record)
+    with pytest.raises(PdnasError, match="commit and run again"):
+        publish(finished.scale_name, finished.folder, tmp_path / "out")
+    made["code"] += "+changes"
+    del made["others"]
     write_json(path, record)
     with pytest.raises(PdnasError, match="commit and run again"):
         publish(finished.scale_name, finished.folder, tmp_path / "out")

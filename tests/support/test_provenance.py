@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ import pdnas
 from pdnas.support import provenance
 
 PACKAGE = Path(__file__).parents[2] / "pdnas"
+
+STATE = """
+import json, sys
+from pdnas.runs.records import makers
+from pdnas.support.provenance import Stopwatch, provenance
+
+stopwatch = Stopwatch(json.loads(sys.argv[1]) if len(sys.argv) > 1 else None)
+made = makers(provenance({}, 0, stopwatch))
+print(json.dumps([stopwatch.state(), [each["code"] for each in made]]))
+"""
 
 WORK = """
 import subprocess
@@ -25,8 +37,11 @@ print(provenance({}, 0, stopwatch)["code"])
 """
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
-def test_the_code_is_what_was_checked_out_when_the_work_began(tmp_path: Path) -> None:
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., str]:
+    """Runs a command in a repository that holds the package and nothing else."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
     shutil.copytree(PACKAGE, tmp_path / "pdnas", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".gitignore").write_text("__pycache__\n")
 
@@ -39,6 +54,12 @@ def test_the_code_is_what_was_checked_out_when_the_work_began(tmp_path: Path) ->
     run("git", "config", "user.email", "nobody@example.com")
     run("git", "add", ".")
     run("git", "commit", "-q", "-m", "first")
+    return run
+
+
+def test_the_code_is_what_was_checked_out_when_the_work_began(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
     first = run("git", "rev-parse", "--short=12", "HEAD")
     said = run(sys.executable, "-c", WORK)
     assert said.endswith(first)
@@ -46,6 +67,16 @@ def test_the_code_is_what_was_checked_out_when_the_work_began(tmp_path: Path) ->
 
     (tmp_path / "pdnas" / "cells.py").write_text("# changed\n")
     assert run(sys.executable, "-c", WORK).endswith("+changes")
+
+
+def test_work_that_was_cut_off_names_the_code_of_all_its_parts(run: Callable[..., str]) -> None:
+    state, codes = json.loads(run(sys.executable, "-c", STATE))
+    again, same = json.loads(run(sys.executable, "-c", STATE, json.dumps(state)))
+    assert same == codes
+    run("git", "commit", "-q", "--allow-empty", "-m", "later")
+    _, both = json.loads(run(sys.executable, "-c", STATE, json.dumps(again)))
+    assert both[0] == codes[0]
+    assert both[1:] == [f"{pdnas.__version__} {run('git', 'rev-parse', '--short=12', 'HEAD')}"]
 
 
 @pytest.fixture
