@@ -339,10 +339,10 @@ def sizes() -> Table:
         words("dataset", "judged on"),
         Column("guided", "guided [%]", estimate=True),
         Column("uniform", "uniform [%]"),
-        Column("gain", "guided − one p [points]", estimate=True),
+        Column("gain", "guided − one drop probability [points]", estimate=True),
         Column("p", "p, corrected", digits=2),
         Column("samples", "samples to the best 1 %: guided", digits=3, estimate=True),
-        Column("one", "one p", digits=3, estimate=True),
+        Column("one", "one drop probability", digits=3, estimate=True),
         Column("uniform_samples", "uniform", digits=3),
         Column("seeds", "seeds"),
     )

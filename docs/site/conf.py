@@ -34,7 +34,14 @@ GALLERY = "docs/site/figures"
 CITATION = "docs/site/cite"
 
 NAVIGATION = {
-    "Use it": ["docs/running", "config/README", "docs/python", "notebooks/README", "docs/pictures"],
+    "Use it": [
+        "docs/running",
+        "docs/words",
+        "config/README",
+        "docs/python",
+        "notebooks/README",
+        "docs/pictures",
+    ],
     "What was found": ["results/README", GALLERY, "docs/truths", "docs/nasbench201"],
     "The method": ["docs/method", "docs/audit", "docs/rivals"],
     "Machines": ["docs/gpu", "docs/cluster", "docs/speed", "docs/reliability"],

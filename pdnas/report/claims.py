@@ -155,7 +155,8 @@ def table(together: Iterable[Claim]) -> Table:
             "cannot be tested.",
             "Supported: settled, and as the paper says; an interval of fewer samples also begins "
             "at ten times or above. In part: fewer is settled, but its interval begins below ten "
-            "times. –: no single number decides what the paper says.",
+            "times. Not supported: settled the other way. –: no single number decides what the "
+            "paper says.",
             "The paper's claims are of its own supernets at its own budget.",
         ),
     )
