@@ -51,11 +51,15 @@ def _rgb(image: Image) -> Image:
     from PIL import Image
 
     if image.mode.startswith("I;16"):  # greyscale of 16 bits, which Pillow would clip to 8
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
+        made = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.has_transparency_data:
         clear = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return image.convert("RGB")  # some are greyscale, some CMYK
+        made = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    else:
+        return image.convert("RGB")  # some are greyscale, some CMYK
+    made = made.convert("RGB")
+    made.info = image.info  # a new image has none, and this one's EXIF says what is up
+    return made
 
 
 @dataclass(frozen=True)

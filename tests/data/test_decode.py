@@ -70,12 +70,15 @@ def test_the_short_side_is_resized_and_the_centre_taken(size: tuple[int, int]) -
         assert (fitted.int() - standard.int()).abs().max() <= 1
 
 
-def test_pictures_are_turned_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (8, 8), "black")
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "RGBA", "I;16"])
+def test_pictures_are_turned_upright(tmp_path: Path, mode: str) -> None:
+    image = Image.new("L", (8, 8), "black")
     image.paste("white", (0, 0, 8, 4))
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by half
-    picture = read_picture(saved(tmp_path, image, exif=exif))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) << 8)
+    picture = read_picture(saved(tmp_path, image.convert(mode), exif=exif))
     assert Fit(8)(picture)[0, :, 0].tolist() == [0] * 4 + [255] * 4
 
 
