@@ -30,9 +30,11 @@ def real_numbers(values: ArrayLike) -> Floats:
     """An array of float64 of what may be an array of another library.
 
     Raises:
-        PdnasError: it holds complex numbers, or a tensor that needs a gradient.
+        PdnasError: it holds complex or masked numbers, or is a tensor that needs a gradient.
         TypeError, ValueError: it holds no numbers.
     """
+    if np.ma.is_masked(values):
+        raise PdnasError("masked entries are no numbers; fill them, as .filled(0) does")
     try:
         array = np.asarray(values)
     except RuntimeError as error:  # of torch, which says what to do

@@ -140,6 +140,7 @@ def test_bad_tables(tmp_path: Path, text: str, complaint: str) -> None:
         (torch.full((6,), 1 / 6, requires_grad=True), r"no plain array .*tensor\.detach"),
         (np.full(6, 1 / 6) + 0j, "complex numbers"),
         ([1 / 6 + 0j] * 6, "complex numbers"),
+        (np.ma.masked_less(np.full(6, 1 / 6), 1), "masked entries"),
         ([0.5, -0.1, 0, 0, 0, 0.6], r"non-negative, and entry 1 \(counted from 0\) is -0.1"),
         ([0.5, 0.5, 0, 0, 0, np.nan], "entry 5 .* is nan"),
         ([0.5, 0.6, 0, 0, 0, 0], "sum to 1, not 1.1"),
