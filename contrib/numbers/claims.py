@@ -112,15 +112,15 @@ def reproduced() -> Table:
     errors, seeds = zip(
         error_of("laptop", "multibranch"),
         error_of(STAND_INS, "mi-cifar100"),
-        error_of(STAND_INS, "r50"),
+        error_of(STAND_INS, "d121"),
         strict=True,
     )
     rows = (
         (
             "test error on CIFAR-10; CIFAR-100; ImageNet",
-            f"{best} %; {cifar100} %; {imagenet} %",
-            f"{errors[0]} ({size}); {errors[1]}; {errors[2]} (stand-ins, 20 classes of "
-            "Tiny-ImageNet)",
+            f"{best} % (MI); {cifar100} % (MI); {imagenet} % (D-121)",
+            f"M: {errors[0]} ({size}); MI: {errors[1]}; D-121: {errors[2]} (stand-ins, 20 classes "
+            "of Tiny-ImageNet)",
             "; ".join(map(str, seeds)),
             "–",
         ),
