@@ -307,7 +307,8 @@ def noise_interval(
 
     Returns:
         of each of these ``low`` and ``high``; null where one has no value, or where no
-        architecture with mass reaches the target in some of the tables.
+        architecture with mass reaches the target in some of the tables. No speed-up is above the
+        samples that uniform sampling takes.
     """
     reached = pairs >= np.broadcast_to(np.asarray(targets), pairs.shape[:2])[..., None]
     with np.errstate(divide="ignore"):  # log 0 = -inf is meant
@@ -326,6 +327,8 @@ def noise_interval(
         ends = (np.nan, np.nan)
         if value:
             ends = factor_ends(value, spread, least.get(name, 0.0), most.get(name, np.inf))
+        if name == "uniform_expected_samples" and np.isfinite(ends[1]):
+            most["speedup"] = ends[1]
         intervals[name] = dict(zip(("low", "high"), map(finite_or_none, ends), strict=True))
     return intervals
 

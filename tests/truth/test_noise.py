@@ -230,6 +230,15 @@ class TestNoiseInterval:
         assert interval["expected_samples"] == pytest.approx(samples)
         assert list(interval["speedup"].values()) == pytest.approx([1, 1])
 
+    def test_nothing_saves_more_samples_than_chance_takes(self, truth: NasBench201) -> None:
+        q = np.zeros(len(truth))
+        q[np.argsort(truth.accuracy("cifar10"))[-414:-404]] = 0.1  # some of them reach 93.5 %
+        target = measure(truth, q, datasets=["cifar10"])["datasets"]["cifar10"]["targets"][1]
+        interval = target["retrained"]
+        assert interval["mass"]["high"] == 1
+        assert target["speedup"] < interval["speedup"]["high"]
+        assert interval["speedup"]["high"] <= interval["uniform_expected_samples"]["high"]
+
     def test_without_noise_it_is_a_point(self) -> None:
         pairs = np.tile(SMALL.accuracy(), (5, 2, 1))
         q = np.array([0.1, 0.2, 0.3, 0.15, 0.25, 0.0])
