@@ -218,12 +218,15 @@ def require_seeds_of_one_search(runs: Sequence[Path]) -> None:
     Of a folder without ``run.json`` nothing is known but where it is.
 
     Raises:
-        PdnasError: a folder is given twice or holds a copy of another, which would narrow every
+        PdnasError: a folder is given twice, or two have one seed, which would narrow every
             interval; or two were searched with different settings.
     """
     found: dict[object, Path] = {}
-    recorded = [(run, _settings(run)) for run in runs if (run / layout.RUN).is_file()]
-    for (one, first), (other, second) in pairwise(recorded):
+    records = {
+        run: files.read_json(run / layout.RUN) for run in runs if (run / layout.RUN).is_file()
+    }
+    settings = [(run, _settings(record)) for run, record in records.items()]
+    for (one, first), (other, second) in pairwise(settings):
         # An earlier version's record may lack a setting.
         for setting in sorted(first.keys() & second.keys()):
             if first[setting] != second[setting]:
@@ -232,7 +235,8 @@ def require_seeds_of_one_search(runs: Sequence[Path]) -> None:
                     "no seeds of one search; ask about each of them"
                 )
     for run in runs:
-        key = owner_of(run) or run.resolve()
+        # Runs that differ in their candidates alone may have one supernet.
+        key = records[run].get("seed") if run in records else run.resolve()
         if key in found:
             raise PdnasError(
                 f"{found[key]} and {run} are the same search; each seed counts once, leave one out"
@@ -240,9 +244,9 @@ def require_seeds_of_one_search(runs: Sequence[Path]) -> None:
         found[key] = run
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    """What a run's search was told, in one level."""
-    spec = files.read_json(run / layout.RUN).get("spec") or {}
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the search of a ``run.json`` was told, in one level."""
+    spec = record.get("spec") or {}
     return flatten({part: spec.get(part) or {} for part in SEARCH_PARTS})
 
 

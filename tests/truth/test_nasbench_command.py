@@ -207,6 +207,11 @@ class TestEfficiency:
         shutil.copytree(run, tmp_path / "seed1")
         with pytest.raises(PdnasError, match="are the same search; each seed counts once"):
             call("efficiency", run, tmp_path / "seed1")
+        # Another variant, which took the supernet.
+        other = {"seed": 7, "spec": {"candidates": {"ranking": "racing"}}}
+        (tmp_path / "seed1/run.json").write_text(json.dumps(other))
+        with pytest.raises(PdnasError, match="are the same search; each seed counts once"):
+            call("efficiency", run, tmp_path / "seed1")
 
     def test_seeds_are_of_one_search(self, run: Path, tmp_path: Path) -> None:
         """A mean over two methods is that of none."""
