@@ -209,5 +209,5 @@ def _gates(summary: dict[str, Any]) -> str:
         return "fixed" if rate is None else f"fixed, drop probability {_percent(rate)}"
     size = f", λ = {gates['size_prior']:g}" if gates.get("size_prior") else ""
     if target := gates.get("size_target"):
-        size = f", λ such that {target} parameters are expected"
+        size = f", λ adapted towards {target} expected parameters"
     return f"learned, l² = {gates['length_scale2']:g}, τ = {gates['temperature']:g}{size}"
