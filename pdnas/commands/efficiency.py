@@ -80,7 +80,7 @@ def efficiency(
             "sampling here too"
         )
     if device is not None:
-        _print_latency(record["latency"])
+        _print_latency(record["latency"], truth.datasets[0])
     typer.echo("retrained: the 95 % interval that the noise of the trainings leaves")
     if figure is not None:
         for path in said:
@@ -101,7 +101,8 @@ def band(text: str | None) -> tuple[float, float] | None:
     return int(low), int(high)
 
 
-def _print_latency(record: dict[str, Any]) -> None:
+def _print_latency(record: dict[str, Any], network: str) -> None:
+    """``network``: the data set whose network the latency is of."""
     rows = []
     for quartile in record["quartiles"]:
         low, high = quartile["latency"]
@@ -120,5 +121,6 @@ def _print_latency(record: dict[str, Any]) -> None:
                 )
             )
     columns = ("latency", "mass", "best", "target", "expected samples", "uniform", "fewer by")
-    title = f"{record['dataset']}, within each quartile of latency on {record['device']}"
+    on = f"{record['device']}, the network for {network}"
+    title = f"{record['dataset']}, within each quartile of latency on {on}"
     print_table(title, (*columns, "samples, retrained"), rows)

@@ -320,7 +320,7 @@ class TestCommand:
         path = tmp_path / "mine.csv"
         path.write_text("\n".join(["name", *truth.names[::500]]))
         said = self.call("nasbench201", "--probabilities", path, "--device", "edgegpu")
-        assert "within each quartile of latency on edgegpu" in said
+        assert "within each quartile of latency on edgegpu, the network for cifar10" in said
         arguments = ("--probabilities", path, "--device", "edgegpu", "--parameters", "1-2")
         with pytest.raises(PdnasError, match="leave one out"):
             self.call("nasbench201", *arguments)
