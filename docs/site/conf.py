@@ -121,11 +121,10 @@ def gallery() -> Iterator[str]:
         )
         if tables:
             yield f"Tables: {', '.join(links)}.\n"
-        for name in FIGURES:
-            if (image := folder / layout.REPORT / "figures" / f"{name}.png").exists():
-                yield from figure(image)
-        for name in OFFICIAL_FIGURES:
-            if (image := folder / f"{name}.png").exists():
+        places = [f"{layout.REPORT}/figures/{name}.png" for name in FIGURES]
+        places += [f"{name}.png" for name in OFFICIAL_FIGURES]
+        for image in (folder / place for place in places):
+            if image.exists():
                 yield from figure(image)
 
 

@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,13 +97,12 @@ def _sums(images: list[tuple[str, str]]) -> tuple[str, list[bytes]]:
     return f"{len(images)} {names.hexdigest()[:16]} {whole.hexdigest()[:16]}", each
 
 
-def _repeated(places: Mapping[bytes, list[tuple[str, str, str]]]) -> str | None:
+def _repeated(repeated: Sequence[list[tuple[str, str, str]]]) -> str | None:
     """What is said of images that are there more than once, whatever their names.
 
     Args:
-        places: folder, class and name of all images of each sum.
+        repeated: of each, folder, class and name wherever it lies.
     """
-    repeated = [found for found in places.values() if len(found) > 1]
     if not repeated:
         return None
     parts, classes = (
@@ -194,21 +193,23 @@ class ClassFolders:
 
     def _contents(self) -> dict[str, Any]:
         listed: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for file, images in self.files().items():
+        for file, listing in self.files().items():
             part = self.parts[file]
             folder = str(self.root / part)
-            for path in images.paths:
+            for path in listing.paths:
                 name, _, image = path[len(folder) + 1 :].partition(os.sep)
                 listed.setdefault((part, name), []).append((image, path))
+        with ThreadPoolExecutor(default_workers()) as pool:
+            sums = list(pool.map(_sums, listed.values()))
+        counts = Counter(one for _, each in sums for one in each)
         found: Contents = {part: {} for part in self.parts.values()}
         places: dict[bytes, list[tuple[str, str, str]]] = {}
-        with ThreadPoolExecutor(default_workers()) as pool:
-            sums = pool.map(_sums, listed.values())
-            for ((part, name), of_class), (said, each) in zip(listed.items(), sums, strict=True):
-                found[part][name] = said
-                for (image, _), one in zip(of_class, each, strict=True):
+        for ((part, name), images), (said, each) in zip(listed.items(), sums, strict=True):
+            found[part][name] = said
+            for (image, _), one in zip(images, each, strict=True):
+                if counts[one] > 1:
                     places.setdefault(one, []).append((part, name, image))
-        return {"contents": found, "repeated": _repeated(places)}
+        return {"contents": found, "repeated": _repeated(list(places.values()))}
 
     def summary(self) -> str:
         """How many images of how many classes there are, which are there more than once, and which

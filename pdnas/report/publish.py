@@ -48,10 +48,11 @@ def publish(scale: str, runs: Path, out: Path, force: bool = False) -> dict[str,
     folders = [run.folder for run in collection.runs]
     records = records_of(collection)
     for path, record in records.items():
-        for code in (each["code"] for each in makers(record["provenance"])):
-            if not is_committed(code):
+        for each in makers(record["provenance"]):
+            if not is_committed(each["code"]):
                 raise PdnasError(
-                    f"{path} was made by code {code}, which nobody else has; commit and run again"
+                    f"{path} was made by code {each['code']}, which nobody else has; commit and "
+                    "run again"
                 )
     if out.exists() and not force:
         _require_all_again(out, collection, runs)

@@ -154,7 +154,7 @@ def provenance(config: Mapping[str, Any], seed: int | None, stopwatch: Stopwatch
         "config": dict(config),
         "seed": seed,
         **maker(),
-        **({"others": stopwatch.others} if stopwatch.others else {}),
+        **({"others": others} if (others := stopwatch.others) else {}),
         "libraries": {name: _installed(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
